@@ -1,0 +1,55 @@
+# attribench: the evaluation of data attribution for text-to-image models.
+#
+#   sample           resources/sample/     draw the sample benchmark (benchmark: sample only)
+#   manifest         results/manifests/    list each collection's images: a split's, the database's
+#   decode           results/pixels/       images -> pixels, once for each distinct preprocessing (temporary)
+#   extract          results/features/     pixels -> feature shards
+#   import_features  results/features/     or: existing feature files -> feature shards
+#   rank             results/ranks/        exact rank of every exemplar, and the nearest neighbours
+#   metrics          results/metrics/      average precision and recall of every query
+#   tables           results/tables/       CSV tables with intervals
+#   plots, contact   results/plots/        figures, and contact sheets of queries with their neighbours
+#
+# A stage's rule is in rules/STAGE.smk, its script in workflow_scripts/STAGE.py, its work in workflow_scripts/attribench/.
+
+from snakemake.utils import min_version
+
+min_version("9.0")
+
+
+configfile: "config.yaml"
+
+
+include: "rules/common.smk"
+include: "rules/sample.smk"
+include: "rules/manifest.smk"
+include: "rules/decode.smk"
+include: "rules/extract.smk"
+include: "rules/import_features.smk"
+include: "rules/rank.smk"
+include: "rules/metrics.smk"
+include: "rules/tables.smk"
+include: "rules/plots.smk"
+include: "rules/contact.smk"
+
+
+localrules:
+    all,
+    features,
+    ranks,
+
+
+rule all:
+    default_target: True
+    input:
+        plan.targets,
+
+
+rule features:
+    input:
+        [shard for c in plan.collections for m in plan.methods for shard in plan.feature_shards(c, m.extractor)],
+
+
+rule ranks:
+    input:
+        lambda wildcards: [path for split in plan.config.splits for path in method_files("ranks", split)],

@@ -1,0 +1,29 @@
+# Run an extractor over decoded pixels.
+
+
+rule extract:
+    input:
+        pixels=pixels_of,
+        manifest=lambda wildcards: manifest_of(wildcards.collection),
+        outdated=outdated("extract", plan.pattern("features")),
+    output:
+        features=plan.pattern("features"),
+    log:
+        log_file("extract/{collection}/{extractor}/{shard}"),
+    benchmark:
+        benchmark_file("extract/{collection}/{extractor}/{shard}")
+    wildcard_constraints:
+        collection=collections_from("images"),
+    threads: 8
+    resources:
+        mem_mb=12000,
+        runtime="4h",
+        gpu=0 if plan.config.device == "cpu" else 1,
+    params:
+        key=job_key("extract"),
+        entry=lambda wildcards: plan.config.extractor_registry[wildcards.extractor].model_dump(mode="json"),
+        precision=plan.config.precision,
+    message:
+        "Extracting {wildcards.extractor} of {wildcards.collection} {wildcards.shard}"
+    script:
+        "../workflow_scripts/extract.py"

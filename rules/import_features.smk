@@ -1,0 +1,52 @@
+# Turn an existing feature file into the shards of a collection.
+
+
+localrules:
+    feature_source,
+
+
+rule feature_source:
+    input:
+        source=feature_file_of,
+        outdated=outdated("feature_source", plan.pattern("feature_source")),
+    output:
+        plan.pattern("feature_source"),
+    log:
+        log_file("feature_source/{collection}/{extractor}"),
+    benchmark:
+        benchmark_file("feature_source/{collection}/{extractor}")
+    wildcard_constraints:
+        collection=collections_from("features"),
+    params:
+        key=job_key("feature_source"),
+        token=lambda wildcards: plan.import_token(wildcards.collection, wildcards.extractor),
+        given=lambda wildcards: plan.feature_file(wildcards.collection, wildcards.extractor),
+    message:
+        "Recording the feature file {wildcards.extractor} of {wildcards.collection}"
+    script:
+        "../workflow_scripts/feature_source.py"
+
+
+rule import_features:
+    input:
+        manifest=lambda wildcards: manifest_of(wildcards.collection),
+        record=feature_source_of,
+        source=feature_file_of,
+        outdated=outdated("import_features", plan.pattern("features")),
+    output:
+        features=plan.pattern("features"),
+    log:
+        log_file("import_features/{collection}/{extractor}/{shard}"),
+    benchmark:
+        benchmark_file("import_features/{collection}/{extractor}/{shard}")
+    wildcard_constraints:
+        collection=collections_from("features"),
+    resources:
+        mem_mb=4000,
+        runtime="4h",
+    params:
+        key=job_key("import_features"),
+    message:
+        "Importing {wildcards.extractor} of {wildcards.collection} {wildcards.shard}"
+    script:
+        "../workflow_scripts/import_features.py"

@@ -1,0 +1,23 @@
+# Average precision and recall of every query.
+
+
+rule metrics:
+    input:
+        ranks=ranks_of,
+        outdated=outdated("metrics", plan.pattern("metrics")),
+    output:
+        metrics=plan.pattern("metrics"),
+    log:
+        log_file("metrics/{split}/{extractor}_{variant}"),
+    benchmark:
+        benchmark_file("metrics/{split}/{extractor}_{variant}")
+    resources:
+        mem_mb=2000,
+        runtime="1h",
+    params:
+        key=job_key("metrics"),
+        recall_ks=plan.config.recall_ks,
+    message:
+        "Metrics of {wildcards.extractor} {wildcards.variant} on {wildcards.split}"
+    script:
+        "../workflow_scripts/metrics.py"

@@ -1,0 +1,27 @@
+# Rank every exemplar exactly, and keep each query's nearest neighbours.
+
+
+rule rank:
+    input:
+        manifest=lambda wildcards: manifest_of(wildcards.split),
+        split=lambda wildcards: features_of(wildcards.split, wildcards.extractor),
+        database=lambda wildcards: features_of(plan.database, wildcards.extractor),
+        outdated=outdated("rank", plan.pattern("ranks")),
+    output:
+        ranks=plan.pattern("ranks"),
+    log:
+        log_file("rank/{split}/{extractor}_{variant}"),
+    benchmark:
+        benchmark_file("rank/{split}/{extractor}_{variant}")
+    threads: 8
+    resources:
+        mem_mb=6000,
+        runtime="8h",
+    params:
+        key=job_key("rank"),
+        top_k=plan.config.top_k,
+        database=plan.database,
+    message:
+        "Ranking {wildcards.split} by {wildcards.extractor} {wildcards.variant}"
+    script:
+        "../workflow_scripts/rank.py"

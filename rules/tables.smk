@@ -1,0 +1,30 @@
+# Aggregate the queries' metrics into the CSV tables.
+
+
+rule tables:
+    input:
+        metrics=lambda wildcards: [path for split in plan.config.splits for path in method_files("metrics", split)],
+        ranks=lambda wildcards: [path for split in plan.config.splits for path in method_files("ranks", split)],
+        outdated=outdated("tables", plan.path("table", table="summary")),
+    output:
+        **{table: plan.path("table", table=table) for table in TABLES},
+        splits=[plan.path("split_table", split=split) for split in plan.config.splits],
+    log:
+        log_file("tables"),
+    benchmark:
+        benchmark_file("tables")
+    resources:
+        mem_mb=4000,
+        runtime="1h",
+    params:
+        key=job_key("tables"),
+        benchmark=plan.config.benchmark,
+        # One (split, extractor, variant) for each of input.metrics and input.ranks.
+        methods=[[split, m.extractor, m.variant] for split in plan.config.splits for m in plan.methods],
+        splits=plan.config.splits,
+        recall_ks=plan.config.recall_ks,
+        bootstrap=plan.config.bootstrap.model_dump(),
+    message:
+        "Tables"
+    script:
+        "../workflow_scripts/tables.py"

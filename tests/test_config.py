@@ -1,0 +1,109 @@
+"""The config: its defaults are valid, and what is not is refused with the key and the nearest valid one."""
+
+import copy
+from pathlib import Path
+
+import pytest
+import yaml
+from attribench.config import Config, load
+from attribench.errors import InputError
+
+REPOSITORY = Path(__file__).parents[1]
+DEFAULTS = yaml.safe_load((REPOSITORY / "config.yaml").read_text())
+
+
+def changed(**changes):
+    """The defaults with keys set; `a__b` is key b of a."""
+    raw = copy.deepcopy(DEFAULTS)
+    for name, value in changes.items():
+        *parents, last = name.split("__")
+        branch = raw
+        for parent in parents:
+            branch = branch.setdefault(parent, {})
+        branch[last] = value
+    return raw
+
+
+def test_every_key_has_a_default_in_config_yaml():
+    assert set(DEFAULTS) == set(Config.model_fields), "config.yaml and attribench/config.py must name the same keys"
+
+
+def test_what_depends_on_the_benchmark_is_resolved():
+    sample, abc = load(DEFAULTS), load(changed(benchmark="abc"))
+    assert (sample.root, sample.splits, sample.database_shards) == (
+        "resources/sample",
+        ["sample_style", "sample_object"],
+        2,
+    )
+    assert abc.extractors == ["clip", "dino", "moco", "vit", "sscd"]
+    assert abc.splits == ["artchive", "bamfg", "observed_imagenet", "unobserved_imagenet"]
+
+
+def test_a_single_name_stands_for_a_list_of_one():
+    config = load(changed(extractors="color", splits="sample_style", recall_ks=7))
+    assert (config.extractors, config.splits, config.recall_ks) == (["color"], ["sample_style"], [7])
+
+
+@pytest.mark.parametrize("name", ["clip", "dino", "moco", "vit", "sscd"])
+def test_published_extractors_are_as_published(name):
+    resize, crop, interpolation, mean0 = {
+        "clip": (224, 224, "bicubic", 0.48145466),
+        "dino": (256, 224, "bicubic", 0.485),
+        "moco": (256, 224, "bilinear", 0.485),
+        "vit": (384, 384, "bilinear", 0.5),
+        "sscd": (288, 288, "bilinear", 0.485),
+    }[name]
+    entry = load(DEFAULTS).extractor_registry[name]
+    assert (entry.resize, entry.crop, entry.interpolation, entry.mean[0]) == (resize, crop, interpolation, mean0)
+
+
+REFUSED = {
+    "unknown key": (dict(benchmrk="abc"), ["unknown key `benchmrk`", "did you mean `benchmark`?"]),
+    "unknown nested key": (dict(bootstrap__sample=3), ["unknown key `bootstrap.sample`", "did you mean `samples`?"]),
+    "unknown value": (dict(device="cdua"), ["`device`", "`cdua`", "did you mean `cuda`?"]),
+    "unknown extractor": (dict(extractors=["colour"]), ["extractors", "`colour`", "did you mean `color`?"]),
+    "unknown split": (dict(splits=["sample_stile"]), ["splits", "did you mean `sample_style`?"]),
+    "unknown benchmark": (dict(benchmark="smaple"), ["benchmark", "did you mean `sample`?"]),
+    "unknown variant": (dict(variants=["pretrainde"]), ["variants", "did you mean `pretrained`?"]),
+    "unknown library": (
+        dict(extractor_registry__x={"library": "tim", "model": "a"}),
+        ["extractor_registry.x.library", "did you mean `timm`?"],
+    ),
+    "unknown key of an extractor": (
+        dict(extractor_registry__dino__pretrain="none"),
+        ["extractor_registry.dino.pretrain", "did you mean `pretrained`?"],
+    ),
+    "unknown key of a weights file": (
+        dict(extractor_registry__moco__pretrained__drp=["x"]),
+        ["extractor_registry.moco.pretrained.drp", "did you mean `drop`?"],
+    ),
+    "unknown key of a benchmark": (
+        dict(benchmarks__abc__databse={}),
+        ["benchmarks.abc.databse", "did you mean `database`?"],
+    ),
+    "extractor without a model": (dict(extractor_registry__a={"library": "timm"}), ["extractor_registry.a", "`model`"]),
+    "a recall cut-off of zero": (dict(recall_ks=[0]), ["recall_ks.0", "found 0"]),
+    "text for a number": (dict(recall_ks="five"), ["recall_ks.0", "'five'"]),
+    "a mapping for a folder": (dict(results={"x": 1}), ["`results`", "{'x': 1}"]),
+    "a split listed twice": (dict(splits=["sample_style"] * 2), ["splits", "sample_style", "more than once"]),
+    "more neighbours than are kept": (dict(top_k=3), ["contact_sheet.neighbours", "top_k"]),
+    "no features given": (dict(database_source="features"), ["database_source", "benchmarks.sample.database.features"]),
+    "crop larger than resize": (dict(extractor_registry__dino__crop=300), ["extractor_registry.dino", "crop 300"]),
+    "unknown partition": (dict(sample__style_entries__tset=3), ["sample.style_entries.tset", "did you mean `test`?"]),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_refused_with_the_key_and_what_is_valid(name):
+    changes, expected = REFUSED[name]
+    with pytest.raises(InputError) as error:
+        load(changed(**changes))
+    for text in expected:
+        assert text in str(error.value)
+
+
+def test_a_missing_key_is_named():
+    raw = changed()
+    del raw["precision"]
+    with pytest.raises(InputError, match="`precision` is missing"):
+        load(raw)

@@ -1,0 +1,140 @@
+"""Decoding: the pixels that torchvision's transforms give, whatever the file; and what becomes of bad files."""
+
+import io
+
+import h5py
+import numpy as np
+import pytest
+from attribench.decode import decode_shard
+from attribench.errors import InputError
+from attribench.preprocessing import Preprocessing, UnreadableImage, load_pixels
+from attribench.shards import pixel_shard
+from PIL import Image
+from torchvision import transforms
+
+SMALL = Preprocessing(16, 12, "bicubic")
+
+
+def picture(width=37, height=23, seed=0):
+    return Image.fromarray(np.random.default_rng(seed).integers(0, 256, (height, width, 3), np.uint8))
+
+
+def rotated(image):
+    exif = image.getexif()
+    exif[0x0112] = 6
+    return {"exif": exif.tobytes()}
+
+
+FILES = {
+    "png": ("PNG", lambda image: image),
+    "grey.png": ("PNG", lambda image: image.convert("L")),
+    "palette.png": ("PNG", lambda image: image.quantize(16)),
+    "alpha.png": ("PNG", lambda image: image.convert("RGBA")),
+    "cmyk.jpg": ("JPEG", lambda image: image.convert("CMYK")),
+    "narrow.png": ("PNG", lambda image: image.resize((1, 40))),
+    "JPEG": ("JPEG", lambda image: image),
+}
+
+
+@pytest.mark.parametrize("name", FILES)
+@pytest.mark.parametrize("text", ["bicubic-16-12", "bilinear-23-23", "lanczos-30-29"])
+def test_pixels_equal_torchvisions(tmp_path, name, text):
+    kind, convert = FILES[name]
+    path = tmp_path / f"a.{name}"
+    convert(picture()).save(path, kind)
+    preprocessing = Preprocessing.parse(text)
+    assert str(preprocessing) == text
+    mode = transforms.InterpolationMode(preprocessing.interpolation)
+    reference = transforms.Compose(
+        [transforms.Resize(preprocessing.resize, mode), transforms.CenterCrop(preprocessing.crop)]
+    )
+    expected = np.asarray(reference(Image.open(path).convert("RGB")))
+    np.testing.assert_array_equal(load_pixels(path, preprocessing), expected)
+
+
+def test_exif_rotation_is_not_applied(tmp_path):
+    image = picture()
+    image.save(tmp_path / "plain.jpg")
+    image.save(tmp_path / "rotated.jpg", **rotated(image))
+    assert Image.open(tmp_path / "rotated.jpg").getexif()[0x0112] == 6
+    np.testing.assert_array_equal(
+        load_pixels(tmp_path / "plain.jpg", SMALL), load_pixels(tmp_path / "rotated.jpg", SMALL)
+    )
+
+
+def test_preprocessing_text_is_parsed_never_guessed():
+    for text in ("bicubic-16", "cubic-16-12", "bicubic-16-12-", ""):
+        with pytest.raises(InputError, match="expected INTERPOLATION-RESIZE-CROP"):
+            Preprocessing.parse(text)
+
+
+def bad_files(folder):
+    """Files that are no whole images, by name."""
+    encoded = io.BytesIO()
+    picture(200, 200).save(encoded, "JPEG")
+    contents = {"truncated.jpg": encoded.getvalue()[:3000], "text.png": b"hello", "empty.jpg": b""}
+    for name, content in contents.items():
+        (folder / name).write_bytes(content)
+    return list(contents)
+
+
+def test_bad_files_are_unreadable_and_missing_ones_are_missing(tmp_path):
+    for name in bad_files(tmp_path):
+        with pytest.raises(UnreadableImage):
+            load_pixels(tmp_path / name, SMALL)
+    with pytest.raises(InputError, match=r"none.jpg: the image does not exist"):
+        load_pixels(tmp_path / "none.jpg", SMALL)
+
+
+def collection(tmp_path, n=9):
+    for i in range(n):
+        picture(seed=i).save(tmp_path / f"{i}.png")
+    return [f"{i}.png" for i in range(n)]
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_shard_holds_the_images_in_order(tmp_path, workers):
+    paths = collection(tmp_path)
+    decode_shard(tmp_path / "s.h5", tmp_path, paths, SMALL, quarantine=False, workers=workers)
+    with pixel_shard(tmp_path / "s.h5") as shard:
+        assert shard.rows.paths == paths
+        assert shard.rows.valid.all()
+        assert shard.preprocessing == "bicubic-16-12"
+        for path, pixels in zip(paths, shard.read(), strict=True):
+            np.testing.assert_array_equal(pixels, load_pixels(tmp_path / path, SMALL))
+
+
+def test_an_unreadable_image_stops_the_shard_and_leaves_nothing(tmp_path):
+    paths = collection(tmp_path) + bad_files(tmp_path)
+    with pytest.raises(InputError, match=r"truncated.jpg: cannot be decoded .*invalid_images"):
+        decode_shard(tmp_path / "s.h5", tmp_path, paths, SMALL, quarantine=False)
+    assert not [path for path in tmp_path.iterdir() if "s." in path.name and path.suffix == ".h5"]
+
+
+def test_quarantine_keeps_the_rows_and_the_reasons(tmp_path):
+    good = collection(tmp_path, 3)
+    bad = bad_files(tmp_path)
+    paths = [good[0], *bad, *good[1:]]
+    decode_shard(tmp_path / "s.h5", tmp_path, paths, SMALL, quarantine=True)
+    with pixel_shard(tmp_path / "s.h5") as shard:
+        assert shard.rows.valid.tolist() == [True, False, False, False, True, True]
+        assert all(reason for reason, valid in zip(shard.rows.reasons, shard.rows.valid, strict=True) if not valid)
+        assert not shard.read()[1:4].any()
+
+
+def test_an_empty_shard_is_a_shard(tmp_path):
+    decode_shard(tmp_path / "s.h5", tmp_path, [], SMALL, quarantine=False)
+    with pixel_shard(tmp_path / "s.h5") as shard:
+        assert shard.read().shape == (0, 12, 12, 3)
+
+
+def test_a_flipped_byte_is_found(tmp_path):
+    paths = collection(tmp_path)
+    decode_shard(tmp_path / "s.h5", tmp_path, paths, SMALL, quarantine=False)
+    with h5py.File(tmp_path / "s.h5") as file:
+        offset = file["pixels"].id.get_chunk_info(0).byte_offset
+    content = bytearray((tmp_path / "s.h5").read_bytes())
+    content[offset + 5] ^= 1
+    (tmp_path / "s.h5").write_bytes(content)
+    with pixel_shard(tmp_path / "s.h5") as shard, pytest.raises(InputError, match=r"s.h5: corrupt .*delete it"):
+        shard.read()

@@ -1,0 +1,230 @@
+"""Extraction: features equal a forward pass written out here; identity, floors and faults."""
+
+import numpy as np
+import pytest
+import timm
+import torch
+from attribench.config import load
+from attribench.decode import decode_shard
+from attribench.errors import InputError
+from attribench.extract import choose_device, extract_shard
+from attribench.extractors import load_extractor, preprocessing_of
+from attribench.registry import ExtractorEntry
+from attribench.shards import feature_shard
+from PIL import Image
+from test_config import DEFAULTS
+from test_decode import picture
+from torchvision import transforms
+
+REGISTRY = load(DEFAULTS).extractor_registry
+TINY = ExtractorEntry(
+    library="timm",
+    model="test_efficientnet",
+    pretrained="none",
+    resize=40,
+    crop=32,
+    interpolation="bilinear",
+    mean=[0.4, 0.5, 0.6],
+    std=[0.2, 0.3, 0.25],
+)
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("images")
+    for i in range(11):
+        picture(90, 70, seed=i).save(folder / f"{i}.png")
+    return folder, [f"{i}.png" for i in range(11)]
+
+
+def extract(tmp_path, images, name, entry, paths=None, batch_size=4, precision="float32", loaded=None):
+    folder, all_paths = images
+    paths = all_paths if paths is None else paths
+    decode_shard(tmp_path / "pixels.h5", folder, paths, preprocessing_of(entry), quarantine=True)
+    extract_shard(
+        tmp_path / "pixels.h5",
+        tmp_path / "features.h5",
+        loaded or load_extractor(name, entry, tmp_path),
+        name=name,
+        collection="c",
+        first_row=0,
+        precision=precision,
+        device=torch.device("cpu"),
+        batch_size=batch_size,
+    )
+    with feature_shard(tmp_path / "features.h5") as shard:
+        return shard.read(), shard.identity, shard.rows
+
+
+def test_features_equal_an_independent_forward_pass(tmp_path, images):
+    found, identity, rows = extract(tmp_path, images, "tiny", TINY)
+    torch.manual_seed(0)
+    network = timm.create_model("test_efficientnet", num_classes=1000)
+    network.reset_classifier(0)
+    transform = transforms.Compose(
+        [
+            transforms.Resize(40, transforms.InterpolationMode.BILINEAR),
+            transforms.CenterCrop(32),
+            transforms.ToTensor(),
+            transforms.Normalize((0.4, 0.5, 0.6), (0.2, 0.3, 0.25)),
+        ]
+    )
+    batch = torch.stack([transform(Image.open(images[0] / path).convert("RGB")) for path in images[1]])
+    with torch.no_grad():
+        expected = network.eval()(batch).numpy()
+    assert found.dtype == np.float32
+    assert np.abs(found - expected).max() <= 1e-5 * np.abs(expected).max()
+    assert rows.paths == images[1]
+    assert (identity.extractor, identity.dimension) == ("tiny", expected.shape[1])
+    assert (identity.preprocessing, identity.precision) == ("bilinear-40-32", "float32")
+
+
+def test_a_feature_does_not_depend_on_the_shard_it_is_in(tmp_path, images):
+    """Bit for bit: otherwise the number of shards could change a rank."""
+    whole, _, _ = extract(tmp_path, images, "tiny", TINY)
+    parts = [
+        extract(tmp_path, images, "tiny", TINY, paths)[0] for paths in (images[1][:5], images[1][5:6], images[1][6:])
+    ]
+    np.testing.assert_array_equal(np.concatenate(parts), whole)
+
+
+def test_seed_and_precision_are_part_of_the_features(tmp_path, images):
+    plain, identity, _ = extract(tmp_path, images, "tiny", TINY)
+    again, same, _ = extract(tmp_path, images, "tiny", TINY)
+    np.testing.assert_array_equal(plain, again)
+    assert same == identity
+    _, seeded, _ = extract(tmp_path, images, "tiny", TINY.model_copy(update={"seed": 1}))
+    assert "weights" in seeded.difference(identity)
+    halved, bf16, _ = extract(tmp_path, images, "tiny", TINY, precision="bf16")
+    assert "precision" in bf16.difference(identity)
+    assert 0 < np.abs(halved - plain).max() < 0.1 * np.abs(plain).max()
+
+
+def test_the_real_network_names_a_photograph():
+    """The shipped ImageNet weights, loaded by order, with the classifier on: they see a cat where there is one."""
+    from attribench.extractors import _match_by_order, weights_file
+    from skimage import data
+
+    entry = REGISTRY["efficientnet_lite0"]
+    network = timm.create_model(entry.model).eval()
+    path = weights_file(entry.pretrained, "")
+    state = torch.load(path, weights_only=True)
+    assert len(state) == 296
+    network.load_state_dict(_match_by_order(path, state, network.state_dict()))
+    transform = transforms.Compose(
+        [
+            transforms.Resize(224, transforms.InterpolationMode.BICUBIC),
+            transforms.CenterCrop(224),
+            transforms.ToTensor(),
+            transforms.Normalize((0.5,) * 3, (0.5,) * 3),
+        ]
+    )
+    batch = torch.stack([transform(Image.fromarray(image)) for image in (data.chelsea(), data.coffee())])
+    with torch.no_grad():
+        names = network(batch).argmax(1).tolist()
+    assert names[0] in range(281, 286), "a domestic cat"
+    assert names[1] in (504, 967, 969, 550), "coffee mug, espresso, eggnog, espresso maker"
+
+
+def test_the_colour_histogram_counts_colours(tmp_path):
+    half = np.zeros((8, 8, 3), np.uint8)
+    half[:4] = (255, 0, 0)
+    Image.fromarray(half).save(tmp_path / "half.png")
+    Image.fromarray(half[::-1].copy()).save(tmp_path / "flipped.png")
+    entry = ExtractorEntry(library="color", resize=8, crop=8, interpolation="nearest")
+    features, _, _ = extract(tmp_path, (tmp_path, ["half.png", "flipped.png"]), "color", entry)
+    np.testing.assert_array_equal(features[0], features[1])
+    assert sorted(np.flatnonzero(features[0])) == [0, 7 * 64]
+    np.testing.assert_allclose(np.linalg.norm(features, axis=1), 1, rtol=1e-6)
+
+
+def test_invalid_rows_are_zeros(tmp_path, images):
+    (images[0] / "bad.png").write_bytes(b"no image")
+    features, _, rows = extract(tmp_path, images, "tiny", TINY, [images[1][0], "bad.png", images[1][1]])
+    assert rows.valid.tolist() == [True, False, True]
+    assert features.any(axis=1).tolist() == [True, False, True]
+    assert rows.reasons[1]
+
+
+def test_nan_features_are_refused_by_image(tmp_path, images):
+    loaded = load_extractor("tiny", TINY, tmp_path)
+    with torch.no_grad():
+        next(loaded.module.parameters()).fill_(float("nan"))
+    with pytest.raises(InputError, match=r"extractor tiny: the feature of 0.png holds NaN"):
+        extract(tmp_path, images, "tiny", TINY, loaded=loaded)
+    assert not (tmp_path / "features.h5").exists()
+
+
+def test_preprocessing_not_given_is_the_models_own():
+    assert str(preprocessing_of(ExtractorEntry(library="timm", model="resnet50.a1_in1k"))) == "bicubic-235-224"
+    clip = ExtractorEntry(library="open_clip", model="ViT-B-32-quickgelu", pretrained="openai")
+    assert str(preprocessing_of(clip)) == "bicubic-224-224"
+
+
+def test_any_open_clip_model_loads(tmp_path, images):
+    entry = ExtractorEntry(library="open_clip", model="RN50", pretrained="none")
+    small = load_extractor("rn50", entry, tmp_path)
+    with torch.no_grad():
+        assert small.module(torch.zeros(1, 3, 224, 224)).shape == (1, 1024)
+    assert small.mean == pytest.approx((0.48145466, 0.4578275, 0.40821073))
+
+
+WRONG = {
+    "unknown timm model": (
+        dict(library="timm", model="resnet5o", pretrained="none"),
+        "timm has no model `resnet5o`; did",
+    ),
+    "unknown open_clip model": (
+        dict(library="open_clip", model="ViT-B-23", pretrained="none"),
+        "did you mean `ViT-B-32`",
+    ),
+    "unknown tag": (dict(library="open_clip", model="RN50", pretrained="opnai"), "`opnai`.*'openai'"),
+    "a tag for timm": (dict(library="timm", model="test_vit", pretrained="a1"), "`a1`.*hub, none"),
+    "no weights file": (
+        dict(library="timm", model="test_vit", pretrained={"file": "no.pth"}),
+        "no.pth: the weights file",
+    ),
+    "no TorchScript file": (dict(library="torchscript", pretrained={"file": "no.pt"}), "no.pt: the weights file"),
+    "no package": (
+        dict(library="timm", model="test_vit", pretrained={"package": "no_such_pkg", "file": "x"}),
+        "no_such_pkg is not installed; expected it from `pip install no-such-pkg`",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_a_wrong_entry_is_refused_by_name(tmp_path, name):
+    settings, message = WRONG[name]
+    full = dict(resize=32, crop=32, interpolation="bicubic", mean=[0.5] * 3, std=[0.5] * 3)
+    with pytest.raises(InputError, match=f"extractor mine: .*{message}"):
+        load_extractor("mine", ExtractorEntry(**settings, **full), tmp_path)
+
+
+def test_weights_load_strictly(tmp_path):
+    network = timm.create_model("test_vit")
+    state = {f"module.{name}": tensor for name, tensor in network.state_dict().items()}
+    torch.save({"state_dict": state | {"extra": torch.zeros(1)}, "epoch": 3}, tmp_path / "w.pth")
+    settings = dict(library="timm", model="test_vit", resize=32, crop=32, interpolation="bicubic", mean=[0.5] * 3)
+    weights = dict(file="w.pth", key="state_dict", prefix="module.")
+
+    def load_with(**changes):
+        return load_extractor(
+            "mine", ExtractorEntry(**settings, std=[1.0] * 3, pretrained={**weights, **changes}), tmp_path
+        )
+
+    loaded = load_with()
+    np.testing.assert_array_equal(loaded.module.cls_token.detach(), network.cls_token.detach())
+    assert load_with(drop=["head."]).weights == loaded.weights
+    with pytest.raises(InputError, match="w.pth: does not fit the network"):
+        load_with(prefix="")
+    with pytest.raises(InputError, match="w.pth: has no entry 'model'"):
+        load_with(key="model")
+    with pytest.raises(InputError, match="w.pth: holds .* tensors; expected"):
+        load_with(prefix="", match="order")
+
+
+def test_devices_that_are_not_there_are_refused():
+    assert choose_device("cpu").type == "cpu"
+    missing = "cuda" if not torch.cuda.is_available() else "mps"
+    with pytest.raises(InputError, match=f"device: {missing} is not available"):
+        choose_device(missing)

@@ -1,0 +1,280 @@
+import subprocess
+import sys
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+import pandas as pd
+import pytest
+from attribench.plots import MethodRanks, metric_bars, rank_distribution, recall_curves, save_figure
+from attribench.plots.style import method_styles, short_count
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.text import Text
+
+LIBRARY = Path(__file__).parents[1] / "workflow_scripts"
+
+
+def small(extractor="clip", variant="pretrained", **changes) -> MethodRanks:
+    """Two gpt queries (ranks 1 and 4; rank 3), an invalid media query, a media query with the worst rank of 11."""
+    fields = {
+        "prompt_type": ["gpt", "gpt", "media", "media"],
+        "offsets": [0, 2, 3, 3, 4],
+        "ranks": [1, 4, 3, 11],
+        "valid": [True, True, False, True],
+        "n_database": 10,
+    }
+    return MethodRanks(extractor, variant, **(fields | changes))
+
+
+def made_up(methods, prompts, n_entries, n_database, seed=0) -> list[MethodRanks]:
+    random = np.random.default_rng(seed)
+    counts = np.repeat(random.integers(1, 9, n_entries), len(prompts))
+    offsets = np.concatenate([[0], np.cumsum(counts)])
+    made = []
+    for extractor, variant in methods:
+        # A step of its own for each exemplar keeps a query's ranks apart.
+        step = [(n_database + m) // m for m in counts]
+        ranks = [np.arange(m) * s + random.integers(1, s + 1, m) for m, s in zip(counts, step, strict=True)]
+        valid = np.ones(len(counts), bool)
+        prompt_type = np.tile(prompts, n_entries)
+        made.append(MethodRanks(extractor, variant, prompt_type, offsets, np.concatenate(ranks), valid, n_database))
+    return made
+
+
+def summary(methods, prompts, ks, intervals=True) -> pd.DataFrame:
+    rows = []
+    for i, (extractor, variant) in enumerate(methods):
+        for prompt in prompts:
+            for j, metric in enumerate(["mAP", *(f"recall@{k}" for k in ks)]):
+                value = (i + 1) / (len(methods) + 1) * 0.9
+                row = {"benchmark": "sample", "split": "style", "prompt_type": prompt, "extractor": extractor}
+                row |= {"variant": variant, "metric": metric, "value": value, "n_queries": 1234, "n_entries": 255}
+                row |= {"ci_low": value - 0.05 if intervals else None, "ci_high": value + 0.05 if intervals else None}
+                row |= {"chance": 0.01 * j, "ceiling": 0.95 if j else None, "n_invalid": 0}
+                rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def drawn_texts(figure) -> list[tuple[str, object]]:
+    """Every text that drawing the figure puts on the canvas, with its box in pixels."""
+    texts, draw = [], Text.draw
+
+    def record(self, renderer, *args, **kwargs):
+        if self.get_visible() and self.get_text().strip():
+            texts.append((self.get_text(), self.get_window_extent(renderer)))
+        return draw(self, renderer, *args, **kwargs)
+
+    try:
+        Text.draw = record
+        FigureCanvasAgg(figure).draw()
+    finally:
+        Text.draw = draw
+    return texts
+
+
+def assert_legible(figure):
+    texts = drawn_texts(figure)
+    assert texts
+    width, height = figure.bbox.size
+    for i, (text, box) in enumerate(texts):
+        inside = box.x0 > -1 and box.y0 > -1 and box.x1 < width + 1 and box.y1 < height + 1
+        assert inside, f"{text!r} leaves the figure: {box} of {width} x {height}"
+        for other, other_box in texts[i + 1 :]:
+            overlap_x = min(box.x1, other_box.x1) - max(box.x0, other_box.x0)
+            overlap_y = min(box.y1, other_box.y1) - max(box.y0, other_box.y0)
+            # Boxes hold room for letters below and above the line, so a little overlap in height shows no touch.
+            assert overlap_x < 1 or overlap_y < 4, f"{text!r} and {other!r} overlap"
+
+
+def test_recall_curves_values():
+    _, data = recall_curves([small()], [2, 5])
+    gpt = data[data["prompt_type"] == "gpt"].set_index("k")
+    assert list(gpt.index) == list(range(1, 13))  # every k up to 10 + 2 candidates
+    assert gpt.loc[[1, 2, 3, 4, 12], "recall"].tolist() == [0.25, 0.25, 0.75, 1.0, 1.0]
+    assert gpt.loc[1, "chance"] == pytest.approx((1 / 12 + 1 / 11) / 2, abs=1e-15)
+    assert gpt.loc[12, "chance"] == 1.0
+    assert gpt.loc[[1, 2], "ceiling"].tolist() == [0.75, 1.0]
+    assert set(gpt["n_queries"]) == {2}
+    media = data[data["prompt_type"] == "media"].set_index("k")
+    assert set(media["n_queries"]) == {1}  # the invalid query does not count
+    assert media.loc[[10, 11], "recall"].tolist() == [0.0, 1.0]
+    assert pd.api.types.is_integer_dtype(data["k"]) and pd.api.types.is_float_dtype(data["recall"])
+
+
+def test_recall_curves_have_every_recall_k_and_reach_the_last_candidate():
+    _, data = recall_curves(made_up([("clip", "tuned")], ["gpt"], 5, 1_000_000), [7, 123, 54321])
+    assert {1, 7, 123, 54321} <= set(data["k"])
+    assert data["k"].max() > 1_000_000 and len(data) < 400
+    assert data["recall"].iloc[-1] == pytest.approx(1) and data["recall"].is_monotonic_increasing
+    assert (data["recall"] <= data["ceiling"] + 1e-12).all()
+
+
+def test_recall_curves_refuse_a_k_of_zero():
+    with pytest.raises(ValueError, match="recall_ks"):
+        recall_curves([small()], [0, 5])
+
+
+def test_rank_distribution_values():
+    _, data = rank_distribution([small()])
+    gpt = data[data["prompt_type"] == "gpt"]
+    assert gpt["rank_low"].iloc[0] == 1 and gpt["rank_high"].iloc[-1] == 12
+    assert (gpt["rank_low"].to_numpy()[1:] == gpt["rank_high"].to_numpy()[:-1] + 1).all()
+    for rank, share in ((1, 0.25), (3, 0.5), (4, 0.25)):  # queries weigh the same: the lone exemplar counts double
+        others = [r for r in (1, 3, 4) if r != rank]
+        bin_ = gpt[(gpt["rank_low"] <= rank) & (rank <= gpt["rank_high"])].iloc[0]
+        if not any(bin_["rank_low"] <= r <= bin_["rank_high"] for r in others):
+            assert bin_["share"] == pytest.approx(share)
+    assert gpt["share"].iloc[0] == pytest.approx(0.25) and gpt["chance"].iloc[0] == pytest.approx((1 / 12 + 1 / 11) / 2)
+    assert data.groupby("prompt_type")[["share", "chance"]].sum().to_numpy() == pytest.approx(1)
+    assert gpt[["lower_quartile", "median", "upper_quartile"]].iloc[0].tolist() == [1, 3, 3]
+    assert gpt["n_ranks"].iloc[0] == 3 and gpt["n_queries"].iloc[0] == 2
+    media = data[data["prompt_type"] == "media"].iloc[0]
+    assert media["median"] == 11
+    assert media[["chance_lower_quartile", "chance_median", "chance_upper_quartile"]].tolist() == [3, 6, 9]  # of 11
+
+
+def test_metric_bars_order_and_values():
+    table = summary([("dino", "tuned"), ("clip", "tuned"), ("clip", "pretrained")], ["object", "gpt"], [10, 5])
+    other = table.assign(split="other", value=0.0)
+    _, data = metric_bars(pd.concat([table, other]), split="style")
+    first = data[(data["prompt_type"] == "object") & (data["metric"] == "mAP")]
+    assert first["method"].tolist() == ["clip_pretrained", "clip_tuned", "dino_tuned"]
+    assert first["value"].tolist() == pytest.approx([0.675, 0.45, 0.225])
+    assert list(dict.fromkeys(data["metric"])) == ["mAP", "recall@5", "recall@10"]
+    assert list(dict.fromkeys(data["prompt_type"])) == ["object", "gpt"]
+    assert len(data) == 18 and set(data["split"]) == {"style"}
+
+
+def test_metric_bars_draw_values_intervals_chance_and_ceiling():
+    figure, _ = metric_bars(summary([("clip", "tuned")], ["gpt"], [5]))
+    recall = next(axes for axes in figure.findobj(matplotlib.axes.Axes) if axes.get_title(loc="left") == "recall@5")
+    assert 0.45 in [round(bar.get_width(), 9) for bar in recall.patches]
+    ends = [segment[:, 0].round(9).tolist() for lines in recall.collections for segment in lines.get_segments()]
+    assert [0.4, 0.5] in ends and [0.01, 0.01] in ends and [0.95, 0.95] in ends
+    assert "0.450" in [text for text, _ in drawn_texts(figure)]
+
+
+def test_metric_bars_refuse_what_is_ambiguous():
+    table = summary([("clip", "tuned")], ["gpt"], [5])
+    with pytest.raises(ValueError, match="more than one split"):
+        metric_bars(pd.concat([table, table.assign(split="other")]))
+    with pytest.raises(ValueError, match="two values"):
+        metric_bars(pd.concat([table, table]))
+    with pytest.raises(ValueError, match="no column metric"):
+        metric_bars(table.drop(columns="metric"))
+
+
+def test_single_entry_without_intervals(tmp_path):
+    figure, data = metric_bars(summary([("clip", "pretrained")], ["gpt"], [1], intervals=False))
+    assert data["ci_low"].isna().all()
+    texts = [text for text, _ in drawn_texts(figure)]
+    assert "95 % interval" not in texts and "0.450" in texts
+    assert b",," in save_figure(figure, data, tmp_path / "bars")[2].read_bytes()  # missing values are empty
+    one = MethodRanks("clip", "pretrained", ["gpt"], [0, 1], [2], [True], 1)
+    for figure, data in (recall_curves([one], [1, 5]), rank_distribution([one])):
+        assert_legible(figure)
+        assert len(data)
+    assert recall_curves([one], [1, 5])[1].set_index("k").loc[5, ["recall", "chance"]].tolist() == [1, 1]
+
+
+@pytest.mark.parametrize("n_methods, n_prompts, ks, n_database", [(12, 2, 6, 1_000_000), (1, 1, 1, 5), (4, 4, 2, 1500)])
+def test_texts_neither_overlap_nor_leave_the_figure(n_methods, n_prompts, ks, n_database):
+    methods = [("some_extractor_name"[: 6 + i] + str(i // 2), ("pretrained", "tuned")[i % 2]) for i in range(n_methods)]
+    prompts, cuts = ["gpt", "object", "media", "another"][:n_prompts], [1, 5, 10, 50, 100, 1000][:ks]
+    ranks = made_up(methods, prompts, 4, n_database)
+    assert_legible(metric_bars(summary(methods, prompts, cuts))[0])
+    assert_legible(recall_curves(ranks, cuts, title="observed_imagenet")[0])
+    assert_legible(rank_distribution(ranks, title="observed_imagenet")[0])
+
+
+def test_nothing_to_show_is_said():
+    nothing = small(offsets=[0] * 5, ranks=[], valid=[False] * 4)
+    for figure, data in (recall_curves([nothing], [5]), rank_distribution([nothing])):
+        assert data.empty and drawn_texts(figure)[0][0] == "no valid queries"
+    figure, data = metric_bars(summary([("clip", "tuned")], ["gpt"], [5]), split="absent")
+    assert data.empty and drawn_texts(figure)[0][0] == "no metrics to show"
+    figure, data = recall_curves(
+        [small(offsets=[0, 2, 3, 3, 3], ranks=[1, 4, 3], valid=[True, True, False, False])], [5]
+    )
+    assert set(data["prompt_type"]) == {"gpt"} and "no valid queries" in [text for text, _ in drawn_texts(figure)]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"offsets": [0, 2, 3, 4]},
+        {"offsets": [0, 2, 3, 3, 5]},
+        {"offsets": [0, 3, 2, 2, 4]},
+        {"valid": [True] * 4},
+        {"ranks": [0, 4, 3, 11]},
+        {"ranks": [1, 4, 3, 12]},
+    ],
+)
+def test_ranks_that_do_not_fit_are_refused(change):
+    with pytest.raises(ValueError, match="clip_pretrained"):
+        small(**change)
+
+
+def test_a_method_given_twice_is_refused():
+    with pytest.raises(ValueError, match="twice"):
+        recall_curves([small(), small()], [5])
+
+
+def test_styles_depend_on_the_set_of_methods_only():
+    methods = [(f"extractor{i}", variant) for i in range(6) for variant in ("tuned", "pretrained")]
+    styles = method_styles(methods)
+    assert styles == method_styles(reversed(methods)) and list(styles) == list(method_styles(reversed(methods)))
+    assert len({style.colour for style in styles.values()}) == 12
+    assert list(styles)[:2] == [("extractor0", "pretrained"), ("extractor0", "tuned")]
+    one = method_styles([(name, "pretrained") for name in "abcdefghijkl"])
+    assert len({style.colour for style in one.values()}) == 12 and len({style.marker for style in one.values()}) == 12
+    many = method_styles([("a", f"v{i:02d}") for i in range(12)])
+    assert len({style.colour for style in many.values()}) == 12
+
+
+def test_short_count():
+    assert [short_count(n) for n in (1, 20, 3000, 40_000, 5_000_000)] == ["1", "20", "3k", "40k", "5M"]
+
+
+def save_all(folder: Path) -> dict[str, bytes]:
+    both = [small(), small("dino", "tuned", ranks=[2, 3, 9, 1])]
+    save_figure(
+        *metric_bars(summary([("clip", "pretrained"), ("dino", "tuned")], ["gpt", "media"], [5])), folder / "bars"
+    )
+    save_figure(*recall_curves(both, [5], "style"), folder / "curves.v1")
+    save_figure(*rank_distribution(both, "style"), folder / "distribution")
+    return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
+
+
+def test_the_same_bytes_whatever_the_process_and_settings(tmp_path):
+    (tmp_path / "a").mkdir()
+    files = save_all(tmp_path / "a")
+    names = [f"{stem}.{suffix}" for stem in ("bars", "curves.v1", "distribution") for suffix in ("csv", "png", "svg")]
+    assert list(files) == names  # and no temporary file is left
+    code = (
+        f"import sys; sys.path[:0] = [{str(LIBRARY)!r}, {str(Path(__file__).parent)!r}]\n"
+        "import matplotlib; matplotlib.rcParams.update({'font.size': 20, 'svg.hashsalt': 'other', 'savefig.dpi': 50})\n"
+        "import pathlib, test_plots; test_plots.save_all(pathlib.Path(sys.argv[1]))\n"
+    )
+    (tmp_path / "b").mkdir()
+    subprocess.run([sys.executable, "-c", code, tmp_path / "b"], check=True, env={"PYTHONHASHSEED": "7"})
+    assert files == {path.name: path.read_bytes() for path in sorted((tmp_path / "b").iterdir())}
+    for name, content in files.items():
+        assert b"atplotlib v" not in content and b"oftware" not in content and b"<dc:date>" not in content, name
+
+
+def test_drawing_leaves_the_settings_alone(tmp_path):
+    before = dict(matplotlib.rcParams)
+    save_figure(*recall_curves([small()], [5]), tmp_path / "curves")
+    assert dict(matplotlib.rcParams) == before
+
+
+def test_csv_is_the_data_returned(tmp_path):
+    figure, data = recall_curves([small()], [5])
+    png, svg, csv = save_figure(figure, data, tmp_path / "new" / "curves")
+    assert pd.read_csv(csv).equals(data)
+    assert b"\r" not in csv.read_bytes() and svg.read_bytes().startswith(b"<?xml")
+    from PIL import Image
+
+    with Image.open(png) as image:
+        assert image.size == tuple(round(side * figure.dpi) for side in figure.get_size_inches()) and figure.dpi >= 150

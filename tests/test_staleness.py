@@ -1,0 +1,252 @@
+"""Nothing stale, nothing needless: every config key and every module, and exactly the jobs that a change of it affects.
+
+Each case is a dry run in a clone where the tiny benchmark has run; the jobs planned are those that Snakemake would run.
+"""
+
+import copy
+import os
+import shutil
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+import yaml
+from attribench.config import Config
+from clone import REPOSITORY, TINY, Clone
+
+pytestmark = pytest.mark.workflow
+
+# Jobs of the whole tiny run: two splits, two database shards, two extractors that share their pixels.
+WHOLE = Counter(sample=1, manifest=3, decode=4, extract=8, rank=4, metrics=4, tables=1, plots=2, contact=2)
+RESULTS = ["tables", "plots", "contact"]
+FROM_RANK = ["rank", "metrics", *RESULTS]
+FROM_DECODE = ["decode", "extract", *FROM_RANK]  # pixels are temporary: who extracts decodes
+DOWNSTREAM = {
+    "sample": list(WHOLE),
+    "manifest": ["manifest", *FROM_DECODE],
+    "decode": FROM_DECODE,
+    "extract": FROM_DECODE,
+    "rank": FROM_RANK,
+    "metrics": ["metrics", "tables", "plots"],
+    "tables": ["tables", "plots"],
+    "plots": ["plots"],
+    "contact": ["contact"],
+}
+
+
+def jobs(*rules, **other):
+    """The whole run's jobs of `rules`, and those of `other` in the counts given."""
+    return Counter({**{rule: WHOLE[rule] for rule in rules}, **other})
+
+
+MINE = {"splits": {"sample_style": "dataset/json/test_sample_style.json"}, "database": {"folder": "dataset/database"}}
+NOTHING = Counter()
+# A key of the config file, its new value, and the jobs that run again.
+KEYS = [
+    ("device", "auto", NOTHING),
+    ("batch_size", 3, NOTHING),
+    ("precision", "bf16", jobs(*FROM_DECODE)),
+    ("recall_ks", [1, 5], jobs("metrics", "tables", "plots")),
+    ("recall_ks", [100, 10, 5], NOTHING),
+    ("top_k", 7, jobs(*FROM_RANK)),
+    ("bootstrap", {"samples": 300}, jobs("tables", "plots")),
+    ("bootstrap", {"samples": 200, "seed": 1}, jobs("tables", "plots")),
+    ("contact_sheet", {"queries": 3, "neighbours": 4}, jobs("contact")),
+    ("database_shards", 3, jobs(*FROM_RANK, decode=3, extract=6)),
+    ("split_shards", 2, jobs(*FROM_RANK, decode=4, extract=8)),
+    ("database_limit", 10, jobs(*FROM_RANK, manifest=1, decode=2, extract=4)),
+    ("invalid_images", "quarantine", jobs(*FROM_DECODE)),
+    ("extractors", ["color"], jobs(*RESULTS)),
+    ("extractors", ["color", "tiny"], jobs(*RESULTS)),
+    ("splits", ["sample_style"], jobs(tables=1, plots=1)),
+    ("splits", ["sample_style", "sample_object", "sample_style_val"],
+     jobs("tables", manifest=1, decode=1, extract=2, rank=2, metrics=2, plots=3, contact=1)),
+    ("results", "elsewhere", jobs(*DOWNSTREAM["manifest"])),
+    ("root", "other_root", WHOLE),
+    ("root", "moved", NOTHING),
+    ("benchmark", "mine", jobs("tables", manifest=2, decode=3, extract=6, rank=2, metrics=2, plots=1, contact=1)),
+    ("sample", {**TINY["sample"], "seed": 1}, WHOLE),
+    ("sample", {**TINY["sample"], "database_images": 21}, WHOLE),
+    ("extractor_registry", {**TINY["extractor_registry"], "tiny": {**TINY["extractor_registry"]["tiny"], "seed": 1}},
+     jobs(*RESULTS, decode=3, extract=4, rank=2, metrics=2)),
+    ("extractor_registry", {**TINY["extractor_registry"], "unused": {"library": "timm", "model": "x"}}, NOTHING),
+    ("benchmarks", {"sample": {"extractors": ["color"]}}, NOTHING),
+    ("variants", ["pretrained"], NOTHING),
+]  # fmt: skip
+# Keys that a dry run here cannot vary, and the test that varies them.
+ELSEWHERE = {
+    "database_source": "test_import_features.py::test_the_workflow_ranks_imported_features",
+    "split_source": "test_import_features.py::test_the_workflow_ranks_imported_features",
+}
+
+# The stages whose scripts use a module; the stages after them run again as well.
+EVERY = list(WHOLE)
+MODULES = {
+    "__init__.py": EVERY,
+    "errors.py": EVERY,
+    "files.py": EVERY,
+    "identity.py": EVERY,
+    "stage.py": EVERY,
+    "config.py": [],
+    "plan.py": [],
+    "feature_files.py": ["manifest"],
+    "import_features.py": [],
+    "manifest.py": ["manifest"],
+    "sources.py": ["manifest"],
+    "decode.py": ["decode"],
+    "preprocessing.py": ["decode"],
+    "progress.py": ["decode"],
+    "shards.py": ["decode"],
+    "color.py": ["extract"],
+    "extract.py": ["extract"],
+    "extractors.py": ["extract"],
+    "registry.py": ["extract"],
+    "suggest.py": ["extract"],
+    "read_ahead.py": ["extract"],
+    "features.py": ["rank"],
+    "rank.py": ["rank"],
+    "rank_kernels.py": ["rank"],
+    "rank_split.py": ["rank"],
+    "rank_file.py": ["rank"],
+    "ranking.py": ["rank"],
+    "metrics.py": ["metrics"],
+    "statistics.py": ["metrics"],
+    "tables.py": ["metrics"],
+    "contact.py": ["contact"],
+    "plots/__init__.py": ["plots", "contact"],
+    "plots/save.py": ["plots", "contact"],
+    "plots/sheet.py": ["plots", "contact"],
+    "plots/style.py": ["plots", "contact"],
+    "plots/ranks.py": ["plots", "contact"],
+    "plots/bars.py": ["plots", "contact"],
+    "plots/curves.py": ["plots", "contact"],
+    "plots/distribution.py": ["plots", "contact"],
+    **{f"sample/{path.name}": ["sample"] for path in (REPOSITORY / "workflow_scripts/attribench/sample").glob("*.py")},
+}
+SCRIPTS = {f"../{stage}.py": [stage] for stage in WHOLE} | {"../import_features.py": [], "../feature_source.py": []}
+
+
+def in_parallel(clones, cases, check):
+    """Run `check(clone, case)` for every case, one at a time in each clone; the faults it returns."""
+    waiting = list(clones)
+
+    def work(case):
+        clone = waiting.pop()
+        try:
+            return check(clone, case)
+        finally:
+            waiting.append(clone)
+
+    with ThreadPoolExecutor(len(clones)) as pool:
+        return [fault for fault in pool.map(work, cases) if fault]
+
+
+@pytest.fixture(scope="module")
+def clones(finished, tmp_path_factory):
+    made = [
+        Clone(tmp_path_factory.mktemp("staleness") / "clone", copy_from=finished) for _ in range(os.cpu_count() or 1)
+    ]
+    for clone in made:
+        shutil.copytree(clone.folder / "resources/sample", clone.folder / "moved")
+    return made
+
+
+def test_every_config_key_is_tried():
+    tried = {key for key, _, _ in KEYS}
+    assert tried | set(ELSEWHERE) == set(Config.model_fields)
+
+
+def test_every_module_is_tried():
+    library = REPOSITORY / "workflow_scripts/attribench"
+    assert set(MODULES) == {str(path.relative_to(library)) for path in library.rglob("*.py")}
+    assert {f"../{path.name}" for path in library.parent.glob("*.py")} == set(SCRIPTS)
+
+
+def test_a_config_key_re_runs_exactly_what_it_affects(clones):
+    def check(clone, case):
+        key, value, expected = case
+        settings = copy.deepcopy(TINY)
+        settings["benchmarks"] = {"mine": {**MINE, "extractors": ["color"]}}
+        if key == "benchmarks":
+            settings["benchmarks"] |= value
+        else:
+            settings[key] = value
+        if key == "benchmark":
+            settings["root"] = "resources/sample"
+        clone.configure(settings)
+        found = clone.planned()
+        clone.configure(TINY)
+        return f"{key}: {value} would run {dict(found)}; expected {dict(expected)}" if found != expected else None
+
+    assert not in_parallel(clones, KEYS, check)
+
+
+def test_a_module_re_runs_exactly_the_stages_that_use_it(clones):
+    def check(clone, name):
+        path = clone.folder / "workflow_scripts/attribench" / name
+        content = path.read_bytes()
+        path.write_bytes(content + b"\n# changed\n")
+        found = clone.planned()
+        path.write_bytes(content)
+        stages = (MODULES | SCRIPTS)[name]
+        expected = jobs(*{rule for stage in stages for rule in DOWNSTREAM[stage]})
+        return f"{name} would run {dict(found)}; expected {dict(expected)}" if found != expected else None
+
+    assert not in_parallel(clones, list(MODULES | SCRIPTS), check)
+
+
+def test_touching_every_file_re_runs_nothing(finished_copy):
+    for number, path in enumerate(sorted(finished_copy.folder.rglob("*"), key=lambda path: path.name)):
+        if path.is_file():
+            os.utime(path, (2e9 - number, 2e9 - number))
+    assert finished_copy.planned() == NOTHING
+
+
+def test_results_in_a_fresh_clone_re_run_nothing(finished, tmp_path):
+    """Copied without their time stamps, and without Snakemake's own records."""
+    clone = Clone(tmp_path / "clone", TINY)
+    for folder in ("results", "resources"):
+        shutil.copytree(finished.folder / folder, clone.folder / folder, copy_function=shutil.copyfile)
+    assert clone.planned() == NOTHING
+
+
+def test_results_of_other_settings_in_a_fresh_clone_are_found_out(finished, tmp_path):
+    clone = Clone(tmp_path / "clone", {**TINY, "recall_ks": [1, 5]})
+    for folder in ("results", "resources"):
+        shutil.copytree(finished.folder / folder, clone.folder / folder, copy_function=shutil.copyfile)
+    assert clone.planned() == jobs("metrics", "tables", "plots")
+    clone.run()
+    assert clone.planned() == NOTHING
+
+
+def test_a_changed_image_re_runs_its_collection(finished_copy):
+    root = finished_copy.folder / "resources/sample/dataset"
+    one, other = sorted(Path(root / "database").rglob("*.jpg"))[:2]
+    one.write_bytes(other.read_bytes())
+    expected = jobs(*FROM_RANK, manifest=1, decode=2, extract=4)
+    assert finished_copy.planned() == expected
+    before = finished_copy.tables()
+    finished_copy.run()
+    assert finished_copy.planned() == NOTHING
+    assert finished_copy.tables() != before
+
+
+def test_a_removed_product_is_made_again_and_nothing_else(finished_copy):
+    before = finished_copy.tables()
+    (finished_copy.folder / "results/tables/summary.csv").unlink()
+    assert finished_copy.planned() == jobs("tables", "plots")
+    finished_copy.run()
+    assert finished_copy.tables() == before
+
+
+def test_a_forced_stage_takes_the_later_ones_with_it(finished_copy):
+    assert finished_copy.planned(None, "--forcerun", "rank") == jobs(*FROM_RANK)
+
+
+def test_a_setting_that_changes_ranks_does_not_survive_a_kill(finished_copy):
+    """A run that ended between two stages leaves products of two settings; the next run sees which are of the old one."""
+    finished_copy.configure({**TINY, "database_limit": 10})
+    finished_copy.run("--until", "extract")
+    assert finished_copy.planned() == jobs(*FROM_RANK)
+    assert yaml.safe_load((finished_copy.folder / "mine.yaml").read_text())["database_limit"] == 10

@@ -1,0 +1,173 @@
+"""The tables: columns, order, values against the queries' metrics, and the bytes of the CSV files."""
+
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+from attribench import tables
+from attribench.errors import InputError
+from attribench.metrics import chance_average_precision
+
+KS = [5, 10]
+RESAMPLING = tables.Resampling(samples=300)
+EXEMPLARS = [1, 2, 4, 70]
+CATEGORIES = ["", "dog", "NA", "dog"]
+NAN = math.nan
+
+
+def method_table(seed, prompt_types=("object", "gpt"), per_type=3, invalid=()):
+    """Metrics of 4 entries with 1, 2, 4 and 70 exemplars, in the order of a split file."""
+    rng = np.random.default_rng(seed)
+    rows = []
+    for entry, m in enumerate(EXEMPLARS):
+        for prompt_type in prompt_types:
+            for i in range(per_type):
+                rows.append((f"{entry}/{prompt_type}/{i}.png", prompt_type, entry, m, CATEGORIES[entry]))
+    frame = pd.DataFrame(rows, columns=["query", "prompt_type", "entry", "n_exemplars", "category"])
+    frame["class_id"] = frame["entry"].astype(str)
+    frame["valid"] = [query not in invalid for query in frame["query"]]
+    frame["n_candidates"] = frame["n_exemplars"] + 1000
+    frame["best_rank"] = pd.array(rng.integers(1, 100, len(frame)), dtype="Int64")
+    for name in ("AP", "recall@5", "recall@10"):
+        frame[name] = np.where(frame["valid"], rng.random(len(frame)), NAN)
+    return frame
+
+
+@pytest.fixture
+def methods():
+    invalid = ("1/gpt/0.png",)
+    return {
+        ("zoo", "dino", "tuned"): method_table(0, invalid=invalid),
+        ("zoo", "dino", "pretrained"): method_table(1, invalid=invalid),
+        ("zoo", "clip", "pretrained"): method_table(2, invalid=invalid),
+        ("art", "dino", "tuned"): method_table(3, ("media",)),
+        ("art", "dino", "pretrained"): method_table(4, ("media",)),
+        ("art", "clip", "pretrained"): method_table(5, ("media",)),
+    }
+
+
+def test_the_table_of_a_split(methods):
+    table = tables.split_table(methods, "zoo", KS)
+    metrics = ["recall@5", "recall@10", "mAP"]
+    assert list(table) == ["name", "feature", *(f"{p}-{m}" for p in ("object", "gpt") for m in metrics)]
+    assert table["name"].tolist() == ["clip_pretrained", "dino_pretrained", "dino_tuned"]
+    assert table["feature"].tolist() == ["clip", "dino", "dino"]
+    source = methods["zoo", "dino", "tuned"]
+    assert table["gpt-mAP"][2] == pytest.approx(source[source["prompt_type"] == "gpt"]["AP"].mean(), abs=1e-15)
+    assert table["object-recall@10"][2] == pytest.approx(
+        source[source["prompt_type"] == "object"]["recall@10"].mean(), abs=1e-15
+    )
+
+
+def test_the_summary(methods):
+    table = tables.summary_table(methods, "sample", KS, RESAMPLING)
+    assert list(table) == (
+        "benchmark split prompt_type extractor variant metric value ci_low ci_high n_queries n_entries chance ceiling"
+        " n_invalid"
+    ).split(" ")
+    keys = list(table[["split", "prompt_type", "extractor", "variant", "metric"]].itertuples(index=False, name=None))
+    order = [("dino", "tuned"), ("dino", "pretrained"), ("clip", "pretrained")]
+    groups = [("zoo", "object"), ("zoo", "gpt"), ("art", "media")]
+    assert keys == [(*g, *m, name) for g in groups for m in order for name in ("recall@5", "recall@10", "mAP")]
+    assert (table["ci_low"] < table["value"]).all() and (table["value"] < table["ci_high"]).all()
+
+    gpt = table[(table["prompt_type"] == "gpt") & (table["variant"] == "tuned")].set_index("metric")
+    assert gpt["n_queries"].tolist() == [11] * 3 and gpt["n_entries"].tolist() == [4] * 3
+    assert gpt["n_invalid"].tolist() == [1] * 3
+    m = np.repeat(EXEMPLARS, [3, 2, 3, 3])  # one query of entry 1 is invalid
+    assert gpt["ceiling"]["recall@5"] == pytest.approx(np.mean(np.minimum(5, m) / m))
+    assert gpt["chance"]["recall@5"] == pytest.approx(np.mean(5 / (1000 + m)))
+    assert gpt["ceiling"]["mAP"] == 1
+    assert gpt["chance"]["mAP"] == pytest.approx(np.mean(chance_average_precision(m, 1000 + m)))
+
+
+def test_the_comparisons(methods):
+    table = tables.comparisons_table(methods, "sample", KS, RESAMPLING)
+    assert list(table) == (
+        "benchmark split prompt_type metric extractor_a variant_a extractor_b variant_b difference ci_low ci_high"
+        " p_value p_holm n_queries n_entries"
+    ).split(" ")
+    assert len(table) == 3 * 3 * 3  # split and prompt type, metric, pair
+    row = table[(table["prompt_type"] == "gpt") & (table["metric"] == "mAP")].iloc[1]
+    assert row[["variant_a", "extractor_b"]].tolist() == ["tuned", "clip"]
+    a, b = (methods["zoo", *key].query("prompt_type == 'gpt'") for key in (("dino", "tuned"), ("clip", "pretrained")))
+    assert row["difference"] == pytest.approx(a["AP"].mean() - b["AP"].mean(), abs=1e-15)
+    assert (row["n_queries"], row["n_entries"]) == (11, 4)
+    # Exact test: 16 sign vectors of the entries' sums.
+    sums = (a["AP"] - b["AP"]).groupby(a["entry"]).sum().to_numpy()
+    signs = 1 - 2 * (np.arange(16)[:, None] >> np.arange(4) & 1)
+    assert row["p_value"] == (np.abs(signs @ sums) >= abs(sums.sum()) - 1e-9).mean()
+    for _, family in table.groupby(["split", "prompt_type", "metric"]):
+        smallest = family["p_value"].idxmin()
+        assert family["p_holm"][smallest] == min(1.0, 3 * family["p_value"][smallest])
+
+
+def test_one_method_has_nothing_to_compare(methods):
+    one = {key: table for key, table in methods.items() if key[1:] == ("dino", "tuned")}
+    assert tables.comparisons_table(one, "sample", KS, RESAMPLING).empty
+
+
+def test_a_query_invalid_for_one_method_is_not_compared(methods):
+    methods["art", "clip", "pretrained"] = method_table(5, ("media",), invalid=("0/media/0.png", "0/media/1.png"))
+    table = tables.comparisons_table(methods, "sample", KS, RESAMPLING)
+    assert table[table["split"] == "art"]["n_queries"].tolist() == [12, 10, 10] * 3
+
+
+def test_the_breakdown(methods):
+    table = tables.breakdown_table(methods, "sample", KS, RESAMPLING)
+    summary = tables.summary_table(methods, "sample", KS, RESAMPLING)
+    assert list(table) == [*list(summary)[:5], "group", "level", *list(summary)[5:]]
+    one = table[(table["split"] == "art") & (table["variant"] == "tuned") & (table["metric"] == "mAP")]
+    levels = [("exemplars", level) for level in ("1", "2", "3-4", "65+")] + [("category", "NA"), ("category", "dog")]
+    assert list(one[["group", "level"]].itertuples(index=False, name=None)) == levels
+    assert one["n_entries"].tolist() == [1, 1, 1, 1, 1, 2]
+    assert one["ci_low"].isna().tolist() == [True] * 5 + [False]  # one entry: no interval
+    source = methods["art", "dino", "tuned"]
+    assert one["value"].iloc[5] == pytest.approx(source[source["category"] == "dog"]["AP"].mean(), abs=1e-15)
+    bins = table[(table["group"] == "exemplars")].groupby(["split", "prompt_type", "extractor", "variant", "metric"])
+    total = summary.groupby(["split", "prompt_type", "extractor", "variant", "metric"])
+    assert (bins["n_queries"].sum() == total["n_queries"].sum()).all()
+    assert (bins["n_invalid"].sum() == total["n_invalid"].sum()).all()
+
+
+def test_every_number_of_exemplars_has_one_bin():
+    for m in range(1, 200):
+        assert sum(low <= m <= (high or m) for low, high in tables.EXEMPLAR_BINS) == 1
+
+
+def test_a_prompt_type_without_valid_queries_is_empty(tmp_path):
+    queries = [f"{entry}/gpt/{i}.png" for entry in range(4) for i in range(3)]
+    methods = {("zoo", "clip", "tuned"): method_table(0, ("gpt",), invalid=queries)}
+    summary = tables.summary_table(methods, "sample", KS, RESAMPLING)
+    assert summary[["value", "ci_low", "chance", "ceiling"]].isna().all(axis=None)
+    assert summary["n_invalid"].tolist() == [12] * 3 and summary["n_entries"].tolist() == [0] * 3
+    tables.write_csv(tmp_path / "zoo.csv", tables.split_table(methods, "zoo", KS))
+    assert (tmp_path / "zoo.csv").read_text().split("\n")[1] == "clip_tuned,clip,,,"
+
+
+def test_methods_must_list_the_same_queries(methods):
+    methods["zoo", "clip", "pretrained"] = methods["zoo", "clip", "pretrained"].iloc[1:]
+    with pytest.raises(InputError, match="zoo: clip_pretrained lists other queries than dino_tuned"):
+        tables.summary_table(methods, "sample", KS, RESAMPLING)
+    with pytest.raises(InputError, match="no metrics of split sea; found art, zoo"):
+        tables.split_table(methods, "sea", KS)
+    with pytest.raises(InputError, match=r"art by dino_tuned: no column recall@7"):
+        tables.split_table(methods, "art", [7])
+
+
+def test_the_csv_file(tmp_path):
+    frame = pd.DataFrame({"name": ['a "b", c', "é\nf"], "x": [0.1 + 0.2, NAN], "n": [1, 2], "ok": [True, False]})
+    frame["k"] = pd.array([None, 3], dtype="Int64")
+    tables.write_csv(tmp_path / "t.csv", frame)
+    expected = 'name,x,n,ok,k\n"a ""b"", c",0.30000000000000004,1,True,\n"é\nf",,2,False,3\n'
+    assert (tmp_path / "t.csv").read_bytes() == expected.encode()
+    assert [path.name for path in tmp_path.iterdir()] == ["t.csv"]
+
+
+def test_a_second_run_gives_the_same_bytes(tmp_path, methods):
+    for number in (1, 2):
+        for name in ("summary_table", "breakdown_table", "comparisons_table"):
+            frame = getattr(tables, name)(methods, "sample", KS, RESAMPLING)
+            tables.write_csv(tmp_path / f"{name}{number}.csv", frame)
+            assert (tmp_path / f"{name}{number}.csv").read_bytes() == (tmp_path / f"{name}1.csv").read_bytes()

@@ -1,0 +1,104 @@
+"""The whole workflow on the tiny sample benchmark, in clones of the repository."""
+
+import csv
+import os
+import signal
+import subprocess
+import time
+from collections import Counter
+
+import pytest
+from clone import TINY, Clone
+
+pytestmark = pytest.mark.workflow
+
+TABLES = ["breakdown", "comparisons", "invalid_images", "sample_object", "sample_style", "summary"]
+
+
+def rows(clone, table):
+    with open(clone.folder / "results" / "tables" / f"{table}.csv", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_a_run_makes_every_table_and_figure(finished):
+    found = finished.results("tables/*.csv", "plots/*")
+    assert [name for name in sorted(found) if name.startswith("tables")] == [f"tables/{name}.csv" for name in TABLES]
+    figures = [f"plots/{s}_{f}" for s in ("sample_object", "sample_style") for f in FIGURES]
+    expected = {f"{figure}.{ending}" for figure in figures for ending in ("csv", "png", "svg")}
+    assert {name for name in found if name.startswith("plots")} == expected
+    assert all(found.values())
+
+
+FIGURES = ["comparison", "contact", "metrics", "ranks", "recall"]
+
+
+def test_summary_has_a_row_for_everything_in_the_contracts_columns(finished):
+    summary = rows(finished, "summary")
+    contract = ["benchmark", "split", "prompt_type", "extractor", "variant", "metric", "value", "ci_low", "ci_high"]
+    assert list(summary[0])[:11] == [*contract, "n_queries", "n_entries"]
+    found = {(r["split"], r["prompt_type"], r["extractor"], r["metric"]) for r in summary}
+    prompts = {"sample_style": ["object", "gpt"], "sample_object": ["media", "gpt"]}
+    metrics = ["recall@5", "recall@10", "recall@100", "mAP"]
+    assert found == {(s, p, e, m) for s in prompts for p in prompts[s] for e in TINY["extractors"] for m in metrics}
+    assert len(summary) == len(found)
+    for row in summary:
+        assert float(row["ci_low"]) <= float(row["value"]) <= float(row["ci_high"])
+        assert 0 < float(row["chance"]) <= float(row["ceiling"]) <= 1
+        assert (row["n_queries"], row["n_entries"], row["n_invalid"]) == ("6", "3", "0")
+
+
+def test_split_tables_have_the_published_columns(finished):
+    table = rows(finished, "sample_object")
+    columns = [f"{p}-{m}" for p in ("media", "gpt") for m in ("recall@5", "recall@10", "recall@100", "mAP")]
+    assert list(table[0]) == ["name", "feature", *columns]
+    assert [row["name"] for row in table] == ["color_pretrained", "tiny_pretrained"]
+
+
+def test_a_second_run_has_nothing_to_do(finished):
+    assert finished.planned() == Counter()
+    assert "Nothing to be done" in finished.run().stdout
+
+
+def test_no_pixels_are_left(finished):
+    assert not list((finished.folder / "results" / "pixels").rglob("*.h5"))
+
+
+def test_shards_blocks_and_settings_do_not_change_a_byte(finished, tmp_path):
+    """A run from scratch, cut into other shards, gives the same tables and the same data of the plots."""
+    other = Clone(tmp_path / "clone", {**TINY, "database_shards": 5, "split_shards": 2, "results": "elsewhere"})
+    other.run()
+    (other.folder / "elsewhere").rename(other.folder / "results")
+    assert other.tables() == finished.tables()
+    assert other.results("plots/*") == finished.results("plots/*")
+
+
+@pytest.mark.parametrize("seconds", [5, 12, 21])
+def test_a_killed_run_ends_as_an_unbroken_one(finished, tmp_path, seconds):
+    clone = Clone(tmp_path / "clone", TINY)
+    process = subprocess.Popen(
+        clone.command("--cores", "2"),
+        cwd=clone.folder,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    time.sleep(seconds)
+    assert process.poll() is None, "the run ended before it was killed"
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    clone.run("--unlock")
+    clone.run()
+    assert clone.tables() == finished.tables()
+    assert clone.planned() == Counter()
+
+
+def test_a_bad_config_is_refused_before_any_job(tmp_path):
+    clone = Clone(tmp_path / "clone", TINY)
+    for config, expected in (
+        ({"extractors": ["colour"]}, "unknown value `colour`; did you mean `color`?"),
+        ({"recal_ks": [1]}, "unknown key `recal_ks`; did you mean `recall_ks`?"),
+    ):
+        done = clone.run(config=config, check=False)
+        assert done.returncode != 0
+        assert expected in done.stdout
+        assert not (clone.folder / "results").exists()

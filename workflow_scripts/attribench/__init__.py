@@ -1,0 +1,1 @@
+"""attribench: the evaluation of data attribution for text-to-image models."""

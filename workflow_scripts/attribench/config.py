@@ -1,0 +1,211 @@
+"""The configuration: every key with its type and range, closed at every level.
+
+`config.yaml` holds the defaults and explains each key; the models here say what a key may be. A test keeps the two in
+step. `load` turns what Snakemake read into a `Config` or into one `InputError` that names key, value and what is valid.
+"""
+
+import types
+import typing
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, Field, ValidationError, model_validator
+
+from attribench.errors import InputError
+from attribench.registry import Closed, ExtractorEntry, Name, Positive
+from attribench.suggest import nearest
+
+PrecisionName = Literal["float32", "bf16"]
+Partition = Literal["test", "train", "val"]
+
+
+def _as_list(value: Any) -> Any:
+    """Let a single name stand for a list of one: `--config extractors=color`."""
+    return [value] if isinstance(value, (str, int)) and not isinstance(value, bool) else value
+
+
+Names = Annotated[list[Name], BeforeValidator(_as_list), Field(min_length=1)]
+
+
+class Database(Closed):
+    """Where a benchmark's database lies: a folder of images, or a text file with one image path a line."""
+
+    folder: str | None = None
+    list: str | None = None
+    features: str | None = None
+
+    @model_validator(mode="after")
+    def _one_source(self) -> "Database":
+        if self.folder and self.list:
+            raise ValueError("give `folder` or `list`, not both")
+        if not (self.folder or self.list or self.features):
+            raise ValueError("give `folder`, `list` or `features`")
+        return self
+
+
+class BenchmarkEntry(Closed):
+    """A benchmark: split files by split name, the database, and what is chosen where the user chooses nothing."""
+
+    splits: Annotated[dict[Name, str], Field(min_length=1)]
+    default_splits: Names | None = None
+    database: Database
+    split_features: str | None = None
+    extractors: Names
+    database_shards: Positive = 1
+    rendered: bool = False
+
+
+class Bootstrap(Closed):
+    samples: Annotated[int, Field(ge=100)]
+    confidence: Annotated[float, Field(gt=0, lt=1)]
+    seed: Annotated[int, Field(ge=0)]
+
+
+class ContactSheet(Closed):
+    queries: Positive
+    neighbours: Positive
+
+
+class Sample(Closed):
+    seed: Annotated[int, Field(ge=0)]
+    image_size: Annotated[int, Field(ge=32)]
+    style_entries: dict[Partition, Positive]
+    object_entries: dict[Partition, Positive]
+    max_exemplars: Positive
+    queries_per_prompt: Positive
+    database_images: Positive
+
+
+class Config(Closed):
+    """The whole configuration, checked. `root`, `splits`, `extractors` and `database_shards` are resolved: never None."""
+
+    benchmark: Name
+    root: str | None
+    results: Annotated[str, Field(min_length=1)]
+    splits: Names | None
+    extractors: Names | None
+    variants: Names
+    recall_ks: Annotated[list[Positive], BeforeValidator(_as_list), Field(min_length=1)]
+    database_source: Literal["images", "features"]
+    split_source: Literal["images", "features"]
+    database_shards: Positive | None
+    split_shards: Positive
+    database_limit: Positive | None
+    invalid_images: Literal["fail", "quarantine"]
+    device: Literal["auto", "cpu", "cuda", "mps"]
+    precision: PrecisionName
+    batch_size: Positive
+    top_k: Positive
+    bootstrap: Bootstrap
+    contact_sheet: ContactSheet
+    sample: Sample
+    benchmarks: dict[Name, BenchmarkEntry]
+    extractor_registry: dict[Name, ExtractorEntry]
+
+    @property
+    def entry(self) -> BenchmarkEntry:
+        """The chosen benchmark's entry."""
+        return self.benchmarks[self.benchmark]
+
+
+def load(raw: dict[str, Any]) -> Config:
+    """Check `raw` (what Snakemake read from files and `--config`) and resolve what depends on the benchmark.
+
+    Raises InputError with one line for each key that is unknown or has a wrong value.
+    """
+    try:
+        config = Config.model_validate(raw)
+    except ValidationError as error:
+        problems = "\n".join(dict.fromkeys(f"  {_explain(problem)}" for problem in _deepest(error.errors())))
+        raise InputError(f"config is not valid:\n{problems}") from error
+    _known("benchmark", [config.benchmark], config.benchmarks)
+    entry = config.entry
+    config = config.model_copy(
+        update={
+            "root": (config.root or f"resources/{config.benchmark}").rstrip("/") or "/",
+            "splits": config.splits or entry.default_splits or list(entry.splits),
+            "extractors": config.extractors or entry.extractors,
+            "database_shards": config.database_shards or entry.database_shards,
+            "recall_ks": sorted(config.recall_ks),
+        }
+    )
+    _check_choices(config)
+    return config
+
+
+def _check_choices(config: Config) -> None:
+    if config.contact_sheet.neighbours > config.top_k:
+        raise InputError(
+            f"config key contact_sheet.neighbours is {config.contact_sheet.neighbours}; expected at most top_k, which is "
+            f"{config.top_k}: no more neighbours are kept"
+        )
+    _known("splits", config.splits, config.entry.splits)
+    _known("extractors", config.extractors, config.extractor_registry)
+    _known("variants", config.variants, ["pretrained"])
+    for key in ("splits", "extractors", "variants", "recall_ks"):
+        values = getattr(config, key)
+        repeated = sorted({str(v) for v in values if values.count(v) > 1})
+        if repeated:
+            raise InputError(f"config key {key}: {', '.join(repeated)} is listed more than once; list each once")
+    for key, value in (("database", config.entry.database.features), ("split", config.entry.split_features)):
+        if getattr(config, f"{key}_source") == "features" and not value:
+            where = "database.features" if key == "database" else "split_features"
+            raise InputError(
+                f"config key {key}_source is `features`, but benchmarks.{config.benchmark}.{where} is not given; "
+                "expected the path of a feature file below the root, with {extractor} (and {split}) in it"
+            )
+    if config.database_source == "images" and not (config.entry.database.folder or config.entry.database.list):
+        raise InputError(
+            f"config key database_source is `images`, but benchmarks.{config.benchmark}.database has neither `folder` "
+            "nor `list`; give one, or set database_source: features"
+        )
+
+
+def _known(key: str, values: list, choices: typing.Iterable[str]) -> None:
+    choices = list(choices)
+    for value in values:
+        if value not in choices:
+            valid = ", ".join(map(str, choices))
+            raise InputError(f"config key {key}: unknown value `{value}`{nearest(value, choices)} Valid: {valid}")
+
+
+def _deepest(problems: list) -> list:
+    """Without what only says that a mapping is not a string: such a key takes either, and the mapping has faults."""
+    is_echo = [p["type"] == "string_type" and isinstance(p["input"], dict) for p in problems]
+    return [p for p, echo in zip(problems, is_echo, strict=True) if not echo] or problems
+
+
+def _explain(problem: dict[str, Any]) -> str:
+    """One line for one of pydantic's problems: the key's full name, what was found, what is valid."""
+    location = [str(part) for part in problem["loc"]]
+    key = ".".join(part for part in location if not part.startswith(("WeightsFile", "constrained-str", "function-")))
+    found = problem["input"]
+    if problem["type"] == "extra_forbidden":
+        valid = _fields_at(Config, problem["loc"][:-1])
+        return f"unknown key `{key}`{nearest(location[-1], valid)} Valid here: {', '.join(valid)}"
+    if problem["type"] == "missing":
+        return f"key `{key}` is missing"
+    if problem["type"] == "literal_error":
+        choices = problem["ctx"]["expected"].replace(" or ", ", ").replace("'", "").split(", ")
+        return f"key `{key}`: unknown value `{found}`{nearest(found, choices)} Valid: {', '.join(choices)}"
+    return f"key `{key}`: found {found!r}; {problem['msg']}"
+
+
+def _fields_at(model: Any, location: tuple) -> list[str]:
+    """The valid keys at `location`, following the models' annotations through lists, dicts and unions."""
+    candidates = [model]
+    for part in location:
+        following = []
+        for candidate in candidates:
+            if isinstance(candidate, type) and issubclass(candidate, BaseModel):
+                field = candidate.model_fields.get(str(part))
+                following += _models_in(field.annotation) if field else []
+            if candidate is not model and str(part) not in getattr(candidate, "model_fields", {}):
+                following.append(candidate)  # a dict's own key, or a union's tag: the same model is still meant
+        candidates = following
+    return sorted({name for candidate in candidates for name in candidate.model_fields})
+
+
+def _models_in(annotation: Any) -> list[type[BaseModel]]:
+    if isinstance(annotation, type) and not isinstance(annotation, types.GenericAlias):
+        return [annotation] if issubclass(annotation, BaseModel) else []
+    return [model for argument in typing.get_args(annotation) for model in _models_in(argument)]

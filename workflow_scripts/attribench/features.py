@@ -1,0 +1,101 @@
+"""A collection's features over its shards: checked against the manifest, whole or as a stream."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from attribench.errors import InputError
+from attribench.manifest import Row
+from attribench.read_ahead import read_ahead
+from attribench.shards import FeatureIdentity, ShardReader, feature_shard
+
+
+@dataclass
+class Invalid:
+    """Images without a feature, as they are met: (collection, path, role, reason)."""
+
+    images: list[tuple[str, str, str, str]] = field(default_factory=list)
+
+    def note(self, collection: str, shard: ShardReader, roles: list[str]) -> None:
+        """Add the invalid rows of `shard`, whose images have these `roles`."""
+        for row in np.flatnonzero(~shard.rows.valid):
+            self.images.append((collection, shard.rows.paths[row], roles[row], shard.rows.reasons[row]))
+
+
+def read_collection(
+    shards: list[Path | str], rows: list[Row], collection: str, invalid: Invalid
+) -> tuple[np.ndarray, np.ndarray, FeatureIdentity]:
+    """All features [n, d] of the collection with manifest `rows`, valid bool [n], and how they were made.
+
+    Raises InputError when the shards do not hold just these images, or were made in different ways.
+    """
+    blocks, valid, identity, first = [], [], None, 0
+    for path in shards:
+        with feature_shard(path) as shard:
+            part = rows[first : first + len(shard.rows.paths)]
+            _check_paths(shard, [row.path for row in part])
+            identity = _check_identity(shard, identity, shards[0])
+            invalid.note(collection, shard, [row.role for row in part])
+            blocks.append(shard.read())
+            valid.append(shard.rows.valid)
+            first += len(part)
+    if first != len(rows):
+        raise InputError(
+            f"{shards[-1]}: the shards of {collection} hold {first} images; its manifest lists {len(rows)}"
+        )
+    return np.concatenate(blocks), np.concatenate(valid), identity
+
+
+def stream_database(
+    shards: list[Path | str], collection: str, invalid: Invalid, identity: FeatureIdentity, block_rows: int
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Blocks (features [b, d], valid bool [b]) of the database in order, read ahead by a thread.
+
+    Raises InputError for a shard whose features cannot be compared with those made as `identity`.
+    """
+
+    def blocks() -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        for path in shards:
+            with feature_shard(path) as shard:
+                _check_identity(shard, identity, "the split's features")
+                invalid.note(collection, shard, ["database"] * len(shard.rows.paths))
+                first = 0
+                for block in shard.blocks(block_rows):
+                    yield block, shard.rows.valid[first : first + len(block)]
+                    first += len(block)
+
+    return read_ahead(blocks(), 2)
+
+
+def database_paths(shards: list[Path | str], wanted: np.ndarray) -> dict[int, str]:
+    """The paths of the database rows `wanted` (int64, any order), by row."""
+    found: dict[int, str] = {}
+    wanted, first = np.unique(wanted), 0
+    for path in shards:
+        with feature_shard(path) as shard:
+            here = wanted[(wanted >= first) & (wanted < first + len(shard.rows.paths))]
+            found |= {row: shard.rows.paths[row - first] for row in here.tolist()}
+            first += len(shard.rows.paths)
+    return found
+
+
+def _check_paths(shard: ShardReader, expected: list[str]) -> None:
+    found = shard.rows.paths
+    if found != expected:
+        row = next(
+            (i for i, pair in enumerate(zip(found, expected, strict=False)) if pair[0] != pair[1]), len(expected)
+        )
+        shown = [paths[row] if row < len(paths) else "nothing" for paths in (found, expected)]
+        raise InputError(f"{shard.path}: row {row} is {shown[0]!r}; expected {shown[1]!r}, as the manifest has it")
+
+
+def _check_identity(shard: ShardReader, identity: FeatureIdentity | None, other: Path | str) -> FeatureIdentity:
+    """The first identity seen; a shard that cannot be compared with it is refused."""
+    if identity is None:
+        return shard.identity
+    difference = shard.identity.difference(identity)
+    if difference:
+        raise InputError(f"{shard.path}: its features cannot be compared with {other}: {difference}")
+    return identity

@@ -1,0 +1,121 @@
+"""Recall@k over every k, with the curves of a random and of a perfect ranking."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from attribench.plots.ranks import MethodRanks, PromptRanks, check_methods, prompt_types
+from attribench.plots.style import (
+    CEILING,
+    DPI,
+    MUTED,
+    RANDOM,
+    message_figure,
+    method_name,
+    method_styles,
+    plot_style,
+    rank_axis,
+)
+
+_GRID_POINTS = 240
+_MARK = {"markersize": 4.5, "markeredgecolor": "white", "markeredgewidth": 0.5}
+_COLUMNS = ["prompt_type", "extractor", "variant", "k", "recall", "chance", "ceiling", "n_queries"]
+
+
+def recall_curves(
+    rank_data: Sequence[MethodRanks], recall_ks: Sequence[int], title: str = ""
+) -> tuple[Figure, pd.DataFrame]:
+    """Lines of recall@k over k, from 1 to the number of candidates, one a method, a panel a prompt type.
+
+    Returns the figure and a row for each prompt type, method and k drawn: log-spaced ks and, marked in the figure,
+    `recall_ks`. Queries weigh the same. Raises ValueError for a k below 1 or a method given twice.
+    """
+    if any(k < 1 for k in recall_ks):
+        raise ValueError(f"recall_ks must be 1 or more, got {list(recall_ks)}")
+    with plot_style():
+        methods, marked = check_methods(rank_data), sorted({int(k) for k in recall_ks})
+        prompts, styles = prompt_types(methods.values()), method_styles(methods)
+        curves = {(prompt, *method): _curve(prompt, methods[method], marked) for prompt in prompts for method in styles}
+        curves = {key: curve for key, curve in curves.items() if len(curve)}
+        if not curves:
+            return message_figure("no valid queries"), pd.DataFrame(columns=_COLUMNS)
+        columns = len(prompts) if len(prompts) <= 3 else 2
+        rows = -(-len(prompts) // columns)
+        legend = 0.9 + 0.068 * max(21, *(len(method_name(*method)) for method in styles))
+        figure = Figure(figsize=(3.3 * columns + legend, max(2.75 * rows + 0.4, 0.19 * len(styles) + 1.6)), dpi=DPI)
+        figure.set_layout_engine("constrained", w_pad=0.06, h_pad=0.06)
+        panels = figure.subplots(rows, columns, squeeze=False, sharey=True)
+        for i, axes in enumerate(panels.flat):
+            if i >= len(prompts):
+                axes.set_visible(False)
+                continue
+            _panel(axes, prompts[i], curves, styles, marked)
+            axes.set_xlabel("k: images looked at" if i + columns >= len(prompts) else "")
+            axes.set_ylabel("recall@k" if i % columns == 0 else "")
+        figure.suptitle(f"{title}: recall over k" if title else "Recall over k", x=0.01, ha="left")
+        figure.legend(handles=_handles(styles, bool(marked)), loc="outside right center", handlelength=3)
+        return figure, pd.concat(curves.values(), ignore_index=True)
+
+
+def _curve(prompt: str, method: MethodRanks, marked: list[int]) -> pd.DataFrame:
+    ranks = method.of(prompt)
+    if not ranks.n_queries:
+        return pd.DataFrame(columns=_COLUMNS)
+    ks = _grid(ranks, marked)
+    return pd.DataFrame(
+        {
+            "prompt_type": prompt,
+            "extractor": method.extractor,
+            "variant": method.variant,
+            "k": ks,
+            "recall": ranks.recall(ks),
+            "chance": ranks.chance(ks),
+            "ceiling": ranks.ceiling(ks),
+            "n_queries": ranks.n_queries,
+        }
+    )
+
+
+def _grid(ranks: PromptRanks, marked: list[int]) -> np.ndarray:
+    """Log-spaced whole numbers from 1 to the number of candidates, the ceiling's kinks and `marked`."""
+    spaced = np.rint(np.geomspace(1, ranks.last, _GRID_POINTS)).astype(np.int64)
+    return np.unique(np.concatenate([spaced, np.unique(ranks.counts), np.asarray(marked, dtype=np.int64)]))
+
+
+def _panel(axes, prompt: str, curves: dict, styles: dict, marked: list[int]) -> None:
+    mine = {key[1:]: curve for key, curve in curves.items() if key[0] == prompt}
+    axes.set_title(prompt, loc="left", weight="bold")
+    axes.set_xscale("log")
+    axes.set_ylim(-0.02, 1.04)
+    axes.grid(which="major")
+    if not mine:
+        axes.text(0.5, 0.5, "no valid queries", transform=axes.transAxes, ha="center", va="center", color=MUTED)
+        return
+    last = max(curve.loc[curve["chance"] >= 1 - 1e-12, "k"].iloc[0] for curve in mine.values())
+    # Methods differ in chance and ceiling only where they lack different images; the first then stands for all.
+    first = next(iter(mine.values()))
+    axes.plot(first["k"], first["ceiling"], color=CEILING, linestyle=(0, (4, 2)), linewidth=1, zorder=2)
+    axes.fill_between(first["k"], first["ceiling"], 1.04, color="#F3F3F3", linewidth=0, zorder=0.5)
+    axes.plot(first["k"], first["chance"], color=RANDOM, linestyle=(0, (1, 1)), linewidth=1.5, zorder=2)
+    for method, curve in mine.items():
+        style = styles[method]
+        axes.plot(curve["k"], curve["recall"], color=style.colour, linestyle=style.line, linewidth=1.5, zorder=3)
+        points = curve[curve["k"].isin(marked) & (curve["k"] <= last)]
+        marks = {"color": style.colour, "marker": style.marker, "linestyle": "", **_MARK}
+        axes.plot(points["k"], points["recall"], zorder=4, clip_on=False, **marks)
+    axes.set_xlim(1 if last > 1 else 0.5, max(last, 2) * 1.02)
+    rank_axis(axes.xaxis, last)
+
+
+def _handles(styles: dict, any_marked: bool) -> list[Line2D]:
+    handles = []
+    for method, style in styles.items():
+        marks = {"marker": style.marker, **_MARK} if any_marked else {}
+        line = {"color": style.colour, "linestyle": style.line, "linewidth": 1.5}
+        handles.append(Line2D([], [], label=method_name(*method), **line, **marks))
+    handles.append(Line2D([], [], color=CEILING, linestyle=(0, (4, 2)), linewidth=1, label="ceiling"))
+    handles.append(Line2D([], [], color=RANDOM, linestyle=(0, (1, 1)), linewidth=1.5, label="chance: random ranking"))
+    return handles

@@ -1,0 +1,71 @@
+"""From an image file to the pixels a network sees: decode, resize the short side, crop the centre."""
+
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from attribench.errors import InputError
+
+_TEXT = re.compile(r"^(nearest|bilinear|bicubic|lanczos)-(\d+)-(\d+)$")
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """Resize the short side to `resize` pixels with `interpolation`, then cut a centred square of `crop` pixels.
+
+    What follows (scaling and normalization) belongs to the extractor, so that extractors share decoded pixels.
+    """
+
+    resize: int
+    crop: int
+    interpolation: str
+
+    def __str__(self) -> str:
+        """The canonical text: in paths, in shards, and the input of `parse`."""
+        return f"{self.interpolation}-{self.resize}-{self.crop}"
+
+    @classmethod
+    def parse(cls, text: str) -> "Preprocessing":
+        """The value whose canonical text is `text`; InputError for any other text."""
+        found = _TEXT.match(text)
+        if not found:
+            raise InputError(f"preprocessing {text!r}: expected INTERPOLATION-RESIZE-CROP, such as bicubic-256-224")
+        return cls(int(found[2]), int(found[3]), found[1])
+
+
+class UnreadableImage(Exception):
+    """The file is there but is no image that can be decoded whole; the text is the reason."""
+
+
+def load_pixels(path: Path | str, preprocessing: Preprocessing) -> np.ndarray:
+    """Decode the image at `path`: uint8 [crop, crop, 3], RGB.
+
+    Any colour mode is converted to RGB; the EXIF orientation is not applied, as in the published benchmark. Raises
+    UnreadableImage for a file that cannot be decoded, and InputError for one that is not there.
+    """
+    if not os.path.exists(path):
+        raise InputError(f"{path}: the image does not exist")
+    try:
+        with Image.open(path) as image:
+            return _fit(image.convert("RGB"), preprocessing)
+    # Decoders raise whatever their parsers trip over (OSError, SyntaxError, struct.error, ValueError, ...): all of it
+    # says one thing here, that these bytes are no whole image.
+    except Exception as error:
+        raise UnreadableImage(f"{type(error).__name__}: {error}".replace(str(path), Path(path).name)) from error
+
+
+def _fit(image: Image.Image, preprocessing: Preprocessing) -> np.ndarray:
+    """Sizes and offsets are rounded as torchvision rounds them, for features equal to the published ones."""
+    width, height = image.size
+    short, long = min(width, height), max(width, height)
+    scaled_long = int(preprocessing.resize * long / short)
+    size = (preprocessing.resize, scaled_long) if width <= height else (scaled_long, preprocessing.resize)
+    if size != image.size:
+        image = image.resize(size, Image.Resampling[preprocessing.interpolation.upper()])
+    crop = preprocessing.crop
+    left, top = round((size[0] - crop) / 2.0), round((size[1] - crop) / 2.0)
+    return np.asarray(image.crop((left, top, left + crop, top + crop)))

@@ -1,0 +1,277 @@
+"""Exact ranks of exemplars among a streamed database.
+
+Definition. Rows are scaled to unit length, x / max(norm, 1e-12); the score of a query and an image is the dot product.
+c(e) is the number of valid database rows whose score is at least score(e) - 1e-9, so ties count against the exemplar.
+The exemplars of a query, sorted by falling score (equal scores by exemplar row), have the ranks r_i = i + c(e_i).
+
+One arithmetic. A score is the result of one fixed sequence of float64 operations (`normalize` and `dot` of the module
+`rank_kernels`): sums in index order, every operation rounded by itself (no fused multiply-add, no reassociation). Its
+bits depend on neither block size, shards, threads, BLAS nor SIMD width, and so neither do counts, ranks and neighbours.
+
+Two filters make it fast; both only skip comparisons whose result a proven bound already gives. `filter_bounds` computes
+the bounds, with slack. Let u = 2^-24, g(n) = n u / (1 - n u), and q, x float64 rows of length <= 1 + 1e-9.
+
+1. A float32 matrix product. Each input is rounded once, and a conventional product of d terms, summed in any order,
+   with or without fused operations, rounds each term at most d times. So the result is sum q_i x_i (1 + t_i) with
+   |t_i| <= g(d + 2) (Higham, Accuracy and Stability of Numerical Algorithms, 2nd ed., lemma 3.1), and by
+   Cauchy-Schwarz it is at most g(d + 2) |q| |x| from the real dot product. Numbers below 2^-126 may be flushed to zero:
+   less than d 2^-120 in all. The canonical score is within the float64 analogue of the real dot product.
+2. For the few pairs that filter 1 leaves undecided, a float64 dot product of q and the float32 x, in an order that the
+   compiler may choose. Rounding x costs at most u |q| |x|, and the sums, as well as those of the canonical score, the
+   float64 g(d) |q| |x| each. Reading half the bytes is what makes it quick.
+"""
+
+import math
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
+
+import numpy as np
+
+from attribench.errors import InputError
+from attribench.rank_kernels import normalize, pair_scores, scan_tile
+from attribench.ranking import Ranking
+
+TOLERANCE = 1e-9  # a database row this close below an exemplar counts as a tie
+
+
+def rank(
+    queries: np.ndarray,
+    query_entry: np.ndarray,
+    exemplars: np.ndarray,
+    exemplar_entry: np.ndarray,
+    database: Iterable[tuple[np.ndarray, np.ndarray | None]],
+    **options,
+) -> Ranking:
+    """Rank each query's exemplars among the database and themselves, and find its nearest database rows.
+
+    `database` yields consecutive slices (features [n, d], valid bool [n] or None for all); the other arguments and
+    `options` are those of `RankAccumulator`. Memory is that of queries, exemplars, one slice and one tile.
+    """
+    accumulator = RankAccumulator(queries, query_entry, exemplars, exemplar_entry, **options)
+    first_row = 0
+    for features, valid in database:
+        accumulator.add(features, valid, first_row)
+        first_row += len(features)
+    return accumulator.finish()
+
+
+class RankAccumulator:
+    """Counts and neighbours of fixed queries over the database rows added so far; disjoint parts can be merged.
+
+    queries [Q, d] and exemplars [E, d] are raw float16, float32 or float64 rows; query_entry [Q] and exemplar_entry [E]
+    are the numbers of their entries: a query is ranked with its own entry's exemplars only. `query_valid` [Q] and
+    `exemplar_valid` [E] are bool (None: all valid). A query is left out when it is invalid or its entry has no valid
+    exemplar. `top_k` neighbours are kept; `block_rows` x `block_queries` float32 scores are in memory at a time, and
+    `threads` threads scan them. None of the last three changes a result.
+
+    Raises InputError for shapes that do not fit and for NaN or Inf in a valid row. After an error in `add` or `merge`
+    the accumulator must not be used any more.
+    """
+
+    def __init__(
+        self,
+        queries: np.ndarray,
+        query_entry: np.ndarray,
+        exemplars: np.ndarray,
+        exemplar_entry: np.ndarray,
+        *,
+        query_valid: np.ndarray | None = None,
+        exemplar_valid: np.ndarray | None = None,
+        top_k: int = 10,
+        block_rows: int = 8192,
+        block_queries: int = 512,
+        threads: int = 1,
+    ):
+        if top_k < 0 or block_rows < 1 or block_queries < 1 or threads < 1:
+            raise InputError(
+                f"top_k must be at least 0, block_rows, block_queries and threads at least 1; found {top_k}, "
+                f"{block_rows}, {block_queries}, {threads}"
+            )
+        self._block_rows, self._block_queries, self._threads = block_rows, block_queries, threads
+        self.dimension = _check_rows(queries, "queries", None)
+        _check_rows(exemplars, "exemplars", self.dimension)
+        query_entry = _check_vector(query_entry, len(queries), "query_entry")
+        exemplar_entry = _check_vector(exemplar_entry, len(exemplars), "exemplar_entry")
+        exemplar_valid = _check_mask(exemplar_valid, len(exemplars), "exemplar_valid")
+        self.query_valid = _check_mask(query_valid, len(queries), "query_valid")
+        self.query_valid &= np.isin(query_entry, exemplar_entry[exemplar_valid])
+
+        self._queries = _unit_rows(queries, self.query_valid, "queries")
+        self._queries32 = self._queries.astype(np.float32)
+        units = _unit_rows(exemplars, exemplar_valid, "exemplars")
+        kept = np.flatnonzero(exemplar_valid)
+        self._offsets, pairs = _pairs(query_entry[self.query_valid], exemplar_entry[kept])
+        scores = pair_scores(self._queries, units, self._offsets, pairs)
+        owner = np.repeat(np.arange(len(self._queries)), np.diff(self._offsets))
+        order = np.lexsort((pairs, -scores, owner))
+        self._scores, self._exemplar = scores[order], kept[pairs[order]]
+
+        bound, added, self._margin = filter_bounds(self.dimension)
+        # A zero query scores exactly 0 everywhere, so its bound shrinks with its length.
+        self._bound = bound * np.minimum(np.linalg.norm(self._queries, axis=1) * (1 + 1e-9), 1.0) + added
+        self._threshold = self._scores - TOLERANCE
+        self._low = _round_down(self._threshold - self._bound[owner])
+        self._high = -_round_down(-(self._threshold + self._bound[owner]))
+        self._counts = np.zeros(len(pairs), np.int64)
+        self._top_score = np.full((len(self._queries), top_k), -np.inf)
+        self._top_index = np.full((len(self._queries), top_k), -1, np.int64)
+        self._spans: list[tuple[int, int]] = []
+        self._n_valid = 0
+
+    def add(self, features: np.ndarray, valid: np.ndarray | None, first_row: int) -> None:
+        """Add database rows `first_row` to `first_row + n`: raw features [n, d] and valid bool [n] (None: all valid).
+
+        `features` may be anything that slices to arrays, such as an HDF5 dataset: one block is read at a time.
+        """
+        _check_rows(features, "database", self.dimension)
+        valid = _check_mask(valid, len(features), "valid of the database")
+        self._take_spans([(first_row, first_row + len(features))])
+        with ThreadPoolExecutor(self._threads) as pool:
+            for start in range(0, len(features), self._block_rows):
+                part = slice(start, start + self._block_rows)
+                units = _unit_rows(features[part], valid[part], "database", first_row + start)
+                self._add_units(units, first_row + start + np.flatnonzero(valid[part]), pool)
+                self._n_valid += len(units)
+
+    def merge(self, other: "RankAccumulator") -> None:
+        """Add the counts and neighbours of an accumulator over other database rows and the same queries and exemplars.
+
+        Raises InputError when the two do not fit, or when they share database rows.
+        """
+        same = ("query_valid", "_offsets", "_scores", "_exemplar", "_queries")
+        if self._top_score.shape != other._top_score.shape or not all(
+            np.array_equal(getattr(self, name), getattr(other, name)) for name in same
+        ):
+            raise InputError("partial rankings can only be merged when queries, exemplars and top_k are the same")
+        self._take_spans(other._spans)
+        self._counts += other._counts
+        self._n_valid += other._n_valid
+        score = np.concatenate([self._top_score, other._top_score], axis=1)
+        index = np.concatenate([self._top_index, other._top_index], axis=1)
+        order = np.lexsort((index, -score), axis=1)[:, : self._top_score.shape[1]]
+        self._top_score = np.take_along_axis(score, order, axis=1)
+        self._top_index = np.take_along_axis(index, order, axis=1)
+
+    def finish(self) -> Ranking:
+        """The ranking over all rows added. Raises InputError when rows before the last one were never added."""
+        expected = 0
+        for start, stop in self._spans:
+            if start != expected:
+                raise InputError(f"database rows {expected} to {start - 1} were never added to the ranking")
+            expected = stop
+        lengths = np.zeros(len(self.query_valid), np.int64)
+        lengths[self.query_valid] = np.diff(self._offsets)
+        position = np.arange(len(self._counts)) - np.repeat(self._offsets[:-1], np.diff(self._offsets)) + 1
+        shape = (len(self.query_valid), self._top_score.shape[1])
+        index, score = np.full(shape, -1, np.int64), np.full(shape, np.nan)
+        index[self.query_valid] = self._top_index
+        score[self.query_valid] = np.where(self._top_index < 0, np.nan, self._top_score)
+        return Ranking(
+            offsets=np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64),
+            ranks=position + self._counts,
+            scores=self._scores.copy(),
+            exemplar=self._exemplar.astype(np.int64),
+            neighbour_index=index,
+            neighbour_score=score,
+            query_valid=self.query_valid.copy(),
+            n_database=self._n_valid,
+            n_database_invalid=expected - self._n_valid,
+        )
+
+    def _take_spans(self, spans: list[tuple[int, int]]) -> None:
+        """Note that the rows of `spans` are counted; refuse rows that already are."""
+        merged = sorted(span for span in self._spans + list(spans) if span[0] < span[1])
+        for (_, stop), (start, _) in pairwise(merged):
+            if start < stop:
+                raise InputError(f"database row {start} was added to the ranking twice")
+        self._spans = merged
+
+    def _add_units(self, units: np.ndarray, rows: np.ndarray, pool: ThreadPoolExecutor) -> None:
+        """Add one block of unit rows [n, d] with database row numbers `rows` [n]."""
+        if not len(units) or not len(self._queries):
+            return
+        units32 = units.astype(np.float32)
+        tile = np.empty(min(self._block_queries, len(self._queries)) * len(units), np.float32)
+        for start in range(0, len(self._queries), self._block_queries):
+            stop = min(start + self._block_queries, len(self._queries))
+            scores = tile[: (stop - start) * len(units)].reshape(stop - start, len(units))
+            np.matmul(self._queries32[start:stop], units32.T, out=scores)
+            cuts = np.linspace(0, stop - start, self._threads + 1).astype(int)
+            # Threads own disjoint queries, so nothing they do meets.
+            tasks = [
+                pool.submit(self._scan, scores[a:b], slice(start + a, start + b), units, units32, rows)
+                for a, b in pairwise(cuts)
+            ]
+            for task in tasks:
+                task.result()
+
+    def _scan(self, scores, part: slice, units, units32, rows) -> None:
+        """Count, and keep neighbours, for the queries of `part`, from their float32 `scores`."""
+        offsets = self._offsets[part.start : part.stop + 1]
+        pairs = (self._threshold, self._low, self._high, self._counts)
+        top = (self._bound[part], self._top_score[part], self._top_index[part])
+        scan_tile(scores, self._queries[part], units, units32, rows, offsets, *pairs, *top, self._margin)
+
+
+def filter_bounds(dimension: int) -> tuple[float, float, float]:
+    """Error bounds of the two filters for rows of `dimension` elements (the module's text has the derivation).
+
+    Returns (filter 1's bound per unit of query length, what has to be added to it, filter 2's bound).
+    """
+
+    def relative(roundings: int, unit: float) -> float:
+        return roundings * unit / (1 - roundings * unit) if roundings * unit < 0.5 else math.inf
+
+    added = 4 * relative(dimension + 8, 2.0**-53) + dimension * 2.0**-120
+    return 1.0001 * relative(dimension + 2, 2.0**-24), added, 1.0001 * 2.0**-24 + added
+
+
+def _check_rows(rows: np.ndarray, what: str, dimension: int | None) -> int:
+    """The number of columns of a two-dimensional float array."""
+    shape, dtype = np.shape(rows), getattr(rows, "dtype", None)
+    if len(shape) != 2 or shape[1] < 1 or dtype not in (np.float16, np.float32, np.float64):
+        raise InputError(f"{what}: expected float16, float32 or float64 rows [n, d], found {dtype} {list(shape)}")
+    if dimension is not None and shape[1] != dimension:
+        raise InputError(f"{what}: expected {dimension} columns as in the queries, found {shape[1]}")
+    return shape[1]
+
+
+def _check_vector(values: np.ndarray, length: int, what: str) -> np.ndarray:
+    values = np.asarray(values)
+    if values.shape != (length,):
+        raise InputError(f"{what}: expected {length} values, one a row, found shape {list(values.shape)}")
+    return values
+
+
+def _check_mask(mask: np.ndarray | None, length: int, what: str) -> np.ndarray:
+    """A bool copy [length] of `mask`."""
+    mask = np.ones(length, bool) if mask is None else _check_vector(mask, length, what)
+    if mask.dtype != bool:
+        raise InputError(f"{what}: expected bool, found {mask.dtype}")
+    return mask.copy()
+
+
+def _unit_rows(rows: np.ndarray, valid: np.ndarray, what: str, first_row: int = 0) -> np.ndarray:
+    """The valid rows as canonical unit rows, float64 [n, d]; `first_row` is the number of the first row for errors."""
+    units = np.ascontiguousarray(rows[:] if valid.all() else np.asarray(rows[:])[valid]).astype(np.float64)
+    bad = normalize(units)
+    if bad >= 0:
+        row = first_row + int(np.flatnonzero(valid)[bad])
+        raise InputError(f"{what}: row {row} (counted from 0) holds NaN or Inf, but is marked valid")
+    return units
+
+
+def _pairs(query_entry: np.ndarray, exemplar_entry: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Each query with each exemplar of its entry: offsets int64 [Q + 1] and exemplar positions int64 [R], rising."""
+    order = np.argsort(exemplar_entry, kind="stable")
+    first = np.searchsorted(exemplar_entry[order], query_entry, side="left")
+    lengths = np.searchsorted(exemplar_entry[order], query_entry, side="right") - first
+    offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+    within = np.arange(offsets[-1]) - np.repeat(offsets[:-1], lengths)
+    return offsets, order[np.repeat(first, lengths) + within].astype(np.int64)
+
+
+def _round_down(values: np.ndarray) -> np.ndarray:
+    """The largest float32, or its lower neighbour, at most `values`."""
+    return np.nextafter(values.astype(np.float32), np.float32(-np.inf))

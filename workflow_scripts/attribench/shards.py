@@ -1,0 +1,204 @@
+"""The shard formats: HDF5 files that hold a contiguous slice of a collection, as pixels or as features.
+
+Every chunk carries a Fletcher-32 checksum, so a damaged file is found when it is read. docs/formats.md has the layout.
+"""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+
+import h5py
+import numpy as np
+
+from attribench.errors import InputError
+from attribench.files import atomic_path
+
+FORMAT_VERSION = 1
+IMPORTED = "imported"
+_CHUNK_BYTES = 1 << 20
+
+
+@dataclass(frozen=True)
+class FeatureIdentity:
+    """What two features must share to be compared: how they were made."""
+
+    extractor: str
+    dimension: int
+    weights: str
+    preprocessing: str
+    precision: str
+
+    def difference(self, other: "FeatureIdentity") -> str | None:
+        """What keeps features of `self` and `other` from being compared, as text; None when nothing does.
+
+        Imported features do not say how they were made, so only extractor and dimension can be held against them.
+        """
+        names = [field.name for field in fields(self)]
+        if IMPORTED in (self.weights, other.weights):
+            names = ["extractor", "dimension"]
+        differing = [name for name in names if getattr(self, name) != getattr(other, name)]
+        return ", ".join(f"{n} {getattr(self, n)!r} against {getattr(other, n)!r}" for n in differing) or None
+
+
+@dataclass(frozen=True)
+class Rows:
+    """The rows of a shard beside their data: paths [n]; valid bool [n]; reasons [n], empty where valid."""
+
+    paths: list[str]
+    valid: np.ndarray
+    reasons: list[str]
+
+
+class ShardWriter:
+    """Writes blocks of rows into one dataset [n, ...] of a shard; made by `write_shard`."""
+
+    def __init__(self, dataset: h5py.Dataset):
+        self._dataset = dataset
+        self._filled = 0
+
+    def append(self, block: np.ndarray) -> None:
+        """Write the next rows: `block` [b, ...] of the dataset's row shape."""
+        self._dataset[self._filled : self._filled + len(block)] = block
+        self._filled += len(block)
+
+    def check_full(self) -> None:
+        if self._filled != len(self._dataset):
+            raise RuntimeError(f"{self._filled} rows were written into a shard of {len(self._dataset)}")
+
+
+@contextmanager
+def write_shard(
+    path: Path | str, name: str, shape: tuple[int, ...], dtype: str, rows: Rows, attributes: dict
+) -> Iterator[ShardWriter]:
+    """Make the shard at `path`, atomically: dataset `name` [n, ...], filled by the yielded writer, and `rows`.
+
+    `rows.valid` and `rows.reasons` are stored when the block ends, so they may be filled while it runs.
+    """
+    with atomic_path(path) as temporary:
+        with h5py.File(temporary, "w", libver=("v110", "v110")) as file:
+            writer = ShardWriter(_dataset(file, name, shape, dtype))
+            yield writer
+            writer.check_full()
+            _strings(file, "paths", rows.paths)
+            _strings(file, "reasons", rows.reasons)
+            _dataset(file, "valid", (len(rows.paths),), "bool")[:] = rows.valid
+            for key, value in {"format_version": FORMAT_VERSION, **attributes}.items():
+                file.attrs[key] = value
+
+
+def _dataset(file: h5py.File, name: str, shape: tuple[int, ...], dtype) -> h5py.Dataset:
+    """A checksummed dataset in chunks of whole rows of about a megabyte; HDF5 allows no chunks in an empty one."""
+    if 0 in shape:
+        return file.create_dataset(name, shape, dtype)
+    row_bytes = max(1, int(np.prod(shape[1:])) * np.dtype(dtype).itemsize)
+    chunk = (int(np.clip(_CHUNK_BYTES // row_bytes, 1, shape[0])), *shape[1:])
+    return file.create_dataset(name, shape, dtype, chunks=chunk, fletcher32=True)
+
+
+def _strings(file: h5py.File, name: str, values: list[str]) -> None:
+    """Strings of one fixed length, because HDF5 checksums no others."""
+    encoded = [value.encode() for value in values]
+    dtype = h5py.string_dtype("utf-8", max(map(len, encoded), default=0) or 1)
+    _dataset(file, name, (len(values),), dtype)[:] = np.array(encoded, dtype)
+
+
+def feature_attributes(identity: FeatureIdentity, collection: str, first_row: int, versions: dict[str, str]) -> dict:
+    """The attributes of a feature shard."""
+    return {
+        "collection": collection,
+        "first_row": first_row,
+        "versions": json.dumps(versions, sort_keys=True),
+        **asdict(identity),
+    }
+
+
+class ShardReader:
+    """An open shard. Use it as a context manager; every fault of the file is an InputError that names it."""
+
+    def __init__(self, path: Path | str, name: str):
+        self.path = Path(path)
+        try:
+            self._file = h5py.File(path, "r")
+        except FileNotFoundError:
+            raise InputError(f"{path}: the shard does not exist") from None
+        except OSError as error:
+            raise InputError(f"{path}: not a readable HDF5 file ({error}); {_REMEDY}") from error
+        try:
+            missing = {name, "paths", "valid", "reasons"} - set(self._file)
+            if missing:
+                raise InputError(f"{path}: has no dataset {', '.join(sorted(missing))}; expected a shard of {name}")
+            version = self._file.attrs.get("format_version")
+            if version != FORMAT_VERSION:
+                raise InputError(f"{path}: format version is {version}; expected {FORMAT_VERSION}")
+            self.data = self._file[name]
+            self.rows = self._read_rows()
+        except BaseException:
+            self._file.close()
+            raise
+
+    def __enter__(self) -> "ShardReader":
+        return self
+
+    def __exit__(self, *_) -> None:
+        self._file.close()
+
+    def _read_rows(self) -> Rows:
+        with self._named_faults():
+            paths = list(self._file["paths"].asstr()[:])
+            reasons = list(self._file["reasons"].asstr()[:])
+            rows = Rows(paths, self._file["valid"][:], reasons)
+        counts = {"data": len(self.data), "paths": len(paths), "valid": len(rows.valid), "reasons": len(reasons)}
+        if len(set(counts.values())) != 1:
+            raise InputError(f"{self.path}: row counts differ: {counts}; {_REMEDY}")
+        return rows
+
+    @contextmanager
+    def _named_faults(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise InputError(f"{self.path}: corrupt (a checksum or a chunk is wrong: {error}); {_REMEDY}") from error
+
+    @property
+    def identity(self) -> FeatureIdentity:
+        """How the features were made (feature shards only)."""
+        attributes = self._file.attrs
+        missing = [field.name for field in fields(FeatureIdentity) if field.name not in attributes]
+        if missing:
+            raise InputError(f"{self.path}: has no attribute {', '.join(missing)}; expected a feature shard")
+        identity = FeatureIdentity(**{field.name: attributes[field.name] for field in fields(FeatureIdentity)})
+        if self.data.ndim != 2 or self.data.shape[1] != identity.dimension:
+            raise InputError(f"{self.path}: features are {self.data.shape}; expected [n, {identity.dimension}]")
+        return identity
+
+    @property
+    def preprocessing(self) -> str:
+        """The canonical text of the preprocessing."""
+        return str(self._file.attrs["preprocessing"])
+
+    def blocks(self, rows: int) -> Iterator[np.ndarray]:
+        """The data in order, `rows` rows at a time."""
+        for start in range(0, len(self.data), rows):
+            with self._named_faults():
+                block = self.data[start : start + rows]
+            yield block
+
+    def read(self) -> np.ndarray:
+        """All the data."""
+        with self._named_faults():
+            return self.data[:]
+
+
+_REMEDY = "delete it and run again to make it anew"
+
+
+def feature_shard(path: Path | str) -> ShardReader:
+    """Open the feature shard at `path`."""
+    return ShardReader(path, "features")
+
+
+def pixel_shard(path: Path | str) -> ShardReader:
+    """Open the pixel shard at `path`."""
+    return ShardReader(path, "pixels")
