@@ -52,4 +52,4 @@ rule features:
 
 rule ranks:
     input:
-        lambda wildcards: [path for split in plan.config.splits for path in method_files("ranks", split)],
+        all_files("ranks"),

@@ -1,9 +1,9 @@
-# The checked config, the plan, and the helpers that every rule uses.
+# The checked config, the plan, and the helpers that the rules use.
 #
 # Staleness. Each job's `key` param is a digest of the code that it runs, the settings that it uses, and the keys of all
-# that it reads (workflow_scripts/attribench/identity.py); a change of it is what makes a job run again. Time stamps are
-# kept out of that: given files are `ancient` (their content is part of the key), and so is what a job has made as long as
-# the key noted beside it is the current one.
+# that it reads (workflow_scripts/attribench/identity.py). A job whose product was made with its present key asks for no
+# input: neither a time stamp nor a temporary file that is gone can make it run again, and it is the end of the graph. Any
+# other job has all its inputs and runs. The key is noted beside the product, so this holds in another clone too.
 #
 # Settings that cannot change a result (device, batch size, where the root lies) are read from `config` in the scripts
 # and are no params, so that changing them re-runs nothing.
@@ -19,7 +19,7 @@ sys.path.insert(0, str(Path(workflow.basedir) / "workflow_scripts"))
 
 from attribench.config import load
 from attribench.errors import InputError
-from attribench.plan import FIGURE_ENDINGS, FIGURES, SAMPLE_FOLDERS, SHEETS, TABLES, Plan
+from attribench.plan import FIGURE_ENDINGS, FIGURES, SAMPLE_FOLDERS, TABLES, Plan
 
 try:
     plan = Plan(load(config), Path(workflow.basedir) / "workflow_scripts", verify=workflow.is_main_process)
@@ -32,6 +32,11 @@ def one_of(names):
     return "|".join(map(re.escape, names)) or "(?!)"
 
 
+def collections_from(source):
+    """The collections whose features come from `images`, or from `features` that exist already."""
+    return one_of([c for c in plan.collections if plan.source(c) == source])
+
+
 wildcard_constraints:
     collection=one_of(plan.collections),
     split=one_of(plan.config.splits),
@@ -42,63 +47,31 @@ wildcard_constraints:
     table=one_of(TABLES),
 
 
-def made(path, key):
-    """`path` as an input, for input functions: `ancient` while it is what the job with `key` makes.
-
-    What a forced run (`--forceall`, `--forcerun`) makes counts as new.
-    """
-    forced = workflow.dag_settings.forceall or workflow.dag_settings.forcerun
-    return path if forced or not plan.is_current(path, key) else ancient(path)
-
-
-def outdated(rule_name, pattern):
-    """The input function of a job that finds a product of other code, settings or inputs in its place.
-
-    In a clone that made the results itself, Snakemake sees that the key changed. Of results that come from another clone
-    it has no record; the key noted beside them tells. The job then gets an input that is newer than anything.
-    """
-
-    def newer_file(wildcards):
-        path = pattern.format(**wildcards)
-        if not Path(path).exists() or plan.is_current(path, plan.key(rule_name, **wildcards)):
-            return []
-        marker = Path(".snakemake/outdated")
-        marker.write_text(str(time.time_ns()))
-        return marker
-
-    return newer_file
-
-
 def job_key(rule_name):
     """The param function that gives a job of the rule its key."""
     return lambda wildcards: plan.key(rule_name, **wildcards)
 
 
-def manifest_of(collection):
-    return made(plan.path("manifest", collection=collection), plan.key("manifest", collection=collection))
+def needs(rule_name, **inputs):
+    """The input function of the rule, for `unpack`: `inputs` are functions of the wildcards, by name.
 
+    To products that come from another clone, Snakemake has no record of a key. If it is not the present one, the job gets
+    an input that is newer than anything.
+    """
 
-def features_of(collection, extractor):
-    keys = plan.features_keys(collection, extractor)
-    return [made(path, key) for path, key in zip(plan.feature_shards(collection, extractor), keys, strict=True)]
+    def input_files(wildcards):
+        settings = workflow.dag_settings
+        is_forced = settings.forceall or settings.forcerun
+        if plan.is_current(rule_name, **wildcards) and not is_forced:
+            return {}
+        files = {name: function(wildcards) for name, function in inputs.items()}
+        if plan.is_outdated(rule_name, **wildcards):
+            marker = Path(".snakemake/outdated")
+            marker.write_text(str(time.time_ns()))
+            files["outdated"] = str(marker)
+        return files
 
-
-def method_files(kind, split):
-    """The rank or metrics files of all methods on `split`."""
-    rule_name = {"ranks": "rank"}.get(kind, kind)
-    keys = plan.method_keys(rule_name, split)
-    paths = [plan.path(kind, split=split, extractor=m.extractor, variant=m.variant) for m in plan.methods]
-    return [made(path, key) for path, key in zip(paths, keys, strict=True)]
-
-
-def collections_from(source):
-    """The collections whose features come from `images`, or from `features` that exist already."""
-    return one_of([c for c in plan.collections if plan.source(c) == source])
-
-
-def figure_files(names):
-    """The files of a split's figures, with the wildcard {split}."""
-    return [plan.pattern("plot").replace("{plot}", name) + ending for name in names for ending in FIGURE_ENDINGS]
+    return input_files
 
 
 def log_file(pattern):
@@ -109,33 +82,59 @@ def benchmark_file(pattern):
     return f"{plan.config.results}/benchmarks/{pattern}.tsv"
 
 
-def feature_file_of(wildcards):
-    return ancient(plan.in_root(plan.feature_file(wildcards.collection, wildcards.extractor)))
-
-
-def feature_source_of(wildcards):
-    about = {"collection": wildcards.collection, "extractor": wildcards.extractor}
-    return made(plan.path("feature_source", **about), plan.key("feature_source", **about))
-
-
 def rendered_files(wildcards):
-    """What the manifest needs of the rendered benchmark; given files are looked after by `sources`, not by time."""
-    if not plan.rendered:
-        return []
-    return [made(plan.in_root(folder), plan.key("sample")) for folder in SAMPLE_FOLDERS]
+    """All that the sample stage makes, where it is what makes the benchmark's images."""
+    return plan.products("sample") if plan.rendered else []
 
 
-def split_file_of(wildcards):
-    if wildcards.collection == plan.database:
-        return []
-    path = plan.split_file(wildcards.collection)
-    return made(path, plan.key("sample")) if plan.rendered else ancient(path)
+def given_split_file(wildcards):
+    """The split file of a split, unless it is rendered."""
+    return [] if plan.rendered or wildcards.collection == plan.database else plan.split_file(wildcards.collection)
 
 
-def ranks_of(wildcards):
-    return made(plan.path("ranks", **wildcards), plan.key("rank", **wildcards))
+def manifest_of(wildcards):
+    return plan.path("manifest", collection=wildcards.get("collection", wildcards.get("split")))
 
 
 def pixels_of(wildcards):
     preprocessing = plan.preprocessing[wildcards.extractor]
     return plan.path("pixels", collection=wildcards.collection, preprocessing=preprocessing, shard=wildcards.shard)
+
+
+def feature_file_of(wildcards):
+    return plan.in_root(plan.feature_file(wildcards.collection, wildcards.extractor))
+
+
+def feature_source_of(wildcards):
+    return plan.path("feature_source", collection=wildcards.collection, extractor=wildcards.extractor)
+
+
+def split_features(wildcards):
+    return plan.feature_shards(wildcards.split, wildcards.extractor)
+
+
+def database_features(wildcards):
+    return plan.feature_shards(plan.database, wildcards.extractor)
+
+
+def ranks_of(wildcards):
+    return plan.path("ranks", **wildcards)
+
+
+def method_files(kind, split):
+    """The rank or metrics files of all methods on `split`."""
+    return [plan.path(kind, split=split, extractor=m.extractor, variant=m.variant) for m in plan.methods]
+
+
+def all_files(kind):
+    """Those of all splits."""
+    return lambda wildcards: [path for split in plan.config.splits for path in method_files(kind, split)]
+
+
+def split_ranks(wildcards):
+    return method_files("ranks", wildcards.split)
+
+
+def figure_files(rule_name):
+    """The files of a split's figures, with the wildcard {split}."""
+    return plan.products(rule_name, split="{split}")

@@ -4,10 +4,9 @@
 
 rule contact:
     input:
-        ranks=lambda wildcards: method_files("ranks", wildcards.split),
-        outdated=outdated("contact", figure_files(SHEETS)[0]),
+        unpack(needs("contact", ranks=split_ranks)),
     output:
-        figure_files(SHEETS),
+        figure_files("contact"),
     log:
         log_file("contact/{split}"),
     benchmark:

@@ -3,7 +3,7 @@
 
 rule decode:
     input:
-        manifest=lambda wildcards: manifest_of(wildcards.collection),
+        manifest=manifest_of,
     output:
         pixels=temp(plan.pattern("pixels")),
     log:

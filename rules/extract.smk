@@ -3,9 +3,7 @@
 
 rule extract:
     input:
-        pixels=pixels_of,
-        manifest=lambda wildcards: manifest_of(wildcards.collection),
-        outdated=outdated("extract", plan.pattern("features")),
+        unpack(needs("extract", manifest=manifest_of, pixels=pixels_of)),
     output:
         features=plan.pattern("features"),
     log:

@@ -7,8 +7,7 @@ localrules:
 
 rule feature_source:
     input:
-        source=feature_file_of,
-        outdated=outdated("feature_source", plan.pattern("feature_source")),
+        unpack(needs("feature_source", source=feature_file_of)),
     output:
         plan.pattern("feature_source"),
     log:
@@ -29,10 +28,7 @@ rule feature_source:
 
 rule import_features:
     input:
-        manifest=lambda wildcards: manifest_of(wildcards.collection),
-        record=feature_source_of,
-        source=feature_file_of,
-        outdated=outdated("import_features", plan.pattern("features")),
+        unpack(needs("import_features", manifest=manifest_of, record=feature_source_of, source=feature_file_of)),
     output:
         features=plan.pattern("features"),
     log:

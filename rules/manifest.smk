@@ -7,9 +7,7 @@ localrules:
 
 rule manifest:
     input:
-        split_file=split_file_of,
-        rendered=rendered_files,
-        outdated=outdated("manifest", plan.pattern("manifest")),
+        unpack(needs("manifest", split_file=given_split_file, rendered=rendered_files)),
     output:
         manifest=plan.pattern("manifest"),
         sources=plan.pattern("sources"),

@@ -3,8 +3,7 @@
 
 rule metrics:
     input:
-        ranks=ranks_of,
-        outdated=outdated("metrics", plan.pattern("metrics")),
+        unpack(needs("metrics", ranks=ranks_of)),
     output:
         metrics=plan.pattern("metrics"),
     log:

@@ -3,11 +3,9 @@
 
 rule plots:
     input:
-        summary=lambda wildcards: made(plan.path("table", table="summary"), plan.key("tables")),
-        ranks=lambda wildcards: method_files("ranks", wildcards.split),
-        outdated=outdated("plots", figure_files(FIGURES)[0]),
+        unpack(needs("plots", ranks=split_ranks, summary=lambda wildcards: plan.path("table", table="summary"))),
     output:
-        figure_files(FIGURES),
+        figure_files("plots"),
     log:
         log_file("plots/{split}"),
     benchmark:

@@ -3,10 +3,7 @@
 
 rule rank:
     input:
-        manifest=lambda wildcards: manifest_of(wildcards.split),
-        split=lambda wildcards: features_of(wildcards.split, wildcards.extractor),
-        database=lambda wildcards: features_of(plan.database, wildcards.extractor),
-        outdated=outdated("rank", plan.pattern("ranks")),
+        unpack(needs("rank", manifest=manifest_of, split=split_features, database=database_features)),
     output:
         ranks=plan.pattern("ranks"),
     log:

@@ -4,7 +4,7 @@ if plan.rendered:
 
     rule sample:
         input:
-            outdated=outdated("sample", plan.split_file(next(iter(plan.config.entry.splits)))),
+            unpack(needs("sample")),
         output:
             splits=[plan.in_root(path) for path in plan.config.entry.splits.values()],
             folders=[directory(plan.in_root(folder)) for folder in SAMPLE_FOLDERS],

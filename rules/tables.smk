@@ -3,9 +3,7 @@
 
 rule tables:
     input:
-        metrics=lambda wildcards: [path for split in plan.config.splits for path in method_files("metrics", split)],
-        ranks=lambda wildcards: [path for split in plan.config.splits for path in method_files("ranks", split)],
-        outdated=outdated("tables", plan.path("table", table="summary")),
+        unpack(needs("tables", metrics=all_files("metrics"), ranks=all_files("ranks"))),
     output:
         **{table: plan.path("table", table=table) for table in TABLES},
         splits=[plan.path("split_table", split=split) for split in plan.config.splits],

@@ -72,24 +72,36 @@ def test_shards_blocks_and_settings_do_not_change_a_byte(finished, tmp_path):
     assert other.results("plots/*") == finished.results("plots/*")
 
 
-@pytest.mark.parametrize("seconds", [5, 12, 21])
-def test_a_killed_run_ends_as_an_unbroken_one(finished, tmp_path, seconds):
-    clone = Clone(tmp_path / "clone", TINY)
-    process = subprocess.Popen(
-        clone.command("--cores", "2"),
-        cwd=clone.folder,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
+def kill_after(clone, seconds):
+    """Start a run and kill it and all its jobs, as a power cut would."""
+    command, silent = clone.command("--cores", "2"), subprocess.DEVNULL
+    process = subprocess.Popen(command, cwd=clone.folder, stdout=silent, stderr=silent, start_new_session=True)
     time.sleep(seconds)
-    assert process.poll() is None, "the run ended before it was killed"
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
     clone.run("--unlock")
+
+
+@pytest.mark.parametrize("seconds", [4, 14])
+def test_a_killed_run_ends_as_an_unbroken_one(finished, tmp_path, seconds):
+    clone = Clone(tmp_path / "clone", TINY)
+    kill_after(clone, seconds)
+    assert clone.planned(), "the run ended before it was killed"
     clone.run()
     assert clone.tables() == finished.tables()
     assert clone.planned() == Counter()
+
+
+@pytest.mark.parametrize("seconds", [4, 9])
+def test_a_killed_change_of_settings_ends_as_an_unbroken_one(finished_copy, seconds):
+    """Products of the old and the new settings lie side by side when the run is killed."""
+    before = finished_copy.tables()
+    finished_copy.configure({**TINY, "top_k": 5, "recall_ks": [1, 5]})
+    kill_after(finished_copy, seconds)
+    finished_copy.configure(TINY)
+    finished_copy.run()
+    assert finished_copy.tables() == before
+    assert finished_copy.planned() == Counter()
 
 
 def test_a_bad_config_is_refused_before_any_job(tmp_path):

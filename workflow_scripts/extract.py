@@ -1,7 +1,7 @@
 """Extract the features of a pixel shard."""
 
 import torch
-from attribench.extract import choose_device, extract_shard
+from attribench.extract import choose_device, extract_shard, keep_freed_memory
 from attribench.extractors import load_extractor
 from attribench.manifest import read_manifest, shard_of
 from attribench.registry import ExtractorEntry
@@ -9,6 +9,7 @@ from attribench.stage import stage
 
 with stage(snakemake):
     torch.set_num_threads(snakemake.threads)
+    keep_freed_memory()
     name = snakemake.wildcards.extractor
     device = choose_device(snakemake.config["device"])
     entry = ExtractorEntry(**snakemake.params.entry)

@@ -12,8 +12,8 @@ with stage(snakemake):
     methods = [MethodRanks.from_rank_file(read_rank_file(path)) for path in snakemake.input.ranks]
     figures = {
         "metrics": metric_bars(read_summary(snakemake.input.summary), split),
-        "recall": recall_curves(methods, snakemake.params.recall_ks),
-        "ranks": rank_distribution(methods),
+        "recall": recall_curves(methods, snakemake.params.recall_ks, split),
+        "ranks": rank_distribution(methods, split),
     }
     for name, (figure, data) in figures.items():
         save_figure(figure, data, Path(snakemake.output[0]).parent / f"{split}_{name}")

@@ -4,6 +4,7 @@ The rules ask the plan and hold no logic of their own. Everything here follows f
 says of the given files; nothing is discovered while the workflow runs.
 """
 
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
@@ -30,14 +31,23 @@ FILES = {
     "metrics": "metrics/{split}/{extractor}_{variant}.csv",
     "split_table": "tables/{split}.csv",
     "table": "tables/{table}.csv",
-    "plot": "plots/{split}_{plot}",
+    "plot": "plots/{split}_{figure}",
+}
+# The kinds of file that a job of each rule makes, where these are all it makes.
+PRODUCTS = {
+    "manifest": ("manifest", "sources"),
+    "extract": ("features",),
+    "feature_source": ("feature_source",),
+    "import_features": ("features",),
+    "rank": ("ranks",),
+    "metrics": ("metrics",),
 }
 TABLES = ("summary", "comparisons", "breakdown", "invalid_images")
+# The figures of a split, by the rule that draws them.
+FIGURES = {"plots": ("metrics", "recall", "ranks"), "contact": ("contact", "comparison")}
+FIGURE_ENDINGS = (".png", ".svg", ".csv")
 # What the sample stage makes anew below the root, beside the split files.
 SAMPLE_FOLDERS = ("dataset/database", "dataset/exemplar", "dataset/synth")
-FIGURES = ("metrics", "recall", "ranks")
-SHEETS = ("contact", "comparison")
-FIGURE_ENDINGS = (".png", ".svg", ".csv")
 
 
 @dataclass(frozen=True)
@@ -139,9 +149,30 @@ class Plan:
             self._keys[about] = digest(rule, code_digest(self.scripts / f"{rule}.py"), *parts)
         return self._keys[about]
 
-    def is_current(self, path: str, key: str) -> bool:
-        """Whether `path` was made by the job with `key`."""
-        return recorded_key(path) == key
+    def products(self, rule: str, **wildcards: str) -> list[str]:
+        """The files that a job makes (temporary ones aside)."""
+        if rule == "sample":
+            return [self.in_root(path) for path in (*self.config.entry.splits.values(), *SAMPLE_FOLDERS)]
+        if rule == "tables":
+            tables = [self.path("table", table=table) for table in TABLES]
+            return tables + [self.path("split_table", split=split) for split in self.config.splits]
+        if rule in FIGURES:
+            return [
+                self.path("plot", figure=name, **wildcards) + ending
+                for name in FIGURES[rule]
+                for ending in FIGURE_ENDINGS
+            ]
+        return [self.path(kind, **wildcards) for kind in PRODUCTS[rule]]
+
+    def is_current(self, rule: str, **wildcards: str) -> bool:
+        """Whether all that the job makes is there, made with the job's present key."""
+        products = self.products(rule, **wildcards)
+        return recorded_key(products[0]) == self.key(rule, **wildcards) and all(map(os.path.exists, products))
+
+    def is_outdated(self, rule: str, **wildcards: str) -> bool:
+        """Whether what the job makes is there, but made with another key or with none."""
+        products = self.products(rule, **wildcards)
+        return os.path.exists(products[0]) and recorded_key(products[0]) != self.key(rule, **wildcards)
 
     def source_token(self, collection: str) -> str:
         """What stands for the content of the collection's given files."""
@@ -238,13 +269,7 @@ class Plan:
     @cached_property
     def targets(self) -> list[str]:
         """The files that `all` asks for."""
-        splits = self.config.splits
-        tables = [self.path("table", table=table) for table in TABLES]
-        tables += [self.path("split_table", split=split) for split in splits]
-        plots = [
-            self.path("plot", split=split, plot=name) + ending
-            for split in splits
-            for name in FIGURES + SHEETS
-            for ending in FIGURE_ENDINGS
+        figures = [
+            path for split in self.config.splits for rule in FIGURES for path in self.products(rule, split=split)
         ]
-        return tables + plots
+        return self.products("tables") + figures
