@@ -4,7 +4,7 @@ import os
 
 import pytest
 from attribench.errors import InputError
-from attribench.sources import NEW, current_token, record
+from attribench.sources import FIRST, current_token, record
 
 FILES = ["a.jpg", "b/c.jpg"]
 
@@ -22,8 +22,8 @@ def token(root, files=FILES):
     return current_token(root / "record.csv", root, files)
 
 
-def test_nothing_recorded_is_new(tmp_path):
-    assert current_token(tmp_path / "none.csv", tmp_path, FILES) == NEW
+def test_nothing_recorded_is_the_first_token(tmp_path):
+    assert current_token(tmp_path / "none.csv", tmp_path, FILES) == FIRST
 
 
 def test_unchanged_and_touched_files_keep_their_token(root):
@@ -58,6 +58,13 @@ def test_a_token_is_stable_once_recorded(root):
     changed = token(root)
     record(root / "record.csv", root, FILES, changed)
     assert token(root) == changed
+
+
+def test_the_first_token_is_verified_too(root):
+    record(root / "record.csv", root, FILES, FIRST)
+    assert token(root) == FIRST
+    (root / "a.jpg").write_text("other")
+    assert token(root) != FIRST
 
 
 def test_missing_files_are_listed_and_nothing_is_written(root):

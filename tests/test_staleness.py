@@ -69,7 +69,7 @@ KEYS = [
     ("sample", {**TINY["sample"], "seed": 1}, WHOLE),
     ("sample", {**TINY["sample"], "database_images": 21}, WHOLE),
     ("extractor_registry", {**TINY["extractor_registry"], "tiny": {**TINY["extractor_registry"]["tiny"], "seed": 1}},
-     jobs(*RESULTS, decode=3, extract=4, rank=2, metrics=2)),
+     jobs(*RESULTS, decode=4, extract=4, rank=2, metrics=2)),
     ("extractor_registry", {**TINY["extractor_registry"], "unused": {"library": "timm", "model": "x"}}, NOTHING),
     ("benchmarks", {"sample": {"extractors": ["color"]}}, NOTHING),
     ("variants", ["pretrained"], NOTHING),

@@ -181,8 +181,8 @@ class Plan:
     @lru_cache  # noqa: B019  a run has one plan
     def _token(self, collection: str, record: str, verify: bool) -> str:
         recorded = sources.recorded_token(record)
-        if recorded == sources.NEW or not verify:
-            return recorded
+        if recorded is None or not verify:
+            return recorded or sources.FIRST
         try:
             limit = self.config.database_limit if collection == self.database else None
             _, files = collect(self.config.root, self.given(collection), limit)

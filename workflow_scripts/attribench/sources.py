@@ -16,7 +16,7 @@ from attribench.files import sha256_file, write_text
 from attribench.identity import digest
 
 _COLUMNS = ("path", "bytes", "mtime_ns", "sha256")
-NEW = "new"
+FIRST = "first"  # the token of files that nothing was recorded of
 
 
 def record(record_path: Path | str, root: Path | str, files: list[str], token: str, threads: int = 1) -> None:
@@ -42,12 +42,12 @@ def record(record_path: Path | str, root: Path | str, files: list[str], token: s
 def current_token(record_path: Path | str, root: Path | str, files: list[str]) -> str:
     """The token that stands for the content of `files` as they are now.
 
-    It is `NEW` before anything was recorded, the recorded token while the content is as recorded, and otherwise one
+    It is `FIRST` before anything was recorded, the recorded token while the content is as recorded, and otherwise one
     derived from what changed.
     """
     token = recorded_token(record_path)
-    if token == NEW:
-        return NEW
+    if token is None:
+        return FIRST
     with open(record_path, encoding="utf-8", newline="") as file:
         rows = list(csv.reader(file))[2:]
     known = {path: (int(size), int(mtime), sha) for path, size, mtime, sha in rows}
@@ -56,13 +56,13 @@ def current_token(record_path: Path | str, root: Path | str, files: list[str]) -
     return digest(token, changes) if changes else token
 
 
-def recorded_token(record_path: Path | str) -> str:
-    """The token in the record; `NEW` when there is none."""
+def recorded_token(record_path: Path | str) -> str | None:
+    """The token in the record; None when there is no record."""
     try:
         with open(record_path, encoding="utf-8", newline="") as file:
             return next(csv.reader(file))[1]
     except FileNotFoundError:
-        return NEW
+        return None
 
 
 def _change(root: Path, file: str, known: tuple[int, int, str] | None) -> list[str] | None:
