@@ -5,6 +5,9 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 
+# Where it is set, each of a run's jobs would compile all its libraries anew.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: sample test lint lock clean
 
 sample: $(READY)

@@ -61,8 +61,9 @@ def needs(rule_name, **inputs):
 
     def input_files(wildcards):
         settings = workflow.dag_settings
-        is_forced = settings.forceall or settings.forcerun
-        if plan.is_current(rule_name, **wildcards) and not is_forced:
+        # A forced job runs though its product is current, and so does every job that a run hands to a node.
+        is_forced = settings.forceall or settings.forcerun or not workflow.is_main_process
+        if not is_forced and plan.is_current(rule_name, **wildcards):
             return {}
         files = {name: function(wildcards) for name, function in inputs.items()}
         if plan.is_outdated(rule_name, **wildcards):

@@ -12,7 +12,7 @@ rule contact:
     benchmark:
         benchmark_file("contact/{split}")
     resources:
-        mem_mb=4000,
+        mem_mb=2000,
         runtime="1h",
     params:
         key=job_key("contact"),

@@ -14,7 +14,7 @@ rule extract:
         collection=collections_from("images"),
     threads: 8
     resources:
-        mem_mb=12000,
+        mem_mb=6000,
         runtime="4h",
         gpu=0 if plan.config.device == "cpu" else 1,
     params:

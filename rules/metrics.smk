@@ -11,7 +11,7 @@ rule metrics:
     benchmark:
         benchmark_file("metrics/{split}/{extractor}_{variant}")
     resources:
-        mem_mb=2000,
+        mem_mb=1000,
         runtime="1h",
     params:
         key=job_key("metrics"),

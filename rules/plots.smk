@@ -11,7 +11,7 @@ rule plots:
     benchmark:
         benchmark_file("plots/{split}")
     resources:
-        mem_mb=4000,
+        mem_mb=2000,
         runtime="1h",
     params:
         key=job_key("plots"),

@@ -12,7 +12,7 @@ rule tables:
     benchmark:
         benchmark_file("tables")
     resources:
-        mem_mb=4000,
+        mem_mb=2000,
         runtime="1h",
     params:
         key=job_key("tables"),

@@ -11,12 +11,14 @@ from pathlib import Path
 import yaml
 
 REPOSITORY = Path(__file__).parents[1]
+LIBRARY = "workflow_scripts/attribench"
 
 # The sample benchmark, as small as it can be and still have everything in it.
 TINY = {
     "extractors": ["tiny", "color"],
     "device": "cpu",
     "batch_size": 8,
+    "database_shards": 1,
     "bootstrap": {"samples": 200},
     "contact_sheet": {"queries": 2, "neighbours": 4},
     "sample": {
@@ -53,7 +55,12 @@ class Clone:
             return
         for name in tracked_files():
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(REPOSITORY / name, folder / name)
+            shutil.copy2(REPOSITORY / name, folder / name)
+        for compiled in (REPOSITORY / LIBRARY).glob(
+            "__pycache__/*.nb?"
+        ):  # numba's, valid while the time stamps are kept
+            (folder / LIBRARY / "__pycache__").mkdir(exist_ok=True)
+            shutil.copy2(compiled, folder / LIBRARY / "__pycache__" / compiled.name)
         self.configure(settings or {})
 
     def configure(self, settings: dict) -> None:

@@ -17,8 +17,8 @@ from clone import REPOSITORY, TINY, Clone
 
 pytestmark = pytest.mark.workflow
 
-# Jobs of the whole tiny run: two splits, two database shards, two extractors that share their pixels.
-WHOLE = Counter(sample=1, manifest=3, decode=4, extract=8, rank=4, metrics=4, tables=1, plots=2, contact=2)
+# Jobs of the whole tiny run: two splits, a database, one shard each, two extractors that share their pixels.
+WHOLE = Counter(sample=1, manifest=3, decode=3, extract=6, rank=4, metrics=4, tables=1, plots=2, contact=2)
 RESULTS = ["tables", "plots", "contact"]
 FROM_RANK = ["rank", "metrics", *RESULTS]
 FROM_DECODE = ["decode", "extract", *FROM_RANK]  # pixels are temporary: who extracts decodes
@@ -55,7 +55,7 @@ KEYS = [
     ("contact_sheet", {"queries": 3, "neighbours": 4}, jobs("contact")),
     ("database_shards", 3, jobs(*FROM_RANK, decode=3, extract=6)),
     ("split_shards", 2, jobs(*FROM_RANK, decode=4, extract=8)),
-    ("database_limit", 10, jobs(*FROM_RANK, manifest=1, decode=2, extract=4)),
+    ("database_limit", 10, jobs(*FROM_RANK, manifest=1, decode=1, extract=2)),
     ("invalid_images", "quarantine", jobs(*FROM_DECODE)),
     ("extractors", ["color"], jobs(*RESULTS)),
     ("extractors", ["color", "tiny"], jobs(*RESULTS)),
@@ -65,11 +65,11 @@ KEYS = [
     ("results", "elsewhere", jobs(*DOWNSTREAM["manifest"])),
     ("root", "other_root", WHOLE),
     ("root", "moved", NOTHING),
-    ("benchmark", "mine", jobs("tables", manifest=2, decode=3, extract=6, rank=2, metrics=2, plots=1, contact=1)),
+    ("benchmark", "mine", jobs("tables", manifest=2, decode=2, extract=4, rank=2, metrics=2, plots=1, contact=1)),
     ("sample", {**TINY["sample"], "seed": 1}, WHOLE),
     ("sample", {**TINY["sample"], "database_images": 21}, WHOLE),
     ("extractor_registry", {**TINY["extractor_registry"], "tiny": {**TINY["extractor_registry"]["tiny"], "seed": 1}},
-     jobs(*RESULTS, decode=4, extract=4, rank=2, metrics=2)),
+     jobs(*RESULTS, decode=3, extract=3, rank=2, metrics=2)),
     ("extractor_registry", {**TINY["extractor_registry"], "unused": {"library": "timm", "model": "x"}}, NOTHING),
     ("benchmarks", {"sample": {"extractors": ["color"]}}, NOTHING),
     ("variants", ["pretrained"], NOTHING),
@@ -116,7 +116,7 @@ MODULES = {
     "contact.py": ["contact"],
     "plots/__init__.py": ["plots", "contact"],
     "plots/save.py": ["plots", "contact"],
-    "plots/sheet.py": ["plots", "contact"],
+    "plots/sheet.py": ["contact"],
     "plots/style.py": ["plots", "contact"],
     "plots/ranks.py": ["plots", "contact"],
     "plots/bars.py": ["plots", "contact"],
@@ -224,7 +224,7 @@ def test_a_changed_image_re_runs_its_collection(finished_copy):
     root = finished_copy.folder / "resources/sample/dataset"
     one, other = sorted(Path(root / "database").rglob("*.jpg"))[:2]
     one.write_bytes(other.read_bytes())
-    expected = jobs(*FROM_RANK, manifest=1, decode=2, extract=4)
+    expected = jobs(*FROM_RANK, manifest=1, decode=1, extract=2)
     assert finished_copy.planned() == expected
     before = finished_copy.tables()
     finished_copy.run()
@@ -235,7 +235,7 @@ def test_a_changed_image_re_runs_its_collection(finished_copy):
 def test_a_removed_product_is_made_again_and_nothing_else(finished_copy):
     before = finished_copy.tables()
     (finished_copy.folder / "results/tables/summary.csv").unlink()
-    assert finished_copy.planned() == jobs("tables", "plots")
+    assert finished_copy.planned() == jobs("tables")
     finished_copy.run()
     assert finished_copy.tables() == before
 

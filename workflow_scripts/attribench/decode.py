@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import closing
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
@@ -33,9 +34,12 @@ def decode_shard(
     crop = preprocessing.crop
     rows = Rows(list(paths), np.ones(len(paths), bool), [""] * len(paths))
     attributes = {"preprocessing": str(preprocessing)}
-    with write_shard(output, "pixels", (len(paths), crop, crop, 3), "uint8", rows, attributes) as shard:
+    # Closed whatever happens: worker processes that outlive this one would keep its caller waiting.
+    with (
+        closing(_decode_all(Path(root), paths, preprocessing, workers)) as decoded,
+        write_shard(output, "pixels", (len(paths), crop, crop, 3), "uint8", rows, attributes) as shard,
+    ):
         block: list[np.ndarray] = []
-        decoded = _decode_all(Path(root), paths, preprocessing, workers)
         for row, (pixels, reason) in enumerate(progress(decoded, "decode", len(paths))):
             if pixels is None:
                 if not quarantine:
