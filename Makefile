@@ -16,7 +16,7 @@ sample: $(READY)
 	@echo "Tables: results/tables/    Plots and contact sheets: results/plots/"
 
 test: $(READY)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 # A finding of `snakemake --lint` that is argued away is argued away in tests/lint_workflow.py, and nowhere else.
 lint: $(READY)

@@ -5,6 +5,9 @@
 # input: neither a time stamp nor a temporary file that is gone can make it run again, and it is the end of the graph. Any
 # other job has all its inputs and runs. The key is noted beside the product, so this holds in another clone too.
 #
+# Given files (split files, images, feature files) are no inputs either: of a job whose input is missing, Snakemake takes
+# the old product as good. The stage that reads them records their content (`sources`), and says what is missing.
+#
 # Settings that cannot change a result (device, batch size, where the root lies) are read from `config` in the scripts
 # and are no params, so that changing them re-runs nothing.
 
@@ -88,11 +91,6 @@ def rendered_files(wildcards):
     return plan.products("sample") if plan.rendered else []
 
 
-def given_split_file(wildcards):
-    """The split file of a split, unless it is rendered."""
-    return [] if plan.rendered or wildcards.collection == plan.database else plan.split_file(wildcards.collection)
-
-
 def manifest_of(wildcards):
     return plan.path("manifest", collection=wildcards.get("collection", wildcards.get("split")))
 
@@ -100,10 +98,6 @@ def manifest_of(wildcards):
 def pixels_of(wildcards):
     preprocessing = plan.preprocessing[wildcards.extractor]
     return plan.path("pixels", collection=wildcards.collection, preprocessing=preprocessing, shard=wildcards.shard)
-
-
-def feature_file_of(wildcards):
-    return plan.in_root(plan.feature_file(wildcards.collection, wildcards.extractor))
 
 
 def feature_source_of(wildcards):

@@ -7,7 +7,7 @@ localrules:
 
 rule feature_source:
     input:
-        unpack(needs("feature_source", source=feature_file_of)),
+        unpack(needs("feature_source")),
     output:
         plan.pattern("feature_source"),
     log:
@@ -28,7 +28,7 @@ rule feature_source:
 
 rule import_features:
     input:
-        unpack(needs("import_features", manifest=manifest_of, record=feature_source_of, source=feature_file_of)),
+        unpack(needs("import_features", manifest=manifest_of, record=feature_source_of)),
     output:
         features=plan.pattern("features"),
     log:
@@ -42,6 +42,7 @@ rule import_features:
         runtime="4h",
     params:
         key=job_key("import_features"),
+        given=lambda wildcards: plan.feature_file(wildcards.collection, wildcards.extractor),
     message:
         "Importing {wildcards.extractor} of {wildcards.collection} {wildcards.shard}"
     script:

@@ -7,7 +7,7 @@ localrules:
 
 rule manifest:
     input:
-        unpack(needs("manifest", split_file=given_split_file, rendered=rendered_files)),
+        unpack(needs("manifest", rendered=rendered_files)),
     output:
         manifest=plan.pattern("manifest"),
         sources=plan.pattern("sources"),

@@ -48,8 +48,12 @@ TINY = {
 class Clone:
     """A clone at `folder`, whose runs use the config `settings` over the defaults."""
 
-    def __init__(self, folder: Path, settings: dict | None = None, copy_from: "Clone | None" = None):
+    def __init__(
+        self, folder: Path, settings: dict | None = None, copy_from: "Clone | None" = None, open_only: bool = False
+    ):
         self.folder = folder
+        if open_only:
+            return
         if copy_from:
             shutil.copytree(copy_from.folder, folder, dirs_exist_ok=True, symlinks=True)
             return

@@ -4,6 +4,7 @@ import os
 
 import pytest
 from clone import TINY, Clone
+from filelock import FileLock
 
 
 @pytest.hookimpl(hookwrapper=True)
@@ -18,10 +19,20 @@ def pytest_runtest_makereport(item, call):
 
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory):
-    """A clone in which the tiny sample benchmark has run to its end. Tests copy it and leave it as it is."""
-    clone = Clone(tmp_path_factory.mktemp("finished") / "clone", TINY)
-    clone.run()
-    return clone
+    """A clone in which the tiny sample benchmark has run to its end. Tests copy it and leave it as it is.
+
+    The first of the test processes makes it, the others wait for it.
+    """
+    folder = tmp_path_factory.getbasetemp()
+    if os.environ.get("PYTEST_XDIST_WORKER"):
+        folder = folder.parent
+    with FileLock(folder / "finished.lock"):
+        if (folder / "finished-well").exists():
+            return Clone(folder / "finished", open_only=True)
+        clone = Clone(folder / "finished", TINY)
+        clone.run()
+        (folder / "finished-well").touch()
+        return clone
 
 
 @pytest.fixture

@@ -1,5 +1,7 @@
 """Import a slice of a collection's features from a given file."""
 
+from pathlib import Path
+
 from attribench.import_features import import_shard
 from attribench.manifest import read_manifest, shard_of
 from attribench.stage import stage
@@ -7,7 +9,7 @@ from attribench.stage import stage
 with stage(snakemake):
     rows, first_row = shard_of(read_manifest(snakemake.input.manifest), snakemake.wildcards.shard)
     import_shard(
-        snakemake.input.source,
+        Path(snakemake.config["root"]) / snakemake.params.given,
         snakemake.output.features,
         [row.path for row in rows],
         extractor=snakemake.wildcards.extractor,
