@@ -22,6 +22,7 @@ sys.path.insert(0, str(Path(workflow.basedir) / "workflow_scripts"))
 
 from attribench.config import load
 from attribench.errors import InputError
+from attribench.lock import note_run, remove_dead_lock
 from attribench.plan import FIGURE_ENDINGS, FIGURES, SAMPLE_FOLDERS, TABLES, Plan
 
 try:
@@ -29,6 +30,14 @@ try:
 except InputError as error:
     raise WorkflowError(str(error))
 config["root"] = plan.config.root
+
+# A run that was killed leaves its lock; starting again is all that a user should have to do.
+if workflow.is_main_process:
+    remove_dead_lock(".snakemake")
+
+
+onstart:
+    note_run(".snakemake")
 
 
 def one_of(names):
@@ -46,7 +55,7 @@ wildcard_constraints:
     extractor=one_of(plan.config.extractors),
     variant=one_of(plan.config.variants),
     preprocessing=one_of(sorted(set(plan.preprocessing.values()))),
-    shard=r"\d{5}-of-\d{5}",
+    shard=r"\d{5,}-of-\d{5,}",
     table=one_of(TABLES),
 
 

@@ -10,7 +10,6 @@ rule manifest:
         unpack(needs("manifest", rendered=rendered_files)),
     output:
         manifest=plan.pattern("manifest"),
-        sources=plan.pattern("sources"),
     log:
         log_file("manifest/{collection}"),
     benchmark:
@@ -18,6 +17,8 @@ rule manifest:
     threads: 4
     params:
         key=job_key("manifest"),
+        # No output: Snakemake would delete it when the job fails, and with it all knowledge of what is unchanged.
+        record=lambda wildcards: plan.path("sources", collection=wildcards.collection),
         token=lambda wildcards: plan.source_token(wildcards.collection),
         given=lambda wildcards: plan.given(wildcards.collection),
         limit=lambda wildcards: plan.config.database_limit if wildcards.collection == plan.database else None,

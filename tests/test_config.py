@@ -7,6 +7,7 @@ import pytest
 import yaml
 from attribench.config import Config, load
 from attribench.errors import InputError
+from attribench.plan import Plan
 
 REPOSITORY = Path(__file__).parents[1]
 DEFAULTS = yaml.safe_load((REPOSITORY / "config.yaml").read_text())
@@ -89,6 +90,8 @@ REFUSED = {
     "more neighbours than are kept": (dict(top_k=3), ["contact_sheet.neighbours", "top_k"]),
     "no features given": (dict(database_source="features"), ["database_source", "benchmarks.sample.database.features"]),
     "crop larger than resize": (dict(extractor_registry__dino__crop=300), ["extractor_registry.dino", "crop 300"]),
+    "braces in a folder": (dict(results="a{b}"), ["`results`", "a{b}"]),
+    "a cut-off beyond all ranks": (dict(recall_ks=[10**20]), ["recall_ks.0"]),
     "unknown partition": (dict(sample__style_entries__tset=3), ["sample.style_entries.tset", "did you mean `test`?"]),
 }
 
@@ -100,6 +103,41 @@ def test_refused_with_the_key_and_what_is_valid(name):
         load(changed(**changes))
     for text in expected:
         assert text in str(error.value)
+
+
+PLANS = {
+    "a split named like a table": (
+        dict(benchmarks__mine={"splits": {"summary": "m.json"}, "database": {"folder": "d"}, "extractors": ["color"]}),
+        "'summary' is the name of a table",
+    ),
+    "images of one's own as rendered": (
+        dict(
+            benchmarks__mine={
+                "splits": {"a": "m.json"},
+                "database": {"folder": "d"},
+                "extractors": "color",
+                "rendered": True,
+            }
+        ),
+        "benchmarks.mine.rendered: only the sample benchmark's own files",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", PLANS)
+def test_a_plan_that_would_overwrite_is_refused(name):
+    changes, message = PLANS[name]
+    with pytest.raises(InputError, match=message):
+        Plan(load(changed(benchmark="mine", **changes)), REPOSITORY / "workflow_scripts")
+
+
+def test_rendering_refuses_a_root_with_somebodys_split_file(tmp_path):
+    mine = tmp_path / "dataset/json/val_sample_style.json"
+    mine.parent.mkdir(parents=True)
+    mine.write_text("[]")
+    with pytest.raises(InputError, match="val_sample_style.json exists and was not rendered"):
+        Plan(load(changed(root=str(tmp_path))), REPOSITORY / "workflow_scripts")
+    assert mine.read_text() == "[]"
 
 
 def test_a_missing_key_is_named():

@@ -7,6 +7,7 @@ from itertools import chain
 from pathlib import Path
 
 import pytest
+from attribench.errors import InputError
 from attribench.sample import benchmark
 from attribench.sample.artists import draw_artist, same_hand, same_palette
 from attribench.sample.benchmark import SampleSettings, render_sample
@@ -156,7 +157,7 @@ def test_every_exemplar_count_comes_up():
     ],
 )
 def test_bad_settings_are_refused(key, value, found, tmp_path):
-    with pytest.raises(ValueError, match=key) as caught:
+    with pytest.raises(InputError, match=key) as caught:
         render_sample(tmp_path, replace(TINY, **{key: value}))
     assert found in str(caught.value) and "expected" in str(caught.value)
     assert not list(tmp_path.iterdir())
@@ -179,6 +180,6 @@ def test_foreign_images_are_left_alone(tmp_path):
     precious = tmp_path / "dataset/exemplar/mine.jpg"
     precious.parent.mkdir(parents=True)
     precious.write_bytes(b"mine")
-    with pytest.raises(FileExistsError, match="exemplar"):
+    with pytest.raises(InputError, match="exemplar"):
         render_sample(tmp_path, TINY)
     assert precious.read_bytes() == b"mine"

@@ -4,7 +4,7 @@ import os
 
 import pytest
 from attribench.errors import InputError
-from attribench.sources import FIRST, current_token, record
+from attribench.sources import current_token, record
 
 FILES = ["a.jpg", "b/c.jpg"]
 
@@ -22,8 +22,11 @@ def token(root, files=FILES):
     return current_token(root / "record.csv", root, files)
 
 
-def test_nothing_recorded_is_the_first_token(tmp_path):
-    assert current_token(tmp_path / "none.csv", tmp_path, FILES) == FIRST
+def test_without_a_record_no_two_contents_share_a_token(root):
+    (root / "record.csv").unlink()
+    first = token(root)
+    (root / "a.jpg").write_text("other")
+    assert token(root) != first
 
 
 def test_unchanged_and_touched_files_keep_their_token(root):
@@ -60,11 +63,15 @@ def test_a_token_is_stable_once_recorded(root):
     assert token(root) == changed
 
 
-def test_the_first_token_is_verified_too(root):
-    record(root / "record.csv", root, FILES, FIRST)
-    assert token(root) == FIRST
-    (root / "a.jpg").write_text("other")
-    assert token(root) != FIRST
+def test_a_touched_file_is_read_once(root):
+    os.utime(root / "a.jpg", ns=(1, 1))
+    before = (root / "record.csv").read_text()
+    assert token(root) == "token-1"
+    after = (root / "record.csv").read_text()
+    assert before != after
+    assert ",1," in after
+    assert token(root) == "token-1"
+    assert (root / "record.csv").read_text() == after
 
 
 def test_missing_files_are_listed_and_nothing_is_written(root):

@@ -4,6 +4,7 @@ Each case is a dry run in a clone where the tiny benchmark has run; the jobs pla
 """
 
 import copy
+import json
 import os
 import shutil
 from collections import Counter
@@ -89,6 +90,7 @@ MODULES = {
     "identity.py": EVERY,
     "stage.py": EVERY,
     "config.py": [],
+    "lock.py": [],
     "plan.py": [],
     "feature_files.py": ["manifest"],
     "import_features.py": [],
@@ -230,6 +232,21 @@ def test_a_changed_image_re_runs_its_collection(finished_copy):
     finished_copy.run()
     assert finished_copy.planned() == NOTHING
     assert finished_copy.tables() != before
+
+
+def test_a_failed_stage_leaves_nothing_stale(finished_copy):
+    """Break the split file, run, mend it in another way: what the last good run made is not taken for it."""
+    split = finished_copy.folder / "resources/sample/dataset/json/test_sample_object.json"
+    good = json.loads(split.read_text())
+    good[0]["synth"]["gpt"].append("dataset/none.jpg")
+    split.write_text(json.dumps(good))
+    assert finished_copy.run(check=False).returncode != 0
+    good[0]["synth"]["gpt"] = good[0]["synth"]["gpt"][:1]
+    split.write_text(json.dumps(good))
+    one_split = dict(manifest=1, decode=1, extract=2, rank=2, metrics=2, plots=2, contact=1, tables=1)
+    assert finished_copy.planned() == Counter(one_split)
+    shutil.rmtree(finished_copy.folder / "results/manifests")
+    assert finished_copy.planned() == jobs(*DOWNSTREAM["manifest"]), "without a record nothing is taken as unchanged"
 
 
 def test_a_removed_product_is_made_again_and_nothing_else(finished_copy):

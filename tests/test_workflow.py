@@ -3,11 +3,13 @@
 import csv
 import os
 import signal
+import socket
 import subprocess
 import time
 from collections import Counter
 
 import pytest
+from attribench.lock import remove_dead_lock
 from clone import TINY, Clone
 
 pytestmark = pytest.mark.workflow
@@ -79,7 +81,6 @@ def kill_after(clone, seconds):
     time.sleep(seconds)
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
-    clone.run("--unlock")
 
 
 @pytest.mark.parametrize("seconds", [13])
@@ -102,6 +103,20 @@ def test_a_killed_change_of_settings_ends_as_an_unbroken_one(finished_copy, seco
     finished_copy.run()
     assert finished_copy.tables() == before
     assert finished_copy.planned() == Counter()
+
+
+def test_a_living_runs_lock_is_kept(finished_copy):
+    owner, locks = finished_copy.folder / ".snakemake/owner", finished_copy.folder / ".snakemake/locks"
+    for note, removed in ((f"{socket.gethostname()} {os.getpid()}", False), ("elsewhere 1", False), ("", False)):
+        owner.write_text(note)
+        locks.mkdir(exist_ok=True)
+        assert remove_dead_lock(owner.parent) is removed
+        assert locks.exists()
+    ended = subprocess.Popen(["true"])
+    ended.wait()
+    owner.write_text(f"{socket.gethostname()} {ended.pid}")
+    assert remove_dead_lock(owner.parent)
+    assert not locks.exists()
 
 
 def test_a_bad_config_is_refused_before_any_job(tmp_path):

@@ -7,5 +7,5 @@ from attribench.stage import stage
 with stage(snakemake):
     root = snakemake.config["root"]
     rows, files = collect(root, snakemake.params.given, snakemake.params.limit)
-    record(snakemake.output.sources, root, files, snakemake.params.token, snakemake.threads)
+    record(snakemake.params.record, root, files, snakemake.params.token, snakemake.threads)
     write_manifest(snakemake.output.manifest, rows)

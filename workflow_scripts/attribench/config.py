@@ -14,7 +14,9 @@ from attribench.errors import InputError
 from attribench.registry import Closed, ExtractorEntry, Name, Positive
 from attribench.suggest import nearest
 
+Folder = Annotated[str, Field(pattern=r"^[^{}]+$")]  # braces would be taken for wildcards
 PrecisionName = Literal["float32", "bf16"]
+CutOff = Annotated[int, Field(ge=1, le=10**12)]
 Partition = Literal["test", "train", "val"]
 
 
@@ -79,12 +81,12 @@ class Config(Closed):
     """The whole configuration, checked. `root`, `splits`, `extractors` and `database_shards` are resolved: never None."""
 
     benchmark: Name
-    root: str | None
-    results: Annotated[str, Field(min_length=1)]
+    root: Folder | None
+    results: Folder
     splits: Names | None
     extractors: Names | None
     variants: Names
-    recall_ks: Annotated[list[Positive], BeforeValidator(_as_list), Field(min_length=1)]
+    recall_ks: Annotated[list[CutOff], BeforeValidator(_as_list), Field(min_length=1)]
     database_source: Literal["images", "features"]
     split_source: Literal["images", "features"]
     database_shards: Positive | None
@@ -122,6 +124,7 @@ def load(raw: dict[str, Any]) -> Config:
     config = config.model_copy(
         update={
             "root": (config.root or f"resources/{config.benchmark}").rstrip("/") or "/",
+            "results": config.results.rstrip("/") or "/",
             "splits": config.splits or entry.default_splits or list(entry.splits),
             "extractors": config.extractors or entry.extractors,
             "database_shards": config.database_shards or entry.database_shards,
@@ -177,7 +180,9 @@ def _deepest(problems: list) -> list:
 def _explain(problem: dict[str, Any]) -> str:
     """One line for one of pydantic's problems: the key's full name, what was found, what is valid."""
     location = [str(part) for part in problem["loc"]]
-    key = ".".join(part for part in location if not part.startswith(("WeightsFile", "constrained-str", "function-")))
+    key = ".".join(
+        part for part in location if not part.startswith(("WeightsFile", "constrained-str", "function-", "[key]"))
+    )
     found = problem["input"]
     if problem["type"] == "extra_forbidden":
         valid = _fields_at(Config, problem["loc"][:-1])

@@ -49,17 +49,26 @@ def read_collection(
 
 
 def stream_database(
-    shards: list[Path | str], collection: str, invalid: Invalid, identity: FeatureIdentity, block_rows: int
+    shards: list[Path | str],
+    collection: str,
+    invalid: Invalid,
+    identity: FeatureIdentity,
+    block_rows: int,
+    split_paths: set[str],
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Blocks (features [b, d], valid bool [b]) of the database in order, read ahead by a thread.
 
-    Raises InputError for a shard whose features cannot be compared with those made as `identity`.
+    Raises InputError for a shard whose features cannot be compared with those made as `identity`, and for an image that is
+    among `split_paths`: an exemplar that is also in the database would be its own distractor.
     """
 
     def blocks() -> Iterator[tuple[np.ndarray, np.ndarray]]:
         for path in shards:
             with feature_shard(path) as shard:
                 _check_identity(shard, identity, "the split's features")
+                both = split_paths.intersection(shard.rows.paths)
+                if both:
+                    raise InputError(f"{min(both)}: is in the database and in the split; expected it in one of them")
                 invalid.note(collection, shard, ["database"] * len(shard.rows.paths))
                 first = 0
                 for block in shard.blocks(block_rows):

@@ -145,6 +145,9 @@ def list_folder(root: Path | str, folder: str) -> list[str]:
             for name in files
             if name.lower().endswith(IMAGE_SUFFIXES) and not name.startswith(".")
         ]
+    for path in found:
+        if not path.isprintable() and path != path.encode(errors="ignore").decode():
+            raise InputError(f"{os.fsencode(path)!r}: the file name is not UTF-8; expected one that is")
     if not found:
         raise InputError(f"{top}: holds no image; expected files ending in {', '.join(IMAGE_SUFFIXES)}")
     return sorted(found)
@@ -153,7 +156,7 @@ def list_folder(root: Path | str, folder: str) -> list[str]:
 def read_list_file(path: Path | str) -> list[str]:
     """The paths in a list file: UTF-8 text, one a line, blank lines ignored."""
     try:
-        lines = Path(path).read_text(encoding="utf-8").splitlines()
+        lines = Path(path).read_text(encoding="utf-8-sig").splitlines()  # some editors begin with a mark
     except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
         raise InputError(f"{path}: the list file does not exist; expected one image path a line") from None
     except UnicodeDecodeError as error:

@@ -18,7 +18,7 @@ from attribench.files import sha256_file
 from attribench.identity import code_digest, digest, recorded_key
 from attribench.manifest import collect
 from attribench.registry import WeightsFile
-from attribench.sample import MARKER
+from attribench.sample import MARKER, SPLIT_FILES
 
 # Below the results folder, by kind; `{…}` are the rules' wildcards.
 FILES = {
@@ -35,7 +35,7 @@ FILES = {
 }
 # The kinds of file that a job of each rule makes, where these are all it makes.
 PRODUCTS = {
-    "manifest": ("manifest", "sources"),
+    "manifest": ("manifest",),
     "extract": ("features",),
     "feature_source": ("feature_source",),
     "import_features": ("features",),
@@ -70,6 +70,8 @@ class Plan:
         self.methods = tuple(Method(e, v) for e in config.extractors for v in config.variants)
         if self.database in config.splits:
             raise InputError(f"config key splits: {self.database!r} is the database's name; call the split otherwise")
+        for name in sorted({*TABLES} & {*config.splits}):
+            raise InputError(f"config key splits: {name!r} is the name of a table; call the split otherwise")
         self.preprocessing = {
             name: str(preprocessing_of(config.extractor_registry[name])) for name in config.extractors
         }
@@ -83,11 +85,18 @@ class Plan:
         return self.config.entry.rendered
 
     def _refuse_foreign_root(self) -> None:
-        """Rendering replaces folders of the root: never those of somebody's data."""
-        root = Path(self.config.root)
-        if any((root / folder).exists() for folder in SAMPLE_FOLDERS) and not (root / MARKER).exists():
+        """Rendering replaces files and folders of the root: never those of somebody's data."""
+        entry, root = self.config.entry, Path(self.config.root)
+        if not set(entry.splits.values()) <= set(SPLIT_FILES) or entry.database.folder != SAMPLE_FOLDERS[0]:
             raise InputError(
-                f"config key root: {root / 'dataset'} exists and was not rendered by benchmark `{self.config.benchmark}`, "
+                f"config key benchmarks.{self.config.benchmark}.rendered: only the sample benchmark's own files are "
+                f"rendered; expected splits among {', '.join(SPLIT_FILES)} and the database {SAMPLE_FOLDERS[0]}, or "
+                "`rendered: false` for images of your own"
+            )
+        found = [path for path in (*SPLIT_FILES, *SAMPLE_FOLDERS) if (root / path).exists()]
+        if found and not (root / MARKER).exists():
+            raise InputError(
+                f"config key root: {root / found[0]} exists and was not rendered by benchmark `{self.config.benchmark}`, "
                 "which would replace it; expected another root, or another benchmark for this data"
             )
 
@@ -181,12 +190,12 @@ class Plan:
     @lru_cache  # noqa: B019  a run has one plan
     def _token(self, collection: str, record: str, verify: bool) -> str:
         recorded = sources.recorded_token(record)
-        if recorded is None or not verify:
-            return recorded or sources.FIRST
+        if recorded is not None and not verify:
+            return recorded
         try:
             limit = self.config.database_limit if collection == self.database else None
             _, files = collect(self.config.root, self.given(collection), limit)
-        except InputError as error:  # the job that reads them will say so, and must therefore run
+        except InputError as error:  # not yet rendered; or the job that reads them has to run, and to say so
             return digest(recorded, str(error))
         return sources.current_token(record, self.config.root, files)
 

@@ -45,12 +45,16 @@ def rank_split(
         entry[queries],
         features[exemplars],
         entry[exemplars],
-        stream_database(database_shards, database, invalid, identity, BLOCK_ROWS),
+        stream_database(database_shards, database, invalid, identity, BLOCK_ROWS, {row.path for row in rows}),
         query_valid=valid[queries],
         exemplar_valid=valid[exemplars],
         top_k=top_k,
         threads=threads,
     )
+    if ranking.n_database_invalid and not ranking.n_database:
+        raise InputError(
+            f"{database}: all {ranking.n_database_invalid} images are invalid; expected one that can be decoded"
+        )
     if not ranking.query_valid.any():
         raise InputError(f"{manifest}: no query of {split} can be ranked; expected a valid query with a valid exemplar")
     log.info(

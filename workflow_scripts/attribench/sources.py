@@ -16,7 +16,7 @@ from attribench.files import sha256_file, write_text
 from attribench.identity import digest
 
 _COLUMNS = ("path", "bytes", "mtime_ns", "sha256")
-FIRST = "first"  # the token of files that nothing was recorded of
+_HASHING_THREADS = 8
 
 
 def record(record_path: Path | str, root: Path | str, files: list[str], token: str, threads: int = 1) -> None:
@@ -31,6 +31,10 @@ def record(record_path: Path | str, root: Path | str, files: list[str], token: s
         shown = "".join(f"\n  {file}" for file in missing[:20])
         rest = f"\n  … and {len(missing) - 20} more" if len(missing) > 20 else ""
         raise InputError(f"{len(missing)} file(s) missing below {root} (expected: {len(files)}):{shown}{rest}")
+    _write(record_path, token, rows)
+
+
+def _write(record_path: Path | str, token: str, rows: list[tuple[str, int, int, str]]) -> None:
     text = io.StringIO(newline="")
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["token", token])
@@ -42,18 +46,29 @@ def record(record_path: Path | str, root: Path | str, files: list[str], token: s
 def current_token(record_path: Path | str, root: Path | str, files: list[str]) -> str:
     """The token that stands for the content of `files` as they are now.
 
-    It is `FIRST` before anything was recorded, the recorded token while the content is as recorded, and otherwise one
-    derived from what changed.
+    It is the recorded token while the content is as recorded, and otherwise one derived from what changed. Without a
+    record it is derived from sizes and time stamps: no constant, which later content could be taken for. New time stamps
+    of unchanged content are put into the record, so that the files are read once and not at every start.
     """
-    token = recorded_token(record_path)
-    if token is None:
-        return FIRST
+    if (token := recorded_token(record_path)) is None:
+        return digest([[file, *(_stat(Path(root), file) or ["missing"])] for file in files])
     with open(record_path, encoding="utf-8", newline="") as file:
-        rows = list(csv.reader(file))[2:]
-    known = {path: (int(size), int(mtime), sha) for path, size, mtime, sha in rows}
-    changes = [change for file in files if (change := _change(Path(root), file, known.get(file)))]
+        known = {path: (int(size), int(mtime), sha) for path, size, mtime, sha in list(csv.reader(file))[2:]}
+    stats = {file: _stat(Path(root), file) for file in files}
+    suspects = [file for file in files if stats[file] is None or stats[file] != known.get(file, ())[:2]]
+    with ThreadPoolExecutor(max_workers=_HASHING_THREADS) as pool:
+        rows = dict(zip(suspects, pool.map(lambda file: _row(Path(root), file), suspects), strict=True))
+    changes = [
+        [file, row[3] if row else "missing"]
+        for file, row in rows.items()
+        if not row or row[3] != known.get(file, ("",))[-1]
+    ]
     changes += [[file, "gone"] for file in sorted(known.keys() - set(files))]
-    return digest(token, changes) if changes else token
+    if changes:
+        return digest(token, changes)
+    if rows:
+        _write(record_path, token, [rows.get(file) or (file, *known[file]) for file in files])
+    return token
 
 
 def recorded_token(record_path: Path | str) -> str | None:
@@ -65,15 +80,13 @@ def recorded_token(record_path: Path | str) -> str | None:
         return None
 
 
-def _change(root: Path, file: str, known: tuple[int, int, str] | None) -> list[str] | None:
+def _stat(root: Path, file: str) -> tuple[int, int] | None:
+    """Size and time stamp (ns); None when the file is not there."""
     try:
         status = os.stat(root / file)
     except (FileNotFoundError, NotADirectoryError):
-        return [file, "missing"]
-    if known and status.st_size == known[0] and status.st_mtime_ns == known[1]:
         return None
-    sha = sha256_file(root / file)
-    return None if known and sha == known[2] else [file, sha]
+    return status.st_size, status.st_mtime_ns
 
 
 def _row(root: Path, file: str) -> tuple[str, int, int, str] | None:

@@ -12,7 +12,9 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from . import MARKER
+from attribench.errors import InputError
+
+from . import MARKER, SPLIT_FILES
 from .fields import to_image
 from .roster import (
     Picture,
@@ -30,7 +32,7 @@ __all__ = ["SampleSettings", "render_sample"]
 
 _QUALITY = 92
 _CHUNK = 16
-_FOLDERS = ("exemplar", "synth", "database", "json")
+_FOLDERS = ("exemplar", "synth", "database")
 
 
 def _render_chunk(root: Path, settings: SampleSettings, pictures: list[Picture]) -> int:
@@ -71,9 +73,11 @@ def _clear(dataset: Path) -> None:
     for name in _FOLDERS:
         folder = dataset / name
         if not ours and any(path.is_file() for path in folder.rglob("*")):
-            raise FileExistsError(f"{folder} holds files but no rendering of the sample benchmark; choose another root")
+            raise InputError(f"{folder} holds files but no rendering of the sample benchmark; choose another root")
         if folder.exists():
             shutil.rmtree(folder)
+    for name in SPLIT_FILES:
+        (dataset.parent / name).unlink(missing_ok=True)
 
 
 def _write_json(path: Path, value: object) -> None:

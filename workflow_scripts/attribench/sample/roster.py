@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from attribench.errors import InputError
+
 from .artists import ArtistIdentity, draw_artist, paint_object, paint_scene, same_hand, same_palette
 from .fields import generator
 from .media import in_medium, photo, photo_in_scene
@@ -67,7 +69,7 @@ def _check_number(key: str, value: object, low: int, high: int | None = None) ->
     whole = isinstance(value, int | np.integer) and not isinstance(value, bool)
     if not whole or value < low or (high is not None and value > high):
         upper = "" if high is None else f" and at most {high}"
-        raise ValueError(f"{key} is {value!r}; expected a whole number of at least {low}{upper}")
+        raise InputError(f"{key} is {value!r}; expected a whole number of at least {low}{upper}")
 
 
 def check_settings(settings: SampleSettings) -> None:
@@ -80,13 +82,13 @@ def check_settings(settings: SampleSettings) -> None:
     for key in ("style_entries", "object_entries"):
         entries = getattr(settings, key)
         if not isinstance(entries, dict):
-            raise ValueError(f"{key} is {entries!r}; expected a mapping from partition to number of entries")
+            raise InputError(f"{key} is {entries!r}; expected a mapping from partition to number of entries")
         for partition, count in entries.items():
             if partition not in PARTITIONS:
-                raise ValueError(f"{key} has the partition {partition!r}; expected one of {', '.join(PARTITIONS)}")
+                raise InputError(f"{key} has the partition {partition!r}; expected one of {', '.join(PARTITIONS)}")
             _check_number(f"{key}.{partition}", count, 1, IDENTITY_SPAN)
         if "test" not in entries:
-            raise ValueError(f"{key} is {entries!r}; expected a number of entries for the partition test")
+            raise InputError(f"{key} is {entries!r}; expected a number of entries for the partition test")
 
 
 def identity_numbers(entries: dict[str, int]) -> dict[str, range]:
