@@ -55,7 +55,7 @@ wildcard_constraints:
     extractor=one_of(plan.config.extractors),
     variant=one_of(plan.config.variants),
     preprocessing=one_of(sorted(set(plan.preprocessing.values()))),
-    shard=r"\d{5,}-of-\d{5,}",
+    shard=r"\d+-of-\d+",
     table=one_of(TABLES),
 
 
