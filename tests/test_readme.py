@@ -79,7 +79,7 @@ def named_paths():
 @pytest.mark.workflow
 def test_every_path_is_there(finished):
     for name in named_paths():
-        if name == "mine.yaml":  # the reader's own
+        if name in ("mine.yaml", "results/pixels/"):  # the reader's own; and what is there during a run only
             continue
         if "STAGE" in name:
             assert (REPOSITORY / name.replace("STAGE", "rank")).exists(), name
