@@ -225,7 +225,7 @@ class Plan:
         yield self.key("decode", collection=collection, preprocessing=self.preprocessing[extractor], shard=shard)
         yield [extractor, self.config.precision, *self._extractor_identity(extractor)]
 
-    @lru_cache  # noqa: B019
+    @lru_cache  # noqa: B019  a run has one plan
     def _extractor_identity(self, extractor: str) -> tuple:
         entry = self.config.extractor_registry[extractor]
         settings = entry.model_dump(mode="json", exclude={"resize", "crop", "interpolation"})
