@@ -6,6 +6,7 @@
 #   extract          results/features/     pixels -> feature shards
 #   import_features  results/features/     or: existing feature files -> feature shards
 #   rank             results/ranks/        exact rank of every exemplar, and the nearest neighbours
+#   rank_scores      results/ranks/        or: the same from a method's scores
 #   metrics          results/metrics/      average precision and recall of every query
 #   tables           results/tables/       CSV tables with intervals
 #   plots, contact   results/plots/        figures, and contact sheets of queries with their neighbours
@@ -27,6 +28,7 @@ include: "rules/decode.smk"
 include: "rules/extract.smk"
 include: "rules/import_features.smk"
 include: "rules/rank.smk"
+include: "rules/rank_scores.smk"
 include: "rules/metrics.smk"
 include: "rules/tables.smk"
 include: "rules/plots.smk"
@@ -47,7 +49,7 @@ rule all:
 
 rule features:
     input:
-        [shard for c in plan.collections for m in plan.methods for shard in plan.feature_shards(c, m.extractor)],
+        [shard for c in plan.collections for e in plan.config.extractors for shard in plan.feature_shards(c, e)],
 
 
 rule ranks:

@@ -20,9 +20,9 @@ from snakemake.exceptions import WorkflowError
 
 sys.path.insert(0, str(Path(workflow.basedir) / "workflow_scripts"))
 
-from attribench.config import load
 from attribench.errors import InputError
 from attribench.lock import note_run, remove_dead_lock
+from attribench.config import SCORES, load
 from attribench.plan import FIGURE_ENDINGS, FIGURES, SAMPLE_FOLDERS, TABLES, Plan
 
 try:
@@ -52,8 +52,8 @@ def collections_from(source):
 wildcard_constraints:
     collection=one_of(plan.collections),
     split=one_of(plan.config.splits),
-    extractor=one_of(plan.config.extractors),
-    variant=one_of(plan.config.variants),
+    extractor=one_of([*plan.config.extractors, *plan.config.score_methods]),
+    variant=one_of([*plan.config.variants, SCORES]),
     preprocessing=one_of(sorted(set(plan.preprocessing.values()))),
     shard=r"\d+-of-\d+",
     table=one_of(TABLES),

@@ -10,13 +10,17 @@ rule rank:
         log_file("rank/{split}/{extractor}_{variant}"),
     benchmark:
         benchmark_file("rank/{split}/{extractor}_{variant}")
+    wildcard_constraints:
+        extractor=one_of(plan.config.extractors),
+        variant=one_of(plan.config.variants),
     threads: 8
     resources:
         mem_mb=6000,
         runtime="8h",
     params:
         key=job_key("rank"),
-        top_k=plan.config.top_k,
+        mapper=lambda wildcards: plan.mapper_file(wildcards.extractor, wildcards.variant) or "",
+        options=plan.rank_options(),
         database=plan.database,
     message:
         "Ranking {wildcards.split} by {wildcards.extractor} {wildcards.variant}"

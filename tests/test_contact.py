@@ -234,6 +234,10 @@ def test_sheets_and_figures_are_made_from_a_rank_file(tmp_path):
             **{name: getattr(made, name) for name in ranking_names},
             neighbour_index=np.zeros((6, 4), int),
             n_database_invalid=0,
+            sizes=np.empty(0, int),
+            ranks_at=np.empty((0, len(made.ranks)), int),
+            n_database_at=np.empty(0, int),
+            hard_negatives=False,
         ),
     )
     write_rank_file(tmp_path / "clip_pretrained.h5", content)

@@ -300,6 +300,60 @@ def test_parts_that_overlap_miss_rows_or_differ_are_refused():
         parts[0].merge(RankAccumulator(2 * rows - np.eye(5, 3), entry, rows, entry))
 
 
+@FEW
+@given(cases(), st.data())
+def test_every_database_size_is_a_ranking_of_its_own(case, data):
+    """One pass gives, at each size, just what ranking the first images alone gives; in any pieces and order."""
+    n = len(case["x"])
+    sizes = sorted(data.draw(st.sets(st.integers(1, max(1, n)), max_size=4))) if n else []
+    options = {"top_k": 3, "block_rows": data.draw(st.sampled_from([7, 8192]))}
+    found = run(case, data.draw(st.sampled_from([1, 4])), sizes=sizes, **options)
+    same(found, run(case, **options))
+    for s, size in enumerate(sizes):
+        part = {**case, "x": case["x"][:size], "x_valid": case["x_valid"][:size]}
+        alone = run(part, **options)
+        assert found.ranks_at[s].tolist() == alone.ranks.tolist()
+        assert found.n_database_at[s] == alone.n_database
+
+
+def test_a_size_beyond_the_database_is_refused():
+    rows = np.ones((5, 3))
+    with pytest.raises(InputError, match="database size 6 is asked for; expected at most 5"):
+        rank(rows, np.zeros(5, int), rows, np.zeros(5, int), [(rows, None)], sizes=[2, 6])
+    with pytest.raises(InputError, match="rising"):
+        rank(rows, np.zeros(5, int), rows, np.zeros(5, int), [(rows, None)], sizes=[4, 2])
+
+
+@FEW
+@given(cases(), st.data())
+def test_hard_negatives_are_ranked_as_database_rows_of_the_other_entries_queries(case, data):
+    n, n_exemplars = len(case["x"]), len(case["exemplars"])
+    sizes = [data.draw(st.integers(1, n))] if n else []
+    found = run(case, hard_negatives=True, sizes=sizes, top_k=5)
+    for entry in range(case["e_entry"].max(initial=-1) + 1):
+        # For the queries of one entry, the database and the others' exemplars are one database.
+        others = case["e_entry"] != entry
+        own = case["q_entry"] == entry
+        joined = {
+            **case,
+            "x": np.concatenate([case["x"], case["exemplars"]]),
+            "x_valid": np.concatenate([case["x_valid"], case["e_valid"] & others]),
+        }
+        expected = run(joined, top_k=5)
+        for q in np.flatnonzero(own):
+            part = slice(found.offsets[q], found.offsets[q + 1])
+            assert found.ranks[part].tolist() == expected.ranks[part].tolist()
+            assert found.neighbour_index[q].tolist() == expected.neighbour_index[q].tolist()
+        if sizes:
+            joined["x_valid"] = joined["x_valid"] & (
+                (np.arange(n + n_exemplars) < sizes[0]) | (np.arange(n + n_exemplars) >= n)
+            )
+            at_size = run(joined, top_k=0).ranks
+            chosen = np.repeat(own, np.diff(found.offsets))
+            assert found.ranks_at[0][chosen].tolist() == at_size[chosen].tolist()
+    assert found.n_database == case["x_valid"].sum() and found.hard_negatives
+
+
 @pytest.mark.skipif(not GOLDEN.exists(), reason="the reference's values are not beside the repository")
 @pytest.mark.parametrize("extractor", ["clip", "dino"])
 @pytest.mark.parametrize("split", ["artchive", "bamfg", "observed_imagenet", "unobserved_imagenet"])

@@ -26,7 +26,9 @@ DATABASE, E_VALID = rows(2, 500), np.array([True, True, True, False])
 
 def content(ranking=None):
     """Entry 2 has no valid exemplar."""
-    ranking = ranking or rank(QUERIES, Q_ENTRY, EXEMPLARS, E_ENTRY, [(DATABASE, None)], exemplar_valid=E_VALID)
+    ranking = ranking or rank(
+        QUERIES, Q_ENTRY, EXEMPLARS, E_ENTRY, [(DATABASE, None)], exemplar_valid=E_VALID, sizes=[7, 400]
+    )
     return RankFile(
         split="style",
         extractor="clip",
@@ -44,6 +46,7 @@ def content(ranking=None):
         ),
         ranking=ranking,
         invalid=[("style", "d.png", "exemplar", "truncated")],
+        near_duplicates=[("a.jpg", "db/é.jpg", 0.97)],
     )
 
 
@@ -82,7 +85,7 @@ def test_every_dataset_with_values_has_checksums(tmp_path):
     found = []
     with h5py.File(tmp_path / "ranks.h5") as file:
         file.visititems(lambda name, item: found.append(item.fletcher32) if isinstance(item, h5py.Dataset) else None)
-    assert len(found) == 20 and all(found)
+    assert len(found) == 26 and all(found)
 
 
 def test_equal_content_is_equal_bytes_however_it_was_ranked(tmp_path):
@@ -94,6 +97,7 @@ def test_equal_content_is_equal_bytes_however_it_was_ranked(tmp_path):
         parts = []
         for a, b in itertools.pairwise(cuts):
             options = {"exemplar_valid": E_VALID, "threads": threads, "block_rows": 64, "block_queries": 3}
+            options["sizes"] = [7, 400]
             parts.append(RankAccumulator(QUERIES, Q_ENTRY, EXEMPLARS, E_ENTRY, **options))
             parts[-1].add(DATABASE[a:b], None, a)
         first, *others = parts[::-1] if reverse else parts
@@ -133,7 +137,7 @@ def test_a_foreign_file_is_refused(tmp_path):
         read_rank_file(path)
     with h5py.File(path, "w") as file:
         file["features"] = np.zeros(3)
-    with pytest.raises(InputError, match=r"ranks\.h5: expected a rank file of format 1, found format None"):
+    with pytest.raises(InputError, match=r"ranks\.h5: expected a rank file of format 2, found format None"):
         read_rank_file(path)
 
 
@@ -142,7 +146,7 @@ def test_a_foreign_file_is_refused(tmp_path):
     [
         (lambda file: file.__delitem__("queries/entry"), "lacks a dataset"),
         (lambda file: file.attrs.__delitem__("variant"), "lacks the attribute variant"),
-        (lambda file: file.attrs.__setitem__("format_version", 2), "expected a rank file of format 1, found format 2"),
+        (lambda file: file.attrs.__setitem__("format_version", 1), "expected a rank file of format 2, found format 1"),
         (lambda file: file["ranks"].__setitem__(0, 0), "not rising"),
         (lambda file: file["exemplar"].__setitem__(0, 4), "expected 0 to 3"),
         (lambda file: file["offsets"].__setitem__(-1, 99), "offsets"),

@@ -1,9 +1,12 @@
 """Rank a split's exemplars among the database."""
 
-from attribench.rank_split import rank_split
+from pathlib import Path
+
+from attribench.rank_split import Options, rank_split
 from attribench.stage import stage
 
 with stage(snakemake):
+    mapper = snakemake.params.mapper
     rank_split(
         snakemake.output.ranks,
         snakemake.input.manifest,
@@ -13,6 +16,7 @@ with stage(snakemake):
         split=snakemake.wildcards.split,
         extractor=snakemake.wildcards.extractor,
         variant=snakemake.wildcards.variant,
-        top_k=snakemake.params.top_k,
+        mapper=Path(snakemake.config["root"]) / mapper if mapper else None,
+        options=Options(**snakemake.params.options),
         threads=snakemake.threads,
     )

@@ -9,12 +9,16 @@ with stage(snakemake):
     params, output = snakemake.params, snakemake.output
     methods = [tuple(method) for method in params.methods]
     metrics = {method: read_query_table(path) for method, path in zip(methods, snakemake.input.metrics, strict=True)}
+    rank_files = [read_rank_file(path) for path in snakemake.input.ranks]
     about = (metrics, params.benchmark, params.recall_ks, tables.Resampling(**params.bootstrap))
     written = {
         output.summary: tables.summary_table(*about),
         output.comparisons: tables.comparisons_table(*about),
         output.breakdown: tables.breakdown_table(*about),
-        output.invalid_images: tables.invalid_table([read_rank_file(path).invalid for path in snakemake.input.ranks]),
+        output.database_sizes: tables.sizes_table(rank_files, *about[1:]),
+        output.invalid_images: tables.invalid_table(content.invalid for content in rank_files),
+        output.near_duplicates: tables.near_duplicates_table(rank_files),
+        output.missing_variants: tables.missing_variants_table(params.missing_variants),
     }
     for split, path in zip(params.splits, output.splits, strict=True):
         written[path] = tables.split_table(metrics, split, params.recall_ks)

@@ -15,8 +15,10 @@ from attribench.registry import Closed, ExtractorEntry, Name, Positive
 from attribench.suggest import nearest
 
 Folder = Annotated[str, Field(pattern=r"^[^{}]+$")]  # braces would be taken for wildcards
+PathPattern = Annotated[str, Field(min_length=1)]
 PrecisionName = Literal["float32", "bf16"]
 CutOff = Annotated[int, Field(ge=1, le=10**12)]
+PRETRAINED, SCORES = "pretrained", "scores"  # variants that are no mapper: features as they are; a method's own scores
 Partition = Literal["test", "train", "val"]
 
 
@@ -25,7 +27,8 @@ def _as_list(value: Any) -> Any:
     return [value] if isinstance(value, (str, int)) and not isinstance(value, bool) else value
 
 
-Names = Annotated[list[Name], BeforeValidator(_as_list), Field(min_length=1)]
+AnyNames = Annotated[list[Name], BeforeValidator(_as_list)]
+Names = Annotated[AnyNames, Field(min_length=1)]
 
 
 class Database(Closed):
@@ -56,6 +59,12 @@ class BenchmarkEntry(Closed):
     rendered: bool = False
 
 
+class VariantEntry(Closed):
+    """A mapper: the checkpoint's path below the root, with {extractor} in it where each extractor has its own."""
+
+    mapper: PathPattern
+
+
 class Bootstrap(Closed):
     samples: Annotated[int, Field(ge=100)]
     confidence: Annotated[float, Field(gt=0, lt=1)]
@@ -84,14 +93,19 @@ class Config(Closed):
     root: Folder | None
     results: Folder
     splits: Names | None
-    extractors: Names | None
+    extractors: AnyNames | None
     variants: Names
+    missing_variants: Literal["error", "skip"]
+    score_methods: AnyNames
     recall_ks: Annotated[list[CutOff], BeforeValidator(_as_list), Field(min_length=1)]
     database_source: Literal["images", "features"]
     split_source: Literal["images", "features"]
     database_shards: Positive | None
     split_shards: Positive
     database_limit: Positive | None
+    database_sizes: Annotated[list[Positive], BeforeValidator(_as_list)]
+    hard_negatives: bool
+    near_duplicates: Annotated[float, Field(ge=-1, le=1)] | None
     invalid_images: Literal["fail", "quarantine"]
     device: Literal["auto", "cpu", "cuda", "mps"]
     precision: PrecisionName
@@ -102,6 +116,8 @@ class Config(Closed):
     sample: Sample
     benchmarks: dict[Name, BenchmarkEntry]
     extractor_registry: dict[Name, ExtractorEntry]
+    variant_registry: dict[Name, VariantEntry]
+    score_registry: dict[Name, PathPattern]
 
     @property
     def entry(self) -> BenchmarkEntry:
@@ -126,9 +142,10 @@ def load(raw: dict[str, Any]) -> Config:
             "root": (config.root or f"resources/{config.benchmark}").rstrip("/") or "/",
             "results": config.results.rstrip("/") or "/",
             "splits": config.splits or entry.default_splits or list(entry.splits),
-            "extractors": config.extractors or entry.extractors,
+            "extractors": entry.extractors if config.extractors is None else config.extractors,
             "database_shards": config.database_shards or entry.database_shards,
             "recall_ks": sorted(config.recall_ks),
+            "database_sizes": sorted(config.database_sizes),
         }
     )
     _check_choices(config)
@@ -143,14 +160,16 @@ def _check_choices(config: Config) -> None:
         )
     _known("splits", config.splits, config.entry.splits)
     _known("extractors", config.extractors, config.extractor_registry)
-    _known("variants", config.variants, ["pretrained"])
-    for key in ("splits", "extractors", "variants", "recall_ks"):
+    _known("variants", config.variants, [PRETRAINED, *config.variant_registry])
+    _known("score_methods", config.score_methods, config.score_registry)
+    _check_methods(config)
+    for key in ("splits", "extractors", "variants", "score_methods", "recall_ks", "database_sizes"):
         values = getattr(config, key)
         repeated = sorted({str(v) for v in values if values.count(v) > 1})
         if repeated:
             raise InputError(f"config key {key}: {', '.join(repeated)} is listed more than once; list each once")
     for key, value in (("database", config.entry.database.features), ("split", config.entry.split_features)):
-        if getattr(config, f"{key}_source") == "features" and not value:
+        if getattr(config, f"{key}_source") == "features" and config.extractors and not value:
             where = "database.features" if key == "database" else "split_features"
             raise InputError(
                 f"config key {key}_source is `features`, but benchmarks.{config.benchmark}.{where} is not given; "
@@ -161,6 +180,27 @@ def _check_choices(config: Config) -> None:
             f"config key database_source is `images`, but benchmarks.{config.benchmark}.database has neither `folder` "
             "nor `list`; give one, or set database_source: features"
         )
+
+
+def _check_methods(config: Config) -> None:
+    if not config.extractors and not config.score_methods:
+        raise InputError("config key extractors is empty; expected at least one extractor, or one of score_methods")
+    if "pretrained" in config.variant_registry:
+        raise InputError(
+            "config key variant_registry.pretrained: the name stands for no mapper; call the variant otherwise"
+        )
+    for name in sorted({*config.extractors} & {*config.score_methods}):
+        raise InputError(f"config key score_methods: {name!r} is an extractor too; call one of them otherwise")
+    limit, sizes = config.database_limit, config.database_sizes
+    if limit and sizes and sizes[-1] > limit:
+        raise InputError(
+            f"config key database_sizes has {sizes[-1]}; expected at most database_limit, which is {limit}"
+        )
+    for key, source in (("database", config.database_source), ("split", config.split_source)):
+        if source == "images" and not config.extractors:
+            raise InputError(
+                f"config key {key}_source is `images`, but there is no extractor to run on them; expected `features`"
+            )
 
 
 def _known(key: str, values: list, choices: typing.Iterable[str]) -> None:

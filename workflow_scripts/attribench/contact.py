@@ -45,6 +45,7 @@ class Retrieval:
     neighbour_path: np.ndarray
     neighbour_score: np.ndarray
     entry_category: np.ndarray | None = None
+    hard_negatives: bool = False
 
     def __post_init__(self):
         n, r = len(self.query_path), len(self.ranks)
@@ -69,6 +70,7 @@ class Retrieval:
             exemplar=ranking.exemplar,
             neighbour_score=ranking.neighbour_score,
             entry_category=content.category,
+            hard_negatives=ranking.hard_negatives,
         )
 
     @property
@@ -239,9 +241,10 @@ def _query_cell(retrieval: Retrieval, query: int, letters: int) -> Cell:
 
 
 def _explain(retrieval: Retrieval) -> str:
+    exemplars = "all exemplars" if retrieval.hard_negatives else "the entry's exemplars"
     return (
         "left: the query  ·  green frame: an exemplar of its entry  ·  "
-        f"#: rank among {retrieval.n_database:,} database images and the entry's exemplars"
+        f"#: rank among {retrieval.n_database:,} database images and {exemplars}"
     )
 
 

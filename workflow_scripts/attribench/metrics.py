@@ -88,7 +88,8 @@ def query_table(rank_file: RankFile, recall_ks: list[int]) -> pd.DataFrame:
         "category": pd.Series(rank_file.category[entry], dtype=object),
         "valid": valid,
         "n_exemplars": n_exemplars,
-        "n_candidates": n_exemplars + ranking.n_database,
+        "n_candidates": ranking.n_database
+        + (n_exemplars if rank_file.all_exemplars is None else np.full_like(n_exemplars, rank_file.all_exemplars)),
         "best_rank": pd.arrays.IntegerArray(best, ~valid),
         "AP": average_precision(offsets, ranking.ranks),
     }

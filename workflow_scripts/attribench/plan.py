@@ -11,7 +11,7 @@ from functools import cached_property, lru_cache
 from pathlib import Path
 
 from attribench import sources
-from attribench.config import Config
+from attribench.config import PRETRAINED, SCORES, Config
 from attribench.errors import InputError
 from attribench.extractors import preprocessing_of, weights_file
 from attribench.files import sha256_file
@@ -28,6 +28,7 @@ FILES = {
     "features": "features/{collection}/{extractor}/{shard}.h5",
     "feature_source": "features/{collection}/{extractor}/.source.csv",
     "ranks": "ranks/{split}/{extractor}_{variant}.h5",
+    "score_sources": "ranks/{split}/.sources/{extractor}.csv",
     "metrics": "metrics/{split}/{extractor}_{variant}.csv",
     "split_table": "tables/{split}.csv",
     "table": "tables/{table}.csv",
@@ -40,11 +41,15 @@ PRODUCTS = {
     "feature_source": ("feature_source",),
     "import_features": ("features",),
     "rank": ("ranks",),
+    "rank_scores": ("ranks",),
     "metrics": ("metrics",),
 }
-TABLES = ("summary", "comparisons", "breakdown", "invalid_images")
-# The figures of a split, by the rule that draws them.
-FIGURES = {"plots": ("metrics", "recall", "ranks"), "contact": ("contact", "comparison")}
+TABLES = (
+    *("summary", "comparisons", "breakdown", "database_sizes"),
+    *("invalid_images", "near_duplicates", "missing_variants"),
+)
+# The figures of a split, by the rule that draws them; `sizes` only where ranks at several sizes are asked for.
+FIGURES = {"plots": ("metrics", "recall", "ranks", "sizes"), "contact": ("contact", "comparison")}
 FIGURE_ENDINGS = (".png", ".svg", ".csv")
 # What the sample stage makes anew below the root, beside the split files.
 SAMPLE_FOLDERS = ("dataset/database", "dataset/exemplar", "dataset/synth")
@@ -52,7 +57,7 @@ SAMPLE_FOLDERS = ("dataset/database", "dataset/exemplar", "dataset/synth")
 
 @dataclass(frozen=True)
 class Method:
-    """An extractor with a variant: one row of a table."""
+    """An extractor with a variant, or a method that gives scores (its name, `scores`): one row of a table."""
 
     extractor: str
     variant: str
@@ -67,7 +72,15 @@ class Plan:
         self.verify = verify
         self.database = f"{config.benchmark}_database"
         self.collections = (self.database, *config.splits)
-        self.methods = tuple(Method(e, v) for e in config.extractors for v in config.variants)
+        self.missing_variants = self._missing_variants()
+        self.feature_methods = tuple(
+            Method(e, v) for e in config.extractors for v in config.variants if (e, v) not in self.missing_variants
+        )
+        self.methods = (*self.feature_methods, *(Method(name, SCORES) for name in config.score_methods))
+        if not self.methods:
+            raise InputError(
+                "config key variants: no extractor has a checkpoint for one of them; expected at least one"
+            )
         if self.database in config.splits:
             raise InputError(f"config key splits: {self.database!r} is the database's name; call the split otherwise")
         for name in sorted({*TABLES} & {*config.splits}):
@@ -99,6 +112,24 @@ class Plan:
                 f"config key root: {root / found[0]} exists and was not rendered by benchmark `{self.config.benchmark}`, "
                 "which would replace it; expected another root, or another benchmark for this data"
             )
+
+    def _missing_variants(self) -> dict[tuple[str, str], str]:
+        """(extractor, variant) -> path below the root of its mapper's checkpoint, where that is not there.
+
+        Raises InputError that lists them, unless they are to be skipped.
+        """
+        wanted = [(e, v) for e in self.config.extractors for v in self.config.variants]
+        missing = {about: path for about in wanted if (path := self.mapper_file(*about)) and not self._is_there(path)}
+        if missing and self.config.missing_variants == "error":
+            shown = "".join(f"\n  {e}_{v}: {self.in_root(path)}" for (e, v), path in missing.items())
+            raise InputError(
+                f"config key variants: {len(missing)} method(s) have no checkpoint; expected it, or "
+                f"`missing_variants: skip` to leave them out:{shown}"
+            )
+        return missing
+
+    def _is_there(self, path: str) -> bool:
+        return os.path.exists(self.in_root(path))
 
     # --- files --------------------------------------------------------------------------------------------------------
 
@@ -138,12 +169,26 @@ class Plan:
         pattern = entry.database.features if collection == self.database else entry.split_features
         return pattern.replace("{extractor}", extractor).replace("{split}", collection)
 
+    def mapper_file(self, extractor: str, variant: str) -> str | None:
+        """Path, below the root, of the checkpoint of the variant's mapper; None for `pretrained`."""
+        if variant == PRETRAINED:
+            return None
+        return self.config.variant_registry[variant].mapper.replace("{extractor}", extractor)
+
+    def score_file(self, split: str, method: str) -> str:
+        """Path, below the root, of the scores of a method that is no feature."""
+        return self.config.score_registry[method].replace("{split}", split)
+
+    def figures(self, rule: str) -> list[str]:
+        """Names of the figures of each split that `rule` draws."""
+        return [name for name in FIGURES[rule] if name != "sizes" or self.config.database_sizes]
+
     def given(self, collection: str) -> dict[str, str]:
         """What the manifest job reads: one of `split`, `folder`, `list`, `features` (below the root), and the source."""
         database, source = self.config.entry.database, self.source(collection)
         if collection != self.database:
             return {"split": self.config.entry.splits[collection], "source": source}
-        if source == "features":
+        if source == "features" and self.config.extractors:
             return {"features": self.feature_file(collection, self.config.extractors[0]), "source": source}
         kind = "folder" if database.folder else "list"
         return {kind: getattr(database, kind), "source": source}
@@ -168,7 +213,7 @@ class Plan:
         if rule in FIGURES:
             return [
                 self.path("plot", figure=name, **wildcards) + ending
-                for name in FIGURES[rule]
+                for name in self.figures(rule)
                 for ending in FIGURE_ENDINGS
             ]
         return [self.path(kind, **wildcards) for kind in PRODUCTS[rule]]
@@ -249,31 +294,60 @@ class Plan:
         rule = "extract" if self.source(collection) == "images" else "import_features"
         return [self.key(rule, collection=collection, extractor=extractor, shard=s) for s in self.shards(collection)]
 
+    def rank_options(self) -> dict:
+        """The settings of ranking, as `rank_split.Options` takes them."""
+        names = ("top_k", "database_sizes", "hard_negatives", "near_duplicates")
+        return {name: getattr(self.config, name) for name in names}
+
     def _rank_key(self, split: str, extractor: str, variant: str) -> Iterator:
         yield self.key("manifest", collection=split)
         yield self.features_keys(self.database, extractor) + self.features_keys(split, extractor)
-        yield [variant, self.config.top_k]
+        yield [variant, self._mapper_identity(extractor, variant), self.rank_options()]
+
+    @lru_cache  # noqa: B019  a run has one plan
+    def _mapper_identity(self, extractor: str, variant: str) -> str | None:
+        path = self.mapper_file(extractor, variant)
+        return sha256_file(self.in_root(path)) if path else None
+
+    def score_token(self, split: str, extractor: str) -> str:
+        """What stands for the content of a score file."""
+        record = self.path("score_sources", split=split, extractor=extractor)
+        return sources.current_token(record, self.config.root, [self.score_file(split, extractor)])
+
+    def _rank_scores_key(self, split: str, extractor: str, variant: str) -> Iterator:
+        yield [self.key("manifest", collection=collection) for collection in (split, self.database)]
+        yield [self.score_token(split, extractor), self.rank_options()]
+
+    def rank_key(self, split: str, extractor: str, variant: str) -> str:
+        """The key of the job that makes the rank file."""
+        rule = "rank_scores" if variant == SCORES else "rank"
+        return self.key(rule, split=split, extractor=extractor, variant=variant)
 
     def _metrics_key(self, split: str, extractor: str, variant: str) -> Iterator:
-        yield self.key("rank", split=split, extractor=extractor, variant=variant)
+        yield self.rank_key(split, extractor, variant)
         yield self.config.recall_ks
 
-    def method_keys(self, rule: str, split: str) -> list[str]:
-        """Keys of the jobs of `rule` (rank or metrics) for all methods on `split`."""
-        return [self.key(rule, split=split, extractor=m.extractor, variant=m.variant) for m in self.methods]
+    def rank_keys(self, split: str) -> list[str]:
+        """Keys of the rank files of all methods on `split`."""
+        return [self.rank_key(split, m.extractor, m.variant) for m in self.methods]
 
     def _tables_key(self) -> Iterator:
         yield [self.config.benchmark, self.config.splits, self.config.recall_ks, self.config.bootstrap.model_dump()]
         yield [[m.extractor, m.variant] for m in self.methods]
-        yield [self.method_keys("metrics", split) for split in self.config.splits]
+        yield [[*about, path] for about, path in self.missing_variants.items()]
+        yield [
+            self.key("metrics", split=split, extractor=m.extractor, variant=m.variant)
+            for split in self.config.splits
+            for m in self.methods
+        ]
 
     def _plots_key(self, split: str) -> Iterator:
         yield [split, self.config.recall_ks, self.key("tables")]
-        yield self.method_keys("rank", split)
+        yield self.rank_keys(split)
 
     def _contact_key(self, split: str) -> Iterator:
         yield [split, self.config.contact_sheet.model_dump()]
-        yield [self.method_keys("rank", split), self.key("manifest", collection=self.database)]
+        yield [self.rank_keys(split), self.key("manifest", collection=self.database)]
 
     @cached_property
     def targets(self) -> list[str]:

@@ -22,8 +22,8 @@ the bounds, with slack. Let u = 2^-24, g(n) = n u / (1 - n u), and q, x float64 
 """
 
 import math
-from collections.abc import Iterable
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable, Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
 from itertools import pairwise
 
 import numpy as np
@@ -31,8 +31,7 @@ import numpy as np
 from attribench.errors import InputError
 from attribench.rank_kernels import normalize, pair_scores, scan_tile
 from attribench.ranking import Ranking
-
-TOLERANCE = 1e-9  # a database row this close below an exemplar counts as a tie
+from attribench.tally import Tally, entry_pairs, sorted_pairs
 
 
 def rank(
@@ -41,18 +40,23 @@ def rank(
     exemplars: np.ndarray,
     exemplar_entry: np.ndarray,
     database: Iterable[tuple[np.ndarray, np.ndarray | None]],
+    *,
+    hard_negatives: bool = False,
     **options,
 ) -> Ranking:
     """Rank each query's exemplars among the database and themselves, and find its nearest database rows.
 
     `database` yields consecutive slices (features [n, d], valid bool [n] or None for all); the other arguments and
-    `options` are those of `RankAccumulator`. Memory is that of queries, exemplars, one slice and one tile.
+    `options` are those of `RankAccumulator`. With `hard_negatives`, the exemplars of the other entries join the database:
+    exemplar j as row N + j. Memory is that of queries, exemplars, one slice and one tile.
     """
     accumulator = RankAccumulator(queries, query_entry, exemplars, exemplar_entry, **options)
     first_row = 0
     for features, valid in database:
         accumulator.add(features, valid, first_row)
         first_row += len(features)
+    if hard_negatives:
+        accumulator.add_hard_negatives(exemplars, exemplar_entry, options.get("exemplar_valid"), first_row)
     return accumulator.finish()
 
 
@@ -62,8 +66,9 @@ class RankAccumulator:
     queries [Q, d] and exemplars [E, d] are raw float16, float32 or float64 rows; query_entry [Q] and exemplar_entry [E]
     are the numbers of their entries: a query is ranked with its own entry's exemplars only. `query_valid` [Q] and
     `exemplar_valid` [E] are bool (None: all valid). A query is left out when it is invalid or its entry has no valid
-    exemplar. `top_k` neighbours are kept; `block_rows` x `block_queries` float32 scores are in memory at a time, and
-    `threads` threads scan them. None of the last three changes a result.
+    exemplar. `sizes` are database sizes at which ranks are wanted besides those among all of it. `top_k` neighbours are
+    kept; `block_rows` x `block_queries` float32 scores are in memory at a time, and `threads` threads scan them. None of
+    the last three changes a result.
 
     Raises InputError for shapes that do not fit and for NaN or Inf in a valid row. After an error in `add` or `merge`
     the accumulator must not be used any more.
@@ -78,6 +83,7 @@ class RankAccumulator:
         *,
         query_valid: np.ndarray | None = None,
         exemplar_valid: np.ndarray | None = None,
+        sizes: Sequence[int] = (),
         top_k: int = 10,
         block_rows: int = 8192,
         block_queries: int = 512,
@@ -94,30 +100,25 @@ class RankAccumulator:
         query_entry = _check_vector(query_entry, len(queries), "query_entry")
         exemplar_entry = _check_vector(exemplar_entry, len(exemplars), "exemplar_entry")
         exemplar_valid = _check_mask(exemplar_valid, len(exemplars), "exemplar_valid")
-        self.query_valid = _check_mask(query_valid, len(queries), "query_valid")
-        self.query_valid &= np.isin(query_entry, exemplar_entry[exemplar_valid])
+        query_valid = _check_mask(query_valid, len(queries), "query_valid")
+        query_valid &= np.isin(query_entry, exemplar_entry[exemplar_valid])
 
-        self._queries = _unit_rows(queries, self.query_valid, "queries")
+        self._queries = _unit_rows(queries, query_valid, "queries")
         self._queries32 = self._queries.astype(np.float32)
+        self._query_entry = query_entry[query_valid]
         units = _unit_rows(exemplars, exemplar_valid, "exemplars")
         kept = np.flatnonzero(exemplar_valid)
-        self._offsets, pairs = _pairs(query_entry[self.query_valid], exemplar_entry[kept])
+        self._offsets, pairs = entry_pairs(self._query_entry, exemplar_entry[kept])
         scores = pair_scores(self._queries, units, self._offsets, pairs)
-        owner = np.repeat(np.arange(len(self._queries)), np.diff(self._offsets))
-        order = np.lexsort((pairs, -scores, owner))
-        self._scores, self._exemplar = scores[order], kept[pairs[order]]
+        scores, pairs = sorted_pairs(self._offsets, pairs, scores)
+        self._tally = Tally(query_valid, self._offsets, scores, kept[pairs], top_k, list(sizes))
 
         bound, added, self._margin = filter_bounds(self.dimension)
         # A zero query scores exactly 0 everywhere, so its bound shrinks with its length.
         self._bound = bound * np.minimum(np.linalg.norm(self._queries, axis=1) * (1 + 1e-9), 1.0) + added
-        self._threshold = self._scores - TOLERANCE
-        self._low = _round_down(self._threshold - self._bound[owner])
-        self._high = -_round_down(-(self._threshold + self._bound[owner]))
-        self._counts = np.zeros(len(pairs), np.int64)
-        self._top_score = np.full((len(self._queries), top_k), -np.inf)
-        self._top_index = np.full((len(self._queries), top_k), -1, np.int64)
-        self._spans: list[tuple[int, int]] = []
-        self._n_valid = 0
+        bound_of_pair = np.repeat(self._bound, np.diff(self._offsets))
+        self._low = _round_down(self._tally.threshold - bound_of_pair)
+        self._high = -_round_down(-(self._tally.threshold + bound_of_pair))
 
     def add(self, features: np.ndarray, valid: np.ndarray | None, first_row: int) -> None:
         """Add database rows `first_row` to `first_row + n`: raw features [n, d] and valid bool [n] (None: all valid).
@@ -126,69 +127,52 @@ class RankAccumulator:
         """
         _check_rows(features, "database", self.dimension)
         valid = _check_mask(valid, len(features), "valid of the database")
-        self._take_spans([(first_row, first_row + len(features))])
         with ThreadPoolExecutor(self._threads) as pool:
-            for start in range(0, len(features), self._block_rows):
+            for stretch, part in self._tally.stretches(first_row, valid, self._block_rows):
+                units = _unit_rows(features[part], valid[part], "database", first_row + part.start)
+                rows = first_row + part.start + np.flatnonzero(valid[part])
+                self._add_units(units, rows, self._tally.counts[stretch], pool)
+
+    def add_hard_negatives(
+        self, exemplars: np.ndarray, entry: np.ndarray, valid: np.ndarray | None, first_row: int
+    ) -> None:
+        """Add `exemplars` [E, d] of entries `entry` [E], for other entries' queries, as database rows from `first_row` on.
+
+        They count at every database size. `valid` is bool [E] (None: all valid).
+        """
+        _check_rows(exemplars, "exemplars", self.dimension)
+        entry = _check_vector(entry, len(exemplars), "entry of the hard negatives")
+        valid = _check_mask(valid, len(exemplars), "valid of the hard negatives")
+        counts = self._tally.counts[self._tally.take_hard_negatives()]
+        units = _unit_rows(exemplars, valid, "exemplars")
+        kept = np.flatnonzero(valid)
+        with ThreadPoolExecutor(self._threads) as pool:
+            for start in range(0, len(units), self._block_rows):
                 part = slice(start, start + self._block_rows)
-                units = _unit_rows(features[part], valid[part], "database", first_row + start)
-                self._add_units(units, first_row + start + np.flatnonzero(valid[part]), pool)
-                self._n_valid += len(units)
+                self._add_units(units[part], first_row + kept[part], counts, pool, entry[kept[part]])
 
     def merge(self, other: "RankAccumulator") -> None:
         """Add the counts and neighbours of an accumulator over other database rows and the same queries and exemplars.
 
         Raises InputError when the two do not fit, or when they share database rows.
         """
-        same = ("query_valid", "_offsets", "_scores", "_exemplar", "_queries")
-        if self._top_score.shape != other._top_score.shape or not all(
-            np.array_equal(getattr(self, name), getattr(other, name)) for name in same
-        ):
-            raise InputError("partial rankings can only be merged when queries, exemplars and top_k are the same")
-        self._take_spans(other._spans)
-        self._counts += other._counts
-        self._n_valid += other._n_valid
-        score = np.concatenate([self._top_score, other._top_score], axis=1)
-        index = np.concatenate([self._top_index, other._top_index], axis=1)
-        order = np.lexsort((index, -score), axis=1)[:, : self._top_score.shape[1]]
-        self._top_score = np.take_along_axis(score, order, axis=1)
-        self._top_index = np.take_along_axis(index, order, axis=1)
+        if not np.array_equal(self._queries, other._queries):
+            raise InputError(
+                "partial rankings can only be merged when queries, exemplars, sizes and top_k are the same"
+            )
+        self._tally.merge(other._tally)
 
     def finish(self) -> Ranking:
         """The ranking over all rows added. Raises InputError when rows before the last one were never added."""
-        expected = 0
-        for start, stop in self._spans:
-            if start != expected:
-                raise InputError(f"database rows {expected} to {start - 1} were never added to the ranking")
-            expected = stop
-        lengths = np.zeros(len(self.query_valid), np.int64)
-        lengths[self.query_valid] = np.diff(self._offsets)
-        position = np.arange(len(self._counts)) - np.repeat(self._offsets[:-1], np.diff(self._offsets)) + 1
-        shape = (len(self.query_valid), self._top_score.shape[1])
-        index, score = np.full(shape, -1, np.int64), np.full(shape, np.nan)
-        index[self.query_valid] = self._top_index
-        score[self.query_valid] = np.where(self._top_index < 0, np.nan, self._top_score)
-        return Ranking(
-            offsets=np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64),
-            ranks=position + self._counts,
-            scores=self._scores.copy(),
-            exemplar=self._exemplar.astype(np.int64),
-            neighbour_index=index,
-            neighbour_score=score,
-            query_valid=self.query_valid.copy(),
-            n_database=self._n_valid,
-            n_database_invalid=expected - self._n_valid,
-        )
+        return self._tally.finish()
 
-    def _take_spans(self, spans: list[tuple[int, int]]) -> None:
-        """Note that the rows of `spans` are counted; refuse rows that already are."""
-        merged = sorted(span for span in self._spans + list(spans) if span[0] < span[1])
-        for (_, stop), (start, _) in pairwise(merged):
-            if start < stop:
-                raise InputError(f"database row {start} was added to the ranking twice")
-        self._spans = merged
+    def _add_units(
+        self, units: np.ndarray, rows: np.ndarray, counts: np.ndarray, pool: Executor, entry: np.ndarray | None = None
+    ) -> None:
+        """Add one block of unit rows [n, d] with database row numbers `rows` [n] to `counts` [R].
 
-    def _add_units(self, units: np.ndarray, rows: np.ndarray, pool: ThreadPoolExecutor) -> None:
-        """Add one block of unit rows [n, d] with database row numbers `rows` [n]."""
+        With `entry` [n], a row is no candidate for the queries of its own entry.
+        """
         if not len(units) or not len(self._queries):
             return
         units32 = units.astype(np.float32)
@@ -197,20 +181,23 @@ class RankAccumulator:
             stop = min(start + self._block_queries, len(self._queries))
             scores = tile[: (stop - start) * len(units)].reshape(stop - start, len(units))
             np.matmul(self._queries32[start:stop], units32.T, out=scores)
+            if entry is not None:
+                scores[self._query_entry[start:stop, None] == entry[None, :]] = -np.inf
             cuts = np.linspace(0, stop - start, self._threads + 1).astype(int)
             # Threads own disjoint queries, so nothing they do meets.
             tasks = [
-                pool.submit(self._scan, scores[a:b], slice(start + a, start + b), units, units32, rows)
+                pool.submit(self._scan, scores[a:b], slice(start + a, start + b), units, units32, rows, counts)
                 for a, b in pairwise(cuts)
             ]
             for task in tasks:
                 task.result()
 
-    def _scan(self, scores, part: slice, units, units32, rows) -> None:
+    def _scan(self, scores, part: slice, units, units32, rows, counts) -> None:
         """Count, and keep neighbours, for the queries of `part`, from their float32 `scores`."""
+        tally = self._tally
         offsets = self._offsets[part.start : part.stop + 1]
-        pairs = (self._threshold, self._low, self._high, self._counts)
-        top = (self._bound[part], self._top_score[part], self._top_index[part])
+        pairs = (tally.threshold, self._low, self._high, counts)
+        top = (self._bound[part], tally.top_score[part], tally.top_index[part])
         scan_tile(scores, self._queries[part], units, units32, rows, offsets, *pairs, *top, self._margin)
 
 
@@ -260,16 +247,6 @@ def _unit_rows(rows: np.ndarray, valid: np.ndarray, what: str, first_row: int = 
         row = first_row + int(np.flatnonzero(valid)[bad])
         raise InputError(f"{what}: row {row} (counted from 0) holds NaN or Inf, but is marked valid")
     return units
-
-
-def _pairs(query_entry: np.ndarray, exemplar_entry: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Each query with each exemplar of its entry: offsets int64 [Q + 1] and exemplar positions int64 [R], rising."""
-    order = np.argsort(exemplar_entry, kind="stable")
-    first = np.searchsorted(exemplar_entry[order], query_entry, side="left")
-    lengths = np.searchsorted(exemplar_entry[order], query_entry, side="right") - first
-    offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
-    within = np.arange(offsets[-1]) - np.repeat(offsets[:-1], lengths)
-    return offsets, order[np.repeat(first, lengths) + within].astype(np.int64)
 
 
 def _round_down(values: np.ndarray) -> np.ndarray:

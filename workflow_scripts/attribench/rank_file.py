@@ -5,7 +5,7 @@ have one fixed length (which HDF5 also needs to checksum them).
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import h5py
@@ -15,7 +15,7 @@ from attribench.errors import InputError
 from attribench.files import atomic_path
 from attribench.ranking import Ranking
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 _CHUNK_BYTES = 1 << 20
 _REMEDY = "delete it and run again to make it anew"
 
@@ -38,14 +38,30 @@ class RankFile:
     neighbour_path: np.ndarray  # text [Q, k], "" pads
     ranking: Ranking
     invalid: Sequence[tuple[str, str, str, str]] = ()  # quarantined images: (collection, path, role, reason)
+    near_duplicates: Sequence[tuple[str, str, float]] = ()  # (exemplar's path, database image's path, similarity)
+
+    @property
+    def all_exemplars(self) -> int | None:
+        """With hard negatives, how many exemplars are candidates of every query; None: only its entry's."""
+        return int(self.exemplar_valid.sum()) if self.ranking.hard_negatives else None
+
+    def at_size(self, size: int) -> "RankFile":
+        """The ranking among the first `size` images of the database, one of `ranking.sizes`; neighbours stay the whole's."""
+        s = int(np.searchsorted(self.ranking.sizes, size))
+        ranking = replace(self.ranking, ranks=self.ranking.ranks_at[s], n_database=int(self.ranking.n_database_at[s]))
+        return replace(self, ranking=ranking)
 
 
 def _layout(content: RankFile) -> dict[str, np.ndarray]:
     """The datasets by name."""
     ranking = content.ranking
     invalid = np.array(content.invalid, dtype=object).reshape(len(content.invalid), len(_INVALID))
+    near = list(zip(*content.near_duplicates, strict=True)) or [(), (), ()]
     return {
         **{f"invalid/{name}": invalid[:, i] for i, name in enumerate(_INVALID)},
+        "near_duplicates/exemplar": np.array(near[0], dtype=object),
+        "near_duplicates/path": np.array(near[1], dtype=object),
+        "near_duplicates/similarity": np.array(near[2], np.float64),
         "queries/path": content.query_path,
         "queries/prompt_type": content.query_prompt_type,
         "queries/entry": content.query_entry,
@@ -59,12 +75,16 @@ def _layout(content: RankFile) -> dict[str, np.ndarray]:
         "ranks": ranking.ranks,
         "scores": ranking.scores,
         "exemplar": ranking.exemplar,
+        "sizes/images": ranking.sizes,
+        "sizes/n_database": ranking.n_database_at,
+        "sizes/ranks": ranking.ranks_at,
         "neighbours/index": ranking.neighbour_index,
         "neighbours/score": ranking.neighbour_score,
         "neighbours/path": content.neighbour_path,
     }
 
 
+_NUMBERS = {"n_database": int, "n_database_invalid": int, "hard_negatives": bool}
 _INVALID = ("collection", "path", "role", "reason")
 # Each dataset's type and the name of each of its dimensions; equal names mean equal lengths.
 _TYPES = {
@@ -81,10 +101,16 @@ _TYPES = {
     "ranks": ("int64", "R"),
     "scores": ("float64", "R"),
     "exemplar": ("int64", "R"),
+    "sizes/images": ("int64", "S"),
+    "sizes/n_database": ("int64", "S"),
+    "sizes/ranks": ("int64", "SR"),
     "neighbours/index": ("int64", "Qk"),
     "neighbours/score": ("float64", "Qk"),
     "neighbours/path": ("text", "Qk"),
     **{f"invalid/{name}": ("text", "I") for name in _INVALID},
+    "near_duplicates/exemplar": ("text", "D"),
+    "near_duplicates/path": ("text", "D"),
+    "near_duplicates/similarity": ("float64", "D"),
 }
 
 
@@ -98,8 +124,8 @@ def write_rank_file(path: Path | str, content: RankFile) -> None:
         file.attrs["format_version"] = FORMAT_VERSION
         for name in ("split", "extractor", "variant"):
             file.attrs[name] = getattr(content, name)
-        file.attrs["n_database"] = content.ranking.n_database
-        file.attrs["n_database_invalid"] = content.ranking.n_database_invalid
+        for name in _NUMBERS:
+            file.attrs[name] = getattr(content.ranking, name)
 
 
 def read_rank_file(path: Path | str) -> RankFile:
@@ -118,7 +144,7 @@ def read_rank_file(path: Path | str) -> RankFile:
     except (OSError, RuntimeError, TypeError, ValueError) as error:
         raise InputError(f"{path}: corrupt, or no HDF5 file ({error}); {_REMEDY}") from error
     _check(path, layout)
-    wanted = ("split", "extractor", "variant", "n_database", "n_database_invalid")
+    wanted = ("split", "extractor", "variant", *_NUMBERS)
     if missing := [name for name in wanted if name not in attributes]:
         raise InputError(f"{path}: not a rank file, it lacks the attribute {', '.join(missing)}")
     names = ("offsets", "ranks", "scores", "exemplar")
@@ -127,8 +153,10 @@ def read_rank_file(path: Path | str) -> RankFile:
         neighbour_index=layout["neighbours/index"],
         neighbour_score=layout["neighbours/score"],
         query_valid=layout["queries/valid"],
-        n_database=int(attributes["n_database"]),
-        n_database_invalid=int(attributes["n_database_invalid"]),
+        sizes=layout["sizes/images"],
+        ranks_at=layout["sizes/ranks"],
+        n_database_at=layout["sizes/n_database"],
+        **{name: kind(attributes[name]) for name, kind in _NUMBERS.items()},
     )
     return RankFile(
         **{name: str(attributes[name]) for name in ("split", "extractor", "variant")},
@@ -137,8 +165,13 @@ def read_rank_file(path: Path | str) -> RankFile:
         **{name: layout[f"entries/{name}"] for name in ("class_id", "category")},
         neighbour_path=layout["neighbours/path"],
         ranking=ranking,
-        invalid=list(zip(*(layout[f"invalid/{name}"].tolist() for name in _INVALID), strict=True)),
+        invalid=_rows(layout, "invalid", _INVALID),
+        near_duplicates=_rows(layout, "near_duplicates", ("exemplar", "path", "similarity")),
     )
+
+
+def _rows(layout: dict[str, np.ndarray], group: str, names: Sequence[str]) -> list[tuple]:
+    return list(zip(*(layout[f"{group}/{name}"].tolist() for name in names), strict=True))
 
 
 def _write(file: h5py.File, name: str, kind: str, values: np.ndarray) -> None:
@@ -174,6 +207,8 @@ def _check(path: Path | str, layout: dict[str, np.ndarray]) -> None:
             raise InputError(f"{path}: {name} has shape {list(shape)}; expected {list(expected)}, as the rest")
     if sizes["Qk"][0] != sizes["Q"][0]:
         raise InputError(f"{path}: {sizes['Qk'][0]} queries have neighbours; expected {sizes['Q'][0]}")
+    if sizes["SR"] != sizes["S"] + sizes["R"]:
+        raise InputError(f"{path}: sizes/ranks has shape {list(sizes['SR'])}; expected {[*sizes['S'], *sizes['R']]}")
     offsets, ranks = np.asarray(layout["offsets"]), np.asarray(layout["ranks"])
     lengths = np.diff(offsets)
     if offsets[0] != 0 or offsets[-1] != len(ranks) or (lengths < 0).any():

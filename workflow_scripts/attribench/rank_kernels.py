@@ -108,6 +108,8 @@ def _count_row(scores, query, units, units32, threshold, low, high, counts, marg
                 continue
             n = _positions_between(block, low[j], high[j], found)
             for i in found[:n]:
+                if block[i] == -np.inf:  # no candidate of this query
+                    continue
                 quick = quick_dot(query, units32[start + i])
                 if abs(quick - threshold[j]) > margin:
                     counts[j] += quick > threshold[j]
@@ -125,18 +127,48 @@ def _top_row(scores, query, units, units32, rows, bound, top_score, top_index, m
         if _count_between(block, limit, limit)[0] == 0:
             continue
         for i in range(block.shape[0]):
-            if block[i] < limit or quick_dot(query, units32[start + i]) < top_score[last] - margin:
+            if block[i] < limit or block[i] == -np.inf:
                 continue
-            score, row = dot(query, units[start + i]), rows[start + i]
-            if score < top_score[last] or (score == top_score[last] and row > top_index[last]):
+            if quick_dot(query, units32[start + i]) < top_score[last] - margin:
                 continue
-            place = last
-            while place > 0 and (
-                score > top_score[place - 1] or (score == top_score[place - 1] and row < top_index[place - 1])
-            ):
-                top_score[place], top_index[place] = top_score[place - 1], top_index[place - 1]
-                place -= 1
-            top_score[place], top_index[place] = score, row
+            insert(top_score, top_index, dot(query, units[start + i]), rows[start + i])
+
+
+@njit(cache=True, nogil=True)
+def insert(top_score, top_index, score, row):
+    """Put (score, row) into its place among the best k, falling; equal scores by row."""
+    last = top_score.shape[0] - 1
+    if score < top_score[last] or (score == top_score[last] and row > top_index[last]):
+        return
+    place = last
+    while place > 0 and (
+        score > top_score[place - 1] or (score == top_score[place - 1] and row < top_index[place - 1])
+    ):
+        top_score[place], top_index[place] = top_score[place - 1], top_index[place - 1]
+        place -= 1
+    top_score[place], top_index[place] = score, row
+
+
+@njit(cache=True, nogil=True)
+def scan_scores(scores, query, rows, offsets, threshold, counts, top_score, top_index):
+    """Count, and keep neighbours, from exact float64 `scores` [n, r] of the queries `query` [n] and the rows `rows` [r].
+
+    A negative query or row is none, and -inf is no candidate.
+    """
+    for i in range(scores.shape[0]):
+        q = query[i]
+        if q < 0:
+            continue
+        for r in range(scores.shape[1]):
+            score = scores[i, r]
+            if rows[r] < 0 or score == -np.inf:
+                continue
+            for j in range(offsets[q + 1] - 1, offsets[q] - 1, -1):  # from the lowest threshold on
+                if score < threshold[j]:
+                    break
+                counts[j] += 1
+            if top_score.shape[1] > 0:
+                insert(top_score[q], top_index[q], score, rows[r])
 
 
 @njit(cache=True, nogil=True)

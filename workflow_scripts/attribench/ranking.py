@@ -18,3 +18,7 @@ class Ranking:
     query_valid: np.ndarray  # bool [Q]; False: the query has no ranks and no neighbours
     n_database: int  # valid database rows ranked
     n_database_invalid: int  # database rows skipped
+    sizes: np.ndarray  # int64 [S], rising: ranks are also given among the first sizes[s] rows of the database
+    ranks_at: np.ndarray  # int64 [S, R]
+    n_database_at: np.ndarray  # int64 [S], valid rows among them
+    hard_negatives: bool  # the exemplars of the other entries are candidates too, as database rows N + exemplar

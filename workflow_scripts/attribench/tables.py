@@ -18,7 +18,8 @@ import pandas as pd
 from attribench import statistics
 from attribench.errors import InputError
 from attribench.files import write_text
-from attribench.metrics import ceiling_recall, chance_average_precision, chance_recall, recall_name
+from attribench.metrics import ceiling_recall, chance_average_precision, chance_recall, query_table, recall_name
+from attribench.rank_file import RankFile
 
 Tables = dict[tuple[str, str, str], pd.DataFrame]
 
@@ -27,6 +28,9 @@ SUMMARY_COLUMNS = (
     *("n_queries", "n_entries", "chance", "ceiling", "n_invalid"),
 )
 BREAKDOWN_COLUMNS = (*SUMMARY_COLUMNS[:5], "group", "level", *SUMMARY_COLUMNS[5:])
+SIZE_COLUMNS = (*SUMMARY_COLUMNS[:5], "database_size", *SUMMARY_COLUMNS[5:])
+NEAR_DUPLICATE_COLUMNS = ("split", "extractor", "variant", "exemplar", "database_image", "similarity")
+MISSING_VARIANT_COLUMNS = ("extractor", "variant", "file")
 COMPARISON_COLUMNS = (
     *("benchmark", "split", "prompt_type", "metric", "extractor_a", "variant_a", "extractor_b", "variant_b"),
     *("difference", "ci_low", "ci_high", "p_value", "p_holm", "n_queries", "n_entries"),
@@ -100,6 +104,46 @@ def breakdown_table(tables: Tables, benchmark: str, recall_ks: list[int], resamp
         # Method by method, as in summary.csv; a method's levels stay in their order.
         rows += sorted(section, key=lambda row, order=order: order.index((row["extractor"], row["variant"])))
     return pd.DataFrame(rows, columns=BREAKDOWN_COLUMNS)
+
+
+def sizes_table(
+    rank_files: Iterable[RankFile], benchmark: str, recall_ks: list[int], resampling: Resampling
+) -> pd.DataFrame:
+    """database_sizes.csv: summary.csv's rows at each database size ranked, the whole last; empty where there is none."""
+    by_size: dict[int, Tables] = {}
+    for content in rank_files:
+        sizes = {size: content.at_size(size) for size in content.ranking.sizes.tolist()}
+        if sizes:
+            whole = content.ranking.n_database + content.ranking.n_database_invalid
+            sizes[whole] = content
+        for size, part in sizes.items():
+            method = (content.split, content.extractor, content.variant)
+            by_size.setdefault(size, {})[method] = query_table(part, recall_ks)
+    parts = []
+    for size in sorted(by_size):
+        part = summary_table(by_size[size], benchmark, recall_ks, resampling)
+        part.insert(SIZE_COLUMNS.index("database_size"), "database_size", size)
+        parts.append(part)
+    table = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=SIZE_COLUMNS)
+    about = list(SIZE_COLUMNS[:5])
+    order = {tuple(row): i for i, row in enumerate(table[about].drop_duplicates().itertuples(index=False, name=None))}
+    place = [order[row] for row in table[about].itertuples(index=False, name=None)]
+    return table.iloc[np.argsort(place, kind="stable")].reset_index(drop=True)
+
+
+def near_duplicates_table(rank_files: Iterable[RankFile]) -> pd.DataFrame:
+    """near_duplicates.csv: database images that are near an exemplar, by each method, the nearest first."""
+    rows = [
+        (content.split, content.extractor, content.variant, *row)
+        for content in rank_files
+        for row in sorted(content.near_duplicates, key=lambda row: (-row[2], row[0], row[1]))
+    ]
+    return pd.DataFrame(rows, columns=NEAR_DUPLICATE_COLUMNS)
+
+
+def missing_variants_table(missing: Iterable[Sequence[str]]) -> pd.DataFrame:
+    """missing_variants.csv: each method that was left out, with the checkpoint that is not there."""
+    return pd.DataFrame([tuple(row) for row in missing], columns=MISSING_VARIANT_COLUMNS)
 
 
 def comparisons_table(tables: Tables, benchmark: str, recall_ks: list[int], resampling: Resampling) -> pd.DataFrame:

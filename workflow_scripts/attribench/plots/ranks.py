@@ -12,8 +12,8 @@ class MethodRanks:
     """The ranks of one method's exemplars for the Q queries of one split, as in a rank file.
 
     prompt_type: text [Q]; offsets: int [Q + 1], query q owns ranks[offsets[q]:offsets[q + 1]]; ranks: int [R], from 1,
-    among database and own exemplars; valid: bool [Q], only these queries have ranks and count; n_database: how many
-    images are ranked beside the own exemplars. Raises ValueError where these do not fit together.
+    among the candidates; valid: bool [Q], only these queries have ranks and count; candidates are `n_database` images and
+    the query's own exemplars, or, with hard negatives, all `all_exemplars`. Raises ValueError where these do not fit.
     """
 
     extractor: str
@@ -23,6 +23,7 @@ class MethodRanks:
     ranks: np.ndarray
     valid: np.ndarray
     n_database: int
+    all_exemplars: int | None = None
 
     def __post_init__(self):
         for field, kind in (("prompt_type", str), ("offsets", np.int64), ("ranks", np.int64), ("valid", bool)):
@@ -34,7 +35,8 @@ class MethodRanks:
             raise ValueError(f"{where}: offsets do not cut the {len(self.ranks)} ranks into queries")
         if np.any((self.counts > 0) != self.valid):
             raise ValueError(f"{where}: exactly the valid queries have ranks")
-        if np.any(self.ranks < 1) or np.any(self.ranks > self.n_database + np.repeat(self.counts, self.counts)):
+        own = np.repeat(self.counts, self.counts) if self.all_exemplars is None else self.all_exemplars
+        if np.any(self.ranks < 1) or np.any(self.ranks > self.n_database + own):
             raise ValueError(f"{where}: a rank is not between 1 and the number of candidates")
 
     @classmethod
@@ -49,6 +51,7 @@ class MethodRanks:
             ranks=ranking.ranks,
             valid=ranking.query_valid,
             n_database=ranking.n_database,
+            all_exemplars=content.all_exemplars,
         )
 
     @property
@@ -63,7 +66,7 @@ class MethodRanks:
         ranks = self.ranks[np.repeat(chosen, counts)]
         order = np.argsort(ranks, kind="stable")
         weights = np.repeat(1.0 / np.maximum(counts[chosen], 1), counts[chosen])
-        return PromptRanks(ranks[order], weights[order], counts[chosen], self.n_database)
+        return PromptRanks(ranks[order], weights[order], counts[chosen], self.n_database, self.all_exemplars)
 
 
 @dataclass(frozen=True)
@@ -77,6 +80,11 @@ class PromptRanks:
     parts: np.ndarray
     counts: np.ndarray
     n_database: int
+    all_exemplars: int | None = None
+
+    def candidates(self, m: np.ndarray) -> np.ndarray:
+        """How many images a query with `m` exemplars of its own ranks."""
+        return self.n_database + (m if self.all_exemplars is None else np.full_like(m, self.all_exemplars))
 
     @property
     def n_queries(self) -> int:
@@ -85,7 +93,7 @@ class PromptRanks:
     @property
     def last(self) -> int:
         """The largest number of candidates of a query."""
-        return self.n_database + int(self.counts.max())
+        return int(self.candidates(self.counts).max())
 
     def recall(self, ks: np.ndarray) -> np.ndarray:
         """Mean recall@k for each of `ks`."""
@@ -94,7 +102,7 @@ class PromptRanks:
 
     def chance(self, ks: np.ndarray) -> np.ndarray:
         """Expected recall@k of a random ranking, for each of `ks`."""
-        return self._mean(ks, lambda k, m: np.minimum(k, self.n_database + m) / (self.n_database + m))
+        return self._mean(ks, lambda k, m: np.minimum(k, self.candidates(m)) / self.candidates(m))
 
     def ceiling(self, ks: np.ndarray) -> np.ndarray:
         """The recall@k of a perfect ranking, for each of `ks`."""

@@ -10,9 +10,8 @@ from itertools import islice
 from multiprocessing import get_context
 from pathlib import Path
 
-from tqdm import tqdm
-
 from attribench.errors import InputError
+from attribench.progress import progress
 
 from . import MARKER, SPLIT_FILES
 from .fields import to_image
@@ -99,9 +98,9 @@ def render_sample(root: Path, settings: SampleSettings, workers: int = 1) -> Non
     _write_json(root / MARKER, asdict(settings))
     render, chunks = partial(_render_chunk, root, settings), _chunks(all_pictures(settings))
     counts = map(render, chunks) if workers == 1 else _in_processes(render, chunks, workers)
-    with tqdm(total=picture_count(settings), desc="sample images", unit="image") as progress:
-        for count in counts:
-            progress.update(count)
+    done = (None for count in counts for _ in range(count))
+    for _ in progress(done, "sample images", picture_count(settings)):
+        pass
     for subject, entries in subjects(settings).items():
         for partition, numbers in identity_numbers(entries).items():
             split = [split_entry(settings, subject, partition, number) for number in numbers]

@@ -1,0 +1,162 @@
+"""Mappers: learned maps that a variant applies to raw features, one to real images and one to synthesized ones.
+
+A checkpoint is a dict of two state dicts: `real_mapper` maps database and exemplars, `synth_mapper` maps queries. The kind
+is told from the tensors, and the sizes with it:
+
+linear    `weight` [p, d] and `bias` [p] or none: y = W x + b
+channel   `weights` [1, d] or [d]: y = w * x
+mlp       numbered layers: linear ones (`N.weight` [p, d], perhaps `N.bias`), each followed by batch normalization in
+          inference mode (`N.running_mean`, `N.running_var`, perhaps `N.weight` and `N.bias`), ReLU after each but the last
+
+Mapped features are part of what a rank is made from, so they are float64 in one fixed sequence of operations, like scores
+(`rank.py`): neither blocks, threads nor the machine change a bit.
+"""
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from attribench.errors import InputError
+from attribench.mapper_kernels import product
+
+BATCH_NORM_EPS = 1e-5  # torch's default, which no checkpoint states
+SIDES = ("real_mapper", "synth_mapper")
+_Layer = Callable[[np.ndarray], np.ndarray]
+
+
+@dataclass(frozen=True)
+class Mapper:
+    """A map of features [n, dimension] to float64 [n, output]; `source` names it in errors."""
+
+    layers: tuple[_Layer, ...]
+    dimension: int
+    output: int
+    source: str
+
+    def __call__(self, features: np.ndarray, threads: int = 1) -> np.ndarray:
+        """Map raw rows [n, dimension], float16, float32 or float64. Raises InputError for another dimension."""
+        if features.shape[1] != self.dimension:
+            raise InputError(f"{self.source}: maps {self.dimension} dimensions; the features have {features.shape[1]}")
+        cuts = np.linspace(0, len(features), threads + 1).astype(int)
+        with ThreadPoolExecutor(threads) as pool:
+            parts = pool.map(lambda cut: self._map(features[cut[0] : cut[1]]), pairwise(cuts))
+            return np.concatenate(list(parts))
+
+    def _map(self, features: np.ndarray) -> np.ndarray:
+        rows = features.astype(np.float64)
+        for layer in self.layers:
+            rows = layer(rows)
+        return rows
+
+
+def load_mappers(path: Path | str) -> tuple[Mapper, Mapper]:
+    """The real and the synthesized mapper of the checkpoint at `path`.
+
+    Raises InputError that names the file for one that is missing, needs more than plain tensors, or has another layout.
+    """
+    import pickle
+
+    import torch
+
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        raise InputError(f"{path}: the mapper's checkpoint does not exist") from None
+    except (RuntimeError, pickle.UnpicklingError, EOFError) as error:
+        raise InputError(f"{path}: not a checkpoint of plain tensors: {str(error).splitlines()[0]}") from error
+    if not isinstance(content, dict) or not all(isinstance(content.get(side), dict) for side in SIDES):
+        found = sorted(map(str, content)) if isinstance(content, dict) else type(content).__name__
+        raise InputError(f"{path}: found {found}; expected a dict with the state dicts {' and '.join(SIDES)}")
+    real, synth = (_mapper(f"{path}: {side}", content[side]) for side in SIDES)
+    if (real.dimension, real.output) != (synth.dimension, synth.output):
+        raise InputError(
+            f"{path}: real_mapper maps {real.dimension} to {real.output} dimensions, synth_mapper {synth.dimension} to "
+            f"{synth.output}; expected the same, as their outputs are compared"
+        )
+    return real, synth
+
+
+def _mapper(where: str, state: dict[str, Any]) -> Mapper:
+    tensors = {str(name): _array(where, name, tensor) for name, tensor in state.items()}
+    if set(tensors) == {"weights"}:
+        scale = tensors["weights"].reshape(-1)
+        return Mapper((lambda rows: rows * scale,), len(scale), len(scale), where)
+    if "weight" in tensors:
+        tensors = {f"0.{name}": tensor for name, tensor in tensors.items()}
+    return _sequence(where, _numbered(where, tensors))
+
+
+def _array(where: str, name: str, tensor: Any) -> np.ndarray:
+    if not hasattr(tensor, "numpy"):
+        raise InputError(f"{where}: {name} is {type(tensor).__name__}; expected a tensor")
+    values = tensor.double().numpy()
+    if not np.isfinite(values).all():
+        raise InputError(f"{where}: {name} holds NaN or Inf; expected finite numbers")
+    return values
+
+
+def _numbered(where: str, tensors: dict[str, np.ndarray]) -> list[dict[str, np.ndarray]]:
+    """The tensors of each numbered layer, in order."""
+    layers: dict[int, dict[str, np.ndarray]] = {}
+    for name, tensor in tensors.items():
+        number, _, rest = name.partition(".")
+        if not number.isdigit() or rest not in _LINEAR | _BATCH_NORM:
+            raise InputError(
+                f"{where}: unknown tensor {name!r}; expected `weight` and `bias` (linear), `weights` (channel), or "
+                "numbered linear and batch normalization layers (mlp)"
+            )
+        layers.setdefault(int(number), {})[rest] = tensor
+    return [layers[number] for number in sorted(layers)]
+
+
+_LINEAR = {"weight", "bias"}
+_BATCH_NORM = {"weight", "bias", "running_mean", "running_var", "num_batches_tracked"}
+
+
+def _sequence(where: str, layers: list[dict[str, np.ndarray]]) -> Mapper:
+    """Linear layers and batch normalizations in turn, ReLU after each normalization but the last."""
+    width, dimension, steps = None, None, []
+    for number, tensors in enumerate(layers):
+        if "running_mean" in tensors:
+            steps.append(_batch_norm(where, tensors, width))
+            if number + 1 < len(layers):
+                steps.append(_relu)
+            continue
+        weight = tensors.get("weight", np.empty(0))
+        if weight.ndim != 2 or (width is not None and weight.shape[1] != width):
+            raise InputError(f"{where}: a linear layer's weight is {list(weight.shape)}; expected [p, {width or 'd'}]")
+        dimension, width = dimension or weight.shape[1], weight.shape[0]
+        steps.append(_linear(where, weight, tensors.get("bias")))
+    if dimension is None:
+        raise InputError(f"{where}: has no linear layer; expected at least one")
+    return Mapper(tuple(steps), dimension, width, where)
+
+
+def _linear(where: str, weight: np.ndarray, bias: np.ndarray | None) -> _Layer:
+    if bias is not None and bias.shape != weight.shape[:1]:
+        raise InputError(f"{where}: a bias is {list(bias.shape)}; expected [{len(weight)}]")
+    transposed = np.ascontiguousarray(weight.T)
+    if bias is None:
+        return lambda rows: product(rows, transposed)
+    return lambda rows: product(rows, transposed) + bias
+
+
+def _batch_norm(where: str, tensors: dict[str, np.ndarray], width: int | None) -> _Layer:
+    per_channel = {name: tensor for name, tensor in tensors.items() if name != "num_batches_tracked"}
+    wrong = {name: list(tensor.shape) for name, tensor in per_channel.items() if tensor.shape != (width,)}
+    if wrong or "running_var" not in tensors:
+        raise InputError(
+            f"{where}: batch normalization has {wrong or sorted(tensors)}; expected mean and variance [{width}]"
+        )
+    mean, deviation = tensors["running_mean"], np.sqrt(tensors["running_var"] + BATCH_NORM_EPS)
+    scale, shift = tensors.get("weight", 1.0), tensors.get("bias", 0.0)
+    return lambda rows: (rows - mean) / deviation * scale + shift
+
+
+def _relu(rows: np.ndarray) -> np.ndarray:
+    return np.maximum(rows, 0.0)
