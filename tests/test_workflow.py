@@ -74,19 +74,19 @@ def test_shards_blocks_and_settings_do_not_change_a_byte(finished, tmp_path):
     assert other.results("plots/*") == finished.results("plots/*")
 
 
-def kill_after(clone, seconds):
-    """Start a run and kill it and all its jobs, as a power cut would."""
+def kill_after(clone, seconds, how=signal.SIGKILL):
+    """Start a run and end it and all its jobs, as a power cut would (SIGKILL) or Ctrl-C at a terminal (SIGINT)."""
     command, silent = clone.command("--cores", "2"), subprocess.DEVNULL
     process = subprocess.Popen(command, cwd=clone.folder, stdout=silent, stderr=silent, start_new_session=True)
     time.sleep(seconds)
-    os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
+    os.killpg(process.pid, how)
+    assert process.wait(timeout=60) != 0
 
 
-@pytest.mark.parametrize("seconds", [13])
-def test_a_killed_run_ends_as_an_unbroken_one(finished, tmp_path, seconds):
+@pytest.mark.parametrize(("seconds", "how"), [(13, signal.SIGKILL), (11, signal.SIGINT)])
+def test_a_killed_run_ends_as_an_unbroken_one(finished, tmp_path, seconds, how):
     clone = Clone(tmp_path / "clone", TINY)
-    kill_after(clone, seconds)
+    kill_after(clone, seconds, how)
     assert clone.planned(), "the run ended before it was killed"
     clone.run()
     assert clone.tables() == finished.tables()
