@@ -99,6 +99,7 @@ class Config(Closed):
     top_k: Positive
     bootstrap: Bootstrap
     contact_sheet: ContactSheet
+    published_numbers: Annotated[str, Field(min_length=1)] | None
     sample: Sample
     benchmarks: dict[Name, BenchmarkEntry]
     extractor_registry: dict[Name, ExtractorEntry]
@@ -107,6 +108,11 @@ class Config(Closed):
     def entry(self) -> BenchmarkEntry:
         """The chosen benchmark's entry."""
         return self.benchmarks[self.benchmark]
+
+    @property
+    def variant_names(self) -> list[str]:
+        """The variants that may be chosen."""
+        return ["pretrained"]
 
 
 def load(raw: dict[str, Any]) -> Config:
@@ -143,7 +149,7 @@ def _check_choices(config: Config) -> None:
         )
     _known("splits", config.splits, config.entry.splits)
     _known("extractors", config.extractors, config.extractor_registry)
-    _known("variants", config.variants, ["pretrained"])
+    _known("variants", config.variants, config.variant_names)
     for key in ("splits", "extractors", "variants", "recall_ks"):
         values = getattr(config, key)
         repeated = sorted({str(v) for v in values if values.count(v) > 1})

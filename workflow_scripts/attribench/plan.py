@@ -17,6 +17,7 @@ from attribench.extractors import preprocessing_of, weights_file
 from attribench.files import sha256_file
 from attribench.identity import code_digest, digest, recorded_key
 from attribench.manifest import collect
+from attribench.published import Number, read_published
 from attribench.registry import WeightsFile
 from attribench.sample import MARKER, SPLIT_FILES
 
@@ -42,7 +43,7 @@ PRODUCTS = {
     "rank": ("ranks",),
     "metrics": ("metrics",),
 }
-TABLES = ("summary", "comparisons", "breakdown", "invalid_images")
+TABLES = ("summary", "comparisons", "breakdown", "invalid_images", "published")
 # The figures of a split, by the rule that draws them.
 FIGURES = {"plots": ("metrics", "recall", "ranks"), "contact": ("contact", "comparison")}
 FIGURE_ENDINGS = (".png", ".svg", ".csv")
@@ -75,6 +76,7 @@ class Plan:
         self.preprocessing = {
             name: str(preprocessing_of(config.extractor_registry[name])) for name in config.extractors
         }
+        self.published = self._published_numbers()
         self._keys: dict[tuple, str] = {}
         if self.rendered:
             self._refuse_foreign_root()
@@ -99,6 +101,28 @@ class Plan:
                 f"config key root: {root / found[0]} exists and was not rendered by benchmark `{self.config.benchmark}`, "
                 "which would replace it; expected another root, or another benchmark for this data"
             )
+
+    def _published_numbers(self) -> list[Number]:
+        """The published numbers that this run has to be held against.
+
+        Left out are those of another run: with a name that could have been chosen and was not. One with a name that does
+        not exist stays, so that it stands out in the table.
+        """
+        config = self.config
+
+        def is_of_another_run(number: Number) -> bool:
+            names = (
+                (number.benchmark, [config.benchmark], config.benchmarks),
+                (number.split, config.splits, config.entry.splits),
+                (number.extractor, config.extractors, config.extractor_registry),
+                (number.variant, config.variants, config.variant_names),
+                # Any cut-off could have been chosen.
+                (number.cut_off, [None, *config.recall_ks], [number.cut_off]),
+            )
+            return any(name in valid and name not in chosen for name, chosen, valid in names)
+
+        numbers = read_published(config.published_numbers) if config.published_numbers else []
+        return [number for number in numbers if not is_of_another_run(number)]
 
     # --- files --------------------------------------------------------------------------------------------------------
 
@@ -266,6 +290,7 @@ class Plan:
         yield [self.config.benchmark, self.config.splits, self.config.recall_ks, self.config.bootstrap.model_dump()]
         yield [[m.extractor, m.variant] for m in self.methods]
         yield [self.method_keys("metrics", split) for split in self.config.splits]
+        yield self.published
 
     def _plots_key(self, split: str) -> Iterator:
         yield [split, self.config.recall_ks, self.key("tables")]
