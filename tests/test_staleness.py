@@ -100,6 +100,7 @@ MODULES = {
     "import_features.py": [],
     "manifest.py": ["manifest"],
     "sources.py": ["manifest"],
+    "trec.py": [],
     "decode.py": ["decode"],
     "preprocessing.py": ["decode"],
     "progress.py": ["decode"],
@@ -134,6 +135,7 @@ MODULES = {
 SCRIPTS = {f"../{stage}.py": [stage] for stage in WHOLE} | {
     "../import_features.py": [],
     "../feature_source.py": [],
+    "../trec.py": [],
 }
 
 

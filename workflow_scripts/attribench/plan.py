@@ -33,6 +33,8 @@ FILES = {
     "split_table": "tables/{split}.csv",
     "table": "tables/{table}.csv",
     "plot": "plots/{split}_{figure}",
+    "qrels": "trec/{split}.qrels",
+    "run": "trec/{split}/{extractor}_{variant}.run",
 }
 # The kinds of file that a job of each rule makes, where these are all it makes.
 PRODUCTS = {
@@ -189,6 +191,10 @@ class Plan:
         if rule == "tables":
             tables = [self.path("table", table=table) for table in TABLES]
             return tables + [self.path("split_table", split=split) for split in self.config.splits]
+        if rule == "trec":
+            qrels = [self.path("qrels", split=split) for split in self.config.splits]
+            methods = [(split, m) for split in self.config.splits for m in self.methods]
+            return qrels + [self.path("run", split=s, extractor=m.extractor, variant=m.variant) for s, m in methods]
         if rule in FIGURES:
             return [
                 self.path("plot", figure=name, **wildcards) + ending
@@ -299,6 +305,10 @@ class Plan:
     def _contact_key(self, split: str) -> Iterator:
         yield [split, self.config.contact_sheet.model_dump()]
         yield [self.method_keys("rank", split), self.key("manifest", collection=self.database)]
+
+    def _trec_key(self) -> Iterator:
+        yield [self.config.splits, [[m.extractor, m.variant] for m in self.methods]]
+        yield [self.method_keys("rank", split) for split in self.config.splits]
 
     @cached_property
     def targets(self) -> list[str]:
