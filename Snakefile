@@ -10,6 +10,7 @@
 #   metrics          results/metrics/      average precision and recall of every query
 #   tables           results/tables/       CSV tables with intervals
 #   plots, contact   results/plots/        figures, and contact sheets of queries with their neighbours
+#   trec             results/trec/         rankings and relevance in TREC's formats (a target of its own)
 #
 # A stage's rule is in rules/STAGE.smk, its script in workflow_scripts/STAGE.py, its work in workflow_scripts/attribench/.
 
@@ -33,6 +34,7 @@ include: "rules/metrics.smk"
 include: "rules/tables.smk"
 include: "rules/plots.smk"
 include: "rules/contact.smk"
+include: "rules/trec.smk"
 
 
 localrules:

@@ -23,6 +23,7 @@ rule tables:
         splits=plan.config.splits,
         recall_ks=plan.config.recall_ks,
         bootstrap=plan.config.bootstrap.model_dump(),
+        published=[list(number) for number in plan.published],
     message:
         "Tables"
     script:

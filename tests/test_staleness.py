@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 import yaml
 from attribench.config import Config
+from attribench.published import Number
 from clone import REPOSITORY, TINY, Clone
 
 pytestmark = pytest.mark.workflow
@@ -74,6 +75,9 @@ KEYS = [
     ("extractor_registry", {**TINY["extractor_registry"], "unused": {"library": "timm", "model": "x"}}, NOTHING),
     ("benchmarks", {"sample": {"extractors": ["color"]}}, NOTHING),
     ("variants", ["pretrained"], NOTHING),
+    ("published_numbers", None, NOTHING),  # as the file that is there, which states none
+    ("published_numbers", "one_number.csv", jobs("tables", "plots")),
+    ("published_numbers", "other_runs.csv", NOTHING),
 ]  # fmt: skip
 # Keys that a dry run here cannot vary, and the test that varies them.
 ELSEWHERE = {
@@ -96,6 +100,7 @@ MODULES = {
     "import_features.py": [],
     "manifest.py": ["manifest"],
     "sources.py": ["manifest"],
+    "trec.py": [],
     "decode.py": ["decode"],
     "preprocessing.py": ["decode"],
     "progress.py": ["decode"],
@@ -109,6 +114,7 @@ MODULES = {
     "features.py": ["rank"],
     "rank.py": ["rank"],
     "rank_kernels.py": ["rank"],
+    "published.py": ["tables"],
     "rank_split.py": ["rank"],
     "rank_file.py": ["rank"],
     "ranking.py": ["rank"],
@@ -126,7 +132,11 @@ MODULES = {
     "plots/distribution.py": ["plots", "contact"],
     **{f"sample/{path.name}": ["sample"] for path in (REPOSITORY / "workflow_scripts/attribench/sample").glob("*.py")},
 }
-SCRIPTS = {f"../{stage}.py": [stage] for stage in WHOLE} | {"../import_features.py": [], "../feature_source.py": []}
+SCRIPTS = {f"../{stage}.py": [stage] for stage in WHOLE} | {
+    "../import_features.py": [],
+    "../feature_source.py": [],
+    "../trec.py": [],
+}
 
 
 def in_parallel(clones, cases, check):
@@ -151,6 +161,9 @@ def clones(finished, tmp_path_factory):
     ]
     for clone in made:
         shutil.copytree(clone.folder / "resources/sample", clone.folder / "moved")
+        for name, extractor in (("one_number", "color"), ("other_runs", "clip")):
+            number = f"sample,sample_style,gpt,{extractor},pretrained,mAP,0.5,0.1,a paper\n"
+            (clone.folder / f"{name}.csv").write_text(",".join(Number._fields) + "\n" + number)
     return made
 
 

@@ -14,7 +14,7 @@ from clone import TINY, Clone
 
 pytestmark = pytest.mark.workflow
 
-TABLES = ["breakdown", "comparisons", "invalid_images", "sample_object", "sample_style", "summary"]
+TABLES = ["breakdown", "comparisons", "invalid_images", "published", "sample_object", "sample_style", "summary"]
 
 
 def rows(clone, table):

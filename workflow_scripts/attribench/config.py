@@ -113,6 +113,7 @@ class Config(Closed):
     top_k: Positive
     bootstrap: Bootstrap
     contact_sheet: ContactSheet
+    published_numbers: Annotated[str, Field(min_length=1)] | None
     sample: Sample
     benchmarks: dict[Name, BenchmarkEntry]
     extractor_registry: dict[Name, ExtractorEntry]
@@ -123,6 +124,11 @@ class Config(Closed):
     def entry(self) -> BenchmarkEntry:
         """The chosen benchmark's entry."""
         return self.benchmarks[self.benchmark]
+
+    @property
+    def variant_names(self) -> list[str]:
+        """The variants that may be chosen."""
+        return [PRETRAINED, *self.variant_registry]
 
 
 def load(raw: dict[str, Any]) -> Config:
@@ -160,7 +166,7 @@ def _check_choices(config: Config) -> None:
         )
     _known("splits", config.splits, config.entry.splits)
     _known("extractors", config.extractors, config.extractor_registry)
-    _known("variants", config.variants, [PRETRAINED, *config.variant_registry])
+    _known("variants", config.variants, config.variant_names)
     _known("score_methods", config.score_methods, config.score_registry)
     _check_methods(config)
     for key in ("splits", "extractors", "variants", "score_methods", "recall_ks", "database_sizes"):

@@ -17,6 +17,7 @@ from attribench.extractors import preprocessing_of, weights_file
 from attribench.files import sha256_file
 from attribench.identity import code_digest, digest, recorded_key
 from attribench.manifest import collect
+from attribench.published import Number, read_published
 from attribench.registry import WeightsFile
 from attribench.sample import MARKER, SPLIT_FILES
 
@@ -33,6 +34,8 @@ FILES = {
     "split_table": "tables/{split}.csv",
     "table": "tables/{table}.csv",
     "plot": "plots/{split}_{figure}",
+    "qrels": "trec/{split}.qrels",
+    "run": "trec/{split}/{extractor}_{variant}.run",
 }
 # The kinds of file that a job of each rule makes, where these are all it makes.
 PRODUCTS = {
@@ -46,7 +49,7 @@ PRODUCTS = {
 }
 TABLES = (
     *("summary", "comparisons", "breakdown", "database_sizes"),
-    *("invalid_images", "near_duplicates", "missing_variants"),
+    *("invalid_images", "near_duplicates", "missing_variants", "published"),
 )
 # The figures of a split, by the rule that draws them; `sizes` only where ranks at several sizes are asked for.
 FIGURES = {"plots": ("metrics", "recall", "ranks", "sizes"), "contact": ("contact", "comparison")}
@@ -88,6 +91,7 @@ class Plan:
         self.preprocessing = {
             name: str(preprocessing_of(config.extractor_registry[name])) for name in config.extractors
         }
+        self.published = self._published_numbers()
         self._keys: dict[tuple, str] = {}
         if self.rendered:
             self._refuse_foreign_root()
@@ -130,6 +134,34 @@ class Plan:
 
     def _is_there(self, path: str) -> bool:
         return os.path.exists(self.in_root(path))
+
+    def _published_numbers(self) -> list[Number]:
+        """The published numbers that this run has to be held against.
+
+        Left out are those of another run: with a name that could have been chosen and was not. One with a name that does
+        not exist stays, so that it stands out in the table.
+        """
+        config = self.config
+
+        chosen = [*config.extractors, *config.score_methods]
+
+        def is_of_another_run(number: Number) -> bool:
+            names = (
+                (number.benchmark, [config.benchmark], config.benchmarks),
+                (number.split, config.splits, config.entry.splits),
+                (
+                    number.extractor,
+                    [m.extractor for m in self.methods],
+                    [*config.extractor_registry, *config.score_registry],
+                ),
+                (number.variant, [*config.variants, SCORES], [*config.variant_names, SCORES]),
+                # Any cut-off could have been chosen.
+                (number.cut_off, [None, *config.recall_ks], [number.cut_off]),
+            )
+            return any(name in valid and name not in of_this for name, of_this, valid in names)
+
+        numbers = read_published(config.published_numbers) if config.published_numbers else []
+        return [number for number in numbers if not is_of_another_run(number)]
 
     # --- files --------------------------------------------------------------------------------------------------------
 
@@ -210,6 +242,10 @@ class Plan:
         if rule == "tables":
             tables = [self.path("table", table=table) for table in TABLES]
             return tables + [self.path("split_table", split=split) for split in self.config.splits]
+        if rule == "trec":
+            qrels = [self.path("qrels", split=split) for split in self.config.splits]
+            methods = [(split, m) for split in self.config.splits for m in self.methods]
+            return qrels + [self.path("run", split=s, extractor=m.extractor, variant=m.variant) for s, m in methods]
         if rule in FIGURES:
             return [
                 self.path("plot", figure=name, **wildcards) + ending
@@ -340,6 +376,7 @@ class Plan:
             for split in self.config.splits
             for m in self.methods
         ]
+        yield self.published
 
     def _plots_key(self, split: str) -> Iterator:
         yield [split, self.config.recall_ks, self.key("tables")]
@@ -348,6 +385,10 @@ class Plan:
     def _contact_key(self, split: str) -> Iterator:
         yield [split, self.config.contact_sheet.model_dump()]
         yield [self.rank_keys(split), self.key("manifest", collection=self.database)]
+
+    def _trec_key(self) -> Iterator:
+        yield [self.config.splits, [[m.extractor, m.variant] for m in self.methods]]
+        yield [self.rank_keys(split) for split in self.config.splits]
 
     @cached_property
     def targets(self) -> list[str]:
