@@ -142,18 +142,13 @@ class Plan:
         not exist stays, so that it stands out in the table.
         """
         config = self.config
-
         chosen = [*config.extractors, *config.score_methods]
 
         def is_of_another_run(number: Number) -> bool:
             names = (
                 (number.benchmark, [config.benchmark], config.benchmarks),
                 (number.split, config.splits, config.entry.splits),
-                (
-                    number.extractor,
-                    [m.extractor for m in self.methods],
-                    [*config.extractor_registry, *config.score_registry],
-                ),
+                (number.extractor, chosen, [*config.extractor_registry, *config.score_registry]),
                 (number.variant, [*config.variants, SCORES], [*config.variant_names, SCORES]),
                 # Any cut-off could have been chosen.
                 (number.cut_off, [None, *config.recall_ks], [number.cut_off]),
