@@ -47,7 +47,7 @@ rule all:
 
 rule features:
     input:
-        [shard for c in plan.collections for m in plan.methods for shard in plan.feature_shards(c, m.extractor)],
+        [path for c in plan.collections for m in plan.methods for path in plan.features_asked_for(c, m.extractor)],
 
 
 rule ranks:

@@ -93,6 +93,7 @@ MODULES = {
     "lock.py": [],
     "plan.py": [],
     "feature_files.py": ["manifest"],
+    "feature_rows.py": ["manifest"],
     "import_features.py": [],
     "manifest.py": ["manifest"],
     "sources.py": ["manifest"],
