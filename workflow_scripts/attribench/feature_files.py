@@ -167,7 +167,7 @@ def _read_hdf5(path: Path, scratch: Path, stack: ExitStack) -> list[Part]:
         if not isinstance(content[name], h5py.Dataset):
             raise InputError(f"{path}: `{name}` is a group; expected a dataset")
     try:
-        return [Part(_texts(path, content["paths"].asstr()[...]), Hdf5Rows(content["features"]))]
+        return [Part(_texts(path, content["paths"].asstr()[...]), Hdf5Rows(path, content["features"], scratch, stack))]
     except (OSError, TypeError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: `paths` cannot be read ({error}); expected text [n]") from error
 

@@ -10,18 +10,19 @@ import shutil
 import tempfile
 import zipfile
 import zlib
+from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, Protocol
+from typing import IO, Any, Protocol
 
 import numpy as np
 
 from attribench.errors import InputError
 from attribench.files import is_full_disk
 
-READ_BYTES = 4 << 20  # of rows in memory at a time
-# What the system may map around a page that is read: 16 pages of 4 KiB on Linux.
-_FAULT_BYTES = 64 << 10
+READ_BYTES = 1 << 20  # of rows in memory at a time
+# Rows read one by one before their pages are given back: around each, the system may map half a megabyte.
+_SCATTERED_ROWS = 4
 # What a type of the file becomes in a shard.
 READ_AS = {"float16": "float16", "bfloat16": "float32", "float32": "float32", "float64": "float32"}
 
@@ -49,7 +50,9 @@ class MappedRows:
     def read(self, index: np.ndarray) -> np.ndarray:
         rows = np.empty((len(index), *self.shape[1:]), READ_AS[self.kind])
         row_bytes = self._array.dtype.itemsize * int(np.prod(self.shape[1:]))
-        step = max(1, READ_BYTES // (row_bytes if _is_run(index) else row_bytes + _FAULT_BYTES))
+        step = max(1, READ_BYTES // row_bytes)
+        if not _is_run(index):
+            step = min(step, _SCATTERED_ROWS)
         for start in range(0, len(index), step):
             part = index[start : start + step]
             chosen = self._array[int(part[0]) : int(part[-1]) + 1] if _is_run(part) else self._array[part]
@@ -60,61 +63,82 @@ class MappedRows:
 
 
 class Hdf5Rows:
-    """Rows of the HDF5 dataset [n, d]."""
+    """Rows of the HDF5 dataset [n, d] of the file `path`.
 
-    def __init__(self, dataset: Any):
+    Those that do not follow one another are read from a copy, made in `scratch` once: HDF5 would unpack a whole chunk for
+    each row.
+    """
+
+    def __init__(self, path: Path, dataset: Any, scratch: Path, stack: ExitStack):
         self.shape, self.kind = dataset.shape, dataset.dtype.name
-        self._dataset = dataset
+        self._path, self._dataset, self._scratch, self._stack = path, dataset, scratch, stack
+        self._copy: MappedRows | None = None
 
     def read(self, index: np.ndarray) -> np.ndarray:
-        rows = np.empty((len(index), *self.shape[1:]), READ_AS[self.kind])
-        # Rows that lie close together are read in one go: HDF5 unpacks whole chunks.
-        span = max(1, READ_BYTES // max(1, self._dataset.dtype.itemsize * int(np.prod(self.shape[1:]))))
-        start = 0
-        while start < len(index):
-            stop = start + int(np.searchsorted(index[start:], index[start] + span))
-            block = self._dataset[int(index[start]) : int(index[stop - 1]) + 1]
-            _convert(block[index[start:stop] - index[start]], self.kind, rows[start:stop])
-            start = stop
-        return rows
+        if _is_run(index):
+            rows = np.empty((len(index), *self.shape[1:]), READ_AS[self.kind])
+            _convert(self._slice(int(index[0]), int(index[-1]) + 1), self.kind, rows)
+            return rows
+        if self._copy is None:
+            file = _filled_file(self._path, self._scratch, self._stack, self._write_copy)
+            self._copy = map_npy(self._path, file, 0)
+        return self._copy.read(index)
+
+    def _slice(self, start: int, stop: int) -> np.ndarray:
+        try:
+            return self._dataset[start:stop]
+        except OSError as error:
+            raise InputError(f"{self._path}: rows {start} to {stop - 1} are damaged ({error})") from error
+
+    def _write_copy(self, file: IO[bytes]) -> None:
+        header = {"descr": self._dataset.dtype.str, "fortran_order": False, "shape": self.shape}
+        np.lib.format.write_array_header_1_0(file, header)
+        step = max(1, READ_BYTES // max(1, self._dataset.dtype.itemsize * self.shape[1]))
+        for start in range(0, len(self._dataset), step):
+            file.write(self._slice(start, min(start + step, len(self._dataset))).tobytes())
 
 
 class PackedRows:
-    """Rows of a compressed member of a zip file in numpy's format; unpacked into `scratch` when they are first read.
-
-    The unpacked file has no name and is gone when `stack` closes, or the process ends.
-    """
+    """Rows of a compressed member of the zip file `path`, in numpy's format; unpacked into `scratch` at the first read."""
 
     def __init__(self, path: Path, member: str, scratch: Path, stack: ExitStack):
         with zipfile.ZipFile(path) as archive, archive.open(member) as stream:
             self.shape, _, dtype = read_npy_header(path, stream)
         self.kind = dtype.name
-        self._where, self._stack = (path, member, scratch), stack
+        self._path, self._member, self._scratch, self._stack = path, member, scratch, stack
         self._rows: MappedRows | None = None
 
     def read(self, index: np.ndarray) -> np.ndarray:
         if self._rows is None:
-            self._rows = self._unpack()
+            file = _filled_file(self._path, self._scratch, self._stack, self._unpack)
+            self._rows = map_npy(self._path, file, 0)
         return self._rows.read(index)
 
-    def _unpack(self) -> MappedRows:
-        path, member, scratch = self._where
-        scratch.mkdir(parents=True, exist_ok=True)
-        unpacked = self._stack.enter_context(tempfile.TemporaryFile(dir=scratch))
+    def _unpack(self, file: IO[bytes]) -> None:
         try:
-            with zipfile.ZipFile(path) as archive, archive.open(member) as stream:
-                shutil.copyfileobj(stream, unpacked, 1 << 20)
-            unpacked.flush()
+            with zipfile.ZipFile(self._path) as archive, archive.open(self._member) as stream:
+                shutil.copyfileobj(stream, file, READ_BYTES)
         except (zipfile.BadZipFile, zlib.error, EOFError) as error:
-            raise InputError(f"{path}: {member} is damaged ({error}); expected a whole .npz file") from error
-        except OSError as error:
-            if is_full_disk(error):
-                raise InputError(
-                    f"{path}: could not be unpacked into {scratch}, the disk is full ({error}); np.savez writes a file "
-                    "that need not be unpacked"
-                ) from error
-            raise
-        return map_npy(path, unpacked, 0)
+            raise InputError(
+                f"{self._path}: {self._member} is damaged ({error}); expected a whole .npz file"
+            ) from error
+
+
+def _filled_file(path: Path, scratch: Path, stack: ExitStack, fill: Callable[[IO[bytes]], None]) -> IO[bytes]:
+    """A file in the folder `scratch`, filled from the file `path`.
+
+    It has no name and is gone when `stack` closes, or when the process ends in whatever way.
+    """
+    scratch.mkdir(parents=True, exist_ok=True)
+    file = stack.enter_context(tempfile.TemporaryFile(dir=scratch))
+    try:
+        fill(file)
+        file.flush()
+    except OSError as error:
+        if is_full_disk(error):
+            raise InputError(f"{path}: could not be unpacked into {scratch}, the disk is full ({error})") from error
+        raise
+    return file
 
 
 def read_npy_header(path: Path, stream: Any) -> tuple[tuple[int, ...], bool, np.dtype]:
