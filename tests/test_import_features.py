@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from attribench.errors import InputError
+from attribench.identity import record_key, recorded_key
 from clone import Clone
 from test_feature_files import FEATURES, ONE, PATHS, run_import, write_source
 
@@ -64,6 +65,26 @@ def ranked_root(folder):
     )
 
 
+def check_every_shard_counts(clone, settings, later):
+    """One job makes all shards, and Snakemake is told of the first: another that is gone, or of another job, is seen."""
+    shard = clone.folder / "results/features/own_database/mine/00001-of-00003.h5"
+    key, content = recorded_key(shard), shard.read_bytes()
+    assert key
+    clone.configure({**settings, "top_k": 8})
+    assert clone.planned() == Counter(later)
+    record_key(shard, "another")
+    assert clone.planned() == Counter(import_features=1, **later)
+    record_key(shard, key)
+    shard.unlink()
+    assert clone.planned() == Counter(import_features=1, **later)
+    clone.configure(settings)
+    assert clone.planned() == Counter(), "what was made from it is current"
+    clone.configure({**settings, "top_k": 8})
+    clone.run()
+    assert clone.planned() == Counter()
+    assert shard.read_bytes() == content
+
+
 @pytest.mark.workflow
 def test_the_workflow_ranks_imported_features(tmp_path):
     entry = {
@@ -95,12 +116,7 @@ def test_the_workflow_ranks_imported_features(tmp_path):
     assert clone.planned() == Counter(manifest=1, feature_source=1, import_features=1, **later)
     clone.run()
     assert clone.planned() == Counter()
-    (clone.folder / "results/features/own_database/mine/00001-of-00003.h5").unlink()
-    assert clone.planned() == Counter(), "what was made from it is current"
-    clone.configure({**settings, "top_k": 8})
-    assert clone.planned() == Counter(import_features=1, **later)
-    clone.run()
-    assert clone.planned() == Counter()
+    check_every_shard_counts(clone, settings, later)
     (root / "feats/mine/test_made.pth").unlink()
     done = clone.run("--forcerun", "import_features", check=False)
     assert done.returncode != 0

@@ -1,5 +1,6 @@
 """The published sizes: feature files far larger than a shard in little memory, and splits with all their queries."""
 
+import csv
 import json
 import os
 import subprocess
@@ -23,7 +24,7 @@ from attribench.manifest import (
 from attribench.metrics import query_table
 from attribench.rank_file import read_rank_file
 from attribench.rank_split import rank_split
-from clone import REPOSITORY
+from clone import REPOSITORY, Clone
 
 MB = 1 << 20
 ROWS, WIDE, SHARDS = 12800, 4096, 10  # 200 MB in shards of 20 MB
@@ -199,3 +200,36 @@ def test_a_split_of_the_published_size_is_ranked(tmp_path, case):
     else:
         path.write_bytes(case.read_bytes())
     check_split(tmp_path, path, QUERIES[case if case in SIZES else case.stem.removeprefix("test_")])
+
+
+@pytest.mark.workflow
+def test_a_split_of_the_published_size_goes_through_the_workflow(tmp_path):
+    entry = {
+        "splits": {"made": "test_split.json"},
+        "database": {"features": "feats/{extractor}/database.pth"},
+        "split_features": "feats/{extractor}/split.pth",
+        "extractors": ["e"],
+    }
+    settings = {
+        "benchmark": "own",
+        "benchmarks": {"own": entry},
+        "extractor_registry": {"e": {"library": "color"}},
+        "database_source": "features",
+        "split_source": "features",
+        "database_shards": 4,
+        "split_shards": 2,
+    }
+    clone = Clone(tmp_path / "clone", settings)
+    root = clone.folder / "resources/own"
+    (root / "feats/e").mkdir(parents=True)
+    made_up_split("bamfg", root / "test_split.json")
+    rows = read_split_file(root / "test_split.json")
+    features, database = write_features(root / "feats/e", rows)
+    clone.run()
+    with open(clone.folder / "results/metrics/made/e_pretrained.csv", newline="") as file:
+        found = list(csv.DictReader(file))
+    assert len(found) == QUERIES["bamfg"]
+    row_of = {row.path: i for i, row in enumerate(rows)}
+    for query in found[:: QUERIES["bamfg"] // 20]:
+        ranks = brute_force(rows, features, database, row_of[query["query"]])
+        assert float(query["AP"]) == pytest.approx(np.mean(np.arange(1, len(ranks) + 1) / ranks), abs=1e-12)
