@@ -51,7 +51,7 @@ rule all:
 
 rule features:
     input:
-        [shard for c in plan.collections for e in plan.config.extractors for shard in plan.feature_shards(c, e)],
+        [path for c in plan.collections for e in plan.config.extractors for path in plan.features_asked_for(c, e)],
 
 
 rule ranks:

@@ -114,11 +114,11 @@ def feature_source_of(wildcards):
 
 
 def split_features(wildcards):
-    return plan.feature_shards(wildcards.split, wildcards.extractor)
+    return plan.features_asked_for(wildcards.split, wildcards.extractor)
 
 
 def database_features(wildcards):
-    return plan.feature_shards(plan.database, wildcards.extractor)
+    return plan.features_asked_for(plan.database, wildcards.extractor)
 
 
 def ranks_of(wildcards):

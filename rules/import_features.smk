@@ -32,11 +32,13 @@ rule import_features:
     output:
         features=plan.pattern("features"),
     log:
-        log_file("import_features/{collection}/{extractor}/{shard}"),
+        log_file("import_features/{collection}/{extractor}_{shard}"),
     benchmark:
-        benchmark_file("import_features/{collection}/{extractor}/{shard}")
+        benchmark_file("import_features/{collection}/{extractor}_{shard}")
     wildcard_constraints:
         collection=collections_from("features"),
+        # Of the shards that the job makes, Snakemake is told of the first.
+        shard=r"0+-of-\d+",
     resources:
         mem_mb=4000,
         runtime="4h",
@@ -44,6 +46,6 @@ rule import_features:
         key=job_key("import_features"),
         given=lambda wildcards: plan.feature_file(wildcards.collection, wildcards.extractor),
     message:
-        "Importing {wildcards.extractor} of {wildcards.collection} {wildcards.shard}"
+        "Importing {wildcards.extractor} of {wildcards.collection}"
     script:
         "../workflow_scripts/import_features.py"

@@ -1,133 +1,46 @@
-"""Import: feature files of every format become shards, joined by path; and are ranked by the whole workflow."""
+"""Import: images are joined by path, what is missing is listed; and the whole workflow ranks what was imported."""
 
 import csv
 import json
 from collections import Counter
 from pathlib import Path
 
-import h5py
 import numpy as np
 import pytest
 import torch
 from attribench.errors import InputError
-from attribench.import_features import import_shard
-from attribench.shards import feature_shard
+from attribench.identity import record_key, recorded_key
 from clone import Clone
+from test_feature_files import FEATURES, ONE, PATHS, run_import, write_source
 
-PATHS = [f"d/{i}.png" for i in range(10)]
-FEATURES = np.random.default_rng(0).normal(size=(10, 4)).astype(np.float32)
-ORDER = [7, 2, 9, 0, 5]
 GOLDEN = Path(__file__).parents[2] / "shared/golden/abc-mini"
-
-
-def write_source(folder, kind):
-    path = folder / f"source.{kind}"
-    if kind == "pth":
-        torch.save({"feats": torch.from_numpy(FEATURES), "paths": PATHS}, path)
-    elif kind == "npz":
-        np.savez(path, features=FEATURES, paths=np.array(PATHS))
-    elif kind == "npy":
-        np.save(path, FEATURES)
-        path.with_suffix(".txt").write_text("\n".join(PATHS))
-    elif kind == "h5":
-        with h5py.File(path, "w") as file:
-            file["features"], file["paths"] = FEATURES, PATHS
-    elif kind == "split.pth":
-        synthesized = {"gpt": PATHS[3:6], "object": PATHS[6:]}
-        tensors = {"gpt": torch.from_numpy(FEATURES[3:6]), "object": torch.from_numpy(FEATURES[6:])}
-        content = {"exemplar_paths": PATHS[:3], "exemplar_tensors": torch.from_numpy(FEATURES[:3])}
-        torch.save({**content, "synth_paths": synthesized, "synth_tensors": tensors}, path)
-    return path
-
-
-def run_import(source, output, paths):
-    import_shard(source, output, paths, extractor="clip", collection="c", first_row=0)
-
-
-@pytest.mark.parametrize("kind", ["pth", "split.pth", "npz", "npy", "h5"])
-def test_rows_are_joined_by_path(tmp_path, kind):
-    run_import(write_source(tmp_path, kind), tmp_path / "s.h5", [PATHS[i] for i in ORDER])
-    with feature_shard(tmp_path / "s.h5") as shard:
-        np.testing.assert_array_equal(shard.read(), FEATURES[ORDER])
-        assert shard.rows.paths == [PATHS[i] for i in ORDER]
-        assert (shard.identity.extractor, shard.identity.dimension) == ("clip", 4)
-
-
-def test_float16_stays_float16(tmp_path):
-    np.savez(tmp_path / "a.npz", features=FEATURES.astype(np.float16), paths=np.array(PATHS))
-    run_import(tmp_path / "a.npz", tmp_path / "s.h5", PATHS)
-    with feature_shard(tmp_path / "s.h5") as shard:
-        assert shard.read().dtype == np.float16
-
-
-def spoil_nan(folder):
-    bad = FEATURES.copy()
-    bad[4, 1] = np.inf
-    np.savez(folder / "source.npz", features=bad, paths=np.array(PATHS))
-
-
-def spoil_dimension(folder):
-    torch.save(
-        {
-            "exemplar_paths": PATHS[:1],
-            "exemplar_tensors": torch.zeros(1, 4),
-            "synth_paths": {"gpt": PATHS[1:]},
-            "synth_tensors": {"gpt": torch.zeros(9, 5)},
-        },
-        folder / "source.pth",
-    )
-
-
-BAD = {
-    "nan": (spoil_nan, "source.npz", "source.npz: the feature of d/4.png holds NaN or Inf"),
-    "dimension": (spoil_dimension, "source.pth", r"source.pth: feature dimensions differ within the file: \[4, 5\]"),
-    "count": (
-        lambda folder: np.savez(folder / "source.npz", features=FEATURES, paths=np.array(PATHS[:9])),
-        "source.npz",
-        r"source.npz: features are \(10, 4\) beside 9 paths",
-    ),
-    "duplicate": (
-        lambda folder: np.savez(folder / "source.npz", features=FEATURES, paths=np.array([*PATHS[:9], PATHS[0]])),
-        "source.npz",
-        "source.npz: d/0.png is there more than once",
-    ),
-    "pickle": (
-        lambda folder: torch.save({"feats": Counter(a=1), "x": Path("a")}, folder / "source.pth"),
-        "source.pth",
-        "source.pth: not a file of plain tensors and lists",
-    ),
-    "layout": (
-        lambda folder: torch.save({"feets": torch.zeros(1)}, folder / "source.pth"),
-        "source.pth",
-        r"source.pth: has no features, paths; found \['feets'\]",
-    ),
-    "garbage": (
-        lambda folder: (folder / "source.pth").write_bytes(b"x" * 99),
-        "source.pth",
-        "source.pth: not a file of",
-    ),
-    "ending": (
-        lambda folder: (folder / "a.bin").write_bytes(b"x"),
-        "a.bin",
-        "unknown ending '.bin'; expected one of .pth",
-    ),
-    "missing": (lambda folder: None, "none.pth", "none.pth: the feature file does not exist"),
-}
-
-
-@pytest.mark.parametrize("name", BAD)
-def test_bad_feature_files_are_refused_and_nothing_is_written(tmp_path, name):
-    spoil, source, message = BAD[name]
-    spoil(tmp_path)
-    with pytest.raises(InputError, match=message):
-        run_import(tmp_path / source, tmp_path / "s.h5", PATHS)
-    assert not (tmp_path / "s.h5").exists()
 
 
 def test_missing_images_are_listed(tmp_path):
     source = write_source(tmp_path, "npz")
     with pytest.raises(InputError, match="has no feature of 2 of 3 images:\n  d/x.png\n  d/y.png"):
-        run_import(source, tmp_path / "s.h5", ["d/x.png", PATHS[0], "d/y.png"])
+        run_import(source, tmp_path / ONE, ["d/x.png", PATHS[0], "d/y.png"])
+    with pytest.raises(InputError, match=r"has no feature of 30 of 30 images:(\n  x/\d+.png){20}\n  … and 10 more$"):
+        run_import(source, tmp_path / ONE, [f"x/{i}.png" for i in range(30)])
+
+
+@pytest.mark.parametrize(
+    ("theirs", "ours", "hint"),
+    [
+        ("", "dataset/", "'' where 'dataset/' is expected"),
+        ("dataset/", "", "'dataset/' where '' is expected"),
+        ("a/b/", "a/c/", "'a/b/' where 'a/c/' is expected"),
+    ],
+)
+def test_another_beginning_is_pointed_out(tmp_path, theirs, ours, hint):
+    names = [f"{i % 3}/{i // 3}.png" for i in range(10)]
+    np.savez(tmp_path / "a.npz", features=FEATURES, paths=np.array([theirs + name for name in names]))
+    with pytest.raises(InputError, match="has no feature of 10 of 10 images") as error:
+        run_import(tmp_path / "a.npz", tmp_path / ONE, [ours + name for name in names])
+    assert str(error.value).endswith(f"\nIt has them all under another beginning: {hint}")
+    with pytest.raises(InputError) as error:
+        run_import(tmp_path / "a.npz", tmp_path / ONE, [*(ours + name for name in names), f"{ours}4/4.png"])
+    assert "another beginning" not in str(error.value)
 
 
 def ranked_root(folder):
@@ -150,6 +63,26 @@ def ranked_root(folder):
     torch.save(
         {**database, "paths": [f"dataset/db/{i}.png" for i in range(50)]}, folder / "feats/mine/laion_subset.pth"
     )
+
+
+def check_every_shard_counts(clone, settings, later):
+    """One job makes all shards, and Snakemake is told of the first: another that is gone, or of another job, is seen."""
+    shard = clone.folder / "results/features/own_database/mine/00001-of-00003.h5"
+    key, content = recorded_key(shard), shard.read_bytes()
+    assert key
+    clone.configure({**settings, "top_k": 8})
+    assert clone.planned() == Counter(later)
+    record_key(shard, "another")
+    assert clone.planned() == Counter(import_features=1, **later)
+    record_key(shard, key)
+    shard.unlink()
+    assert clone.planned() == Counter(import_features=1, **later)
+    clone.configure(settings)
+    assert clone.planned() == Counter(), "what was made from it is current"
+    clone.configure({**settings, "top_k": 8})
+    clone.run()
+    assert clone.planned() == Counter()
+    assert shard.read_bytes() == content
 
 
 @pytest.mark.workflow
@@ -180,7 +113,10 @@ def test_the_workflow_ranks_imported_features(tmp_path):
     content["feats"][0] += 1
     torch.save(content, path)
     later = dict(rank=1, metrics=1, tables=1, plots=1, contact=1)
-    assert clone.planned() == Counter(manifest=1, feature_source=1, import_features=3, **later)
+    assert clone.planned() == Counter(manifest=1, feature_source=1, import_features=1, **later)
+    clone.run()
+    assert clone.planned() == Counter()
+    check_every_shard_counts(clone, settings, later)
     (root / "feats/mine/test_made.pth").unlink()
     done = clone.run("--forcerun", "import_features", check=False)
     assert done.returncode != 0

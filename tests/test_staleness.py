@@ -97,6 +97,7 @@ MODULES = {
     "lock.py": [],
     "plan.py": [],
     "feature_files.py": ["manifest"],
+    "feature_rows.py": ["manifest"],
     "import_features.py": [],
     "manifest.py": ["manifest"],
     "sources.py": ["manifest"],

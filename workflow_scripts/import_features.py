@@ -1,18 +1,18 @@
-"""Import a slice of a collection's features from a given file."""
+"""Import the features of a collection from a given file."""
 
 from pathlib import Path
 
-from attribench.import_features import import_shard
-from attribench.manifest import read_manifest, shard_of
+from attribench.import_features import import_features
+from attribench.manifest import all_shards, manifest_paths
 from attribench.stage import stage
 
-with stage(snakemake):
-    rows, first_row = shard_of(read_manifest(snakemake.input.manifest), snakemake.wildcards.shard)
-    import_shard(
+shards = all_shards(snakemake.output)
+
+with stage(snakemake, outputs=shards):
+    import_features(
         Path(snakemake.config["root"]) / snakemake.params.given,
-        snakemake.output.features,
-        [row.path for row in rows],
+        shards,
+        manifest_paths(snakemake.input.manifest),
         extractor=snakemake.wildcards.extractor,
         collection=snakemake.wildcards.collection,
-        first_row=first_row,
     )

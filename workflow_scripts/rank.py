@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from attribench.manifest import all_shards
 from attribench.rank_split import Options, rank_split
 from attribench.stage import stage
 
@@ -10,8 +11,8 @@ with stage(snakemake):
     rank_split(
         snakemake.output.ranks,
         snakemake.input.manifest,
-        split_shards=snakemake.input.split,
-        database_shards=snakemake.input.database,
+        split_shards=all_shards(snakemake.input.split),
+        database_shards=all_shards(snakemake.input.database),
         database=snakemake.params.database,
         split=snakemake.wildcards.split,
         extractor=snakemake.wildcards.extractor,

@@ -8,7 +8,7 @@ import csv
 import io
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -40,6 +40,27 @@ def shard_of(rows: list[Row], shard: str) -> tuple[list[Row], int]:
     return rows[start:stop], start
 
 
+def shard_names(count: int) -> list[str]:
+    """The names of a collection's shards: `00000-of-00002`, …"""
+    return [f"{i:05d}-of-{count:05d}" for i in range(count)]
+
+
+def all_shards(files: list[str]) -> list[str]:
+    """The paths of all shards of a collection of which `files` are some.
+
+    Snakemake is told of the first only where one job makes them all: its time grows with their number squared.
+    """
+    path = Path(files[0])
+    return [str(path.with_name(name + path.suffix)) for name in shard_names(int(path.stem.split("-of-")[1]))]
+
+
+def given_files(root: Path | str, given: dict[str, str], limit: int | None) -> list[str]:
+    """The given files that `collect` comes upon. A feature file is not opened for it."""
+    if given["source"] == "features":
+        return [path for kind, path in given.items() if kind != "source"]
+    return collect(root, given, limit)[1]
+
+
 def collect(root: Path | str, given: dict[str, str], limit: int | None) -> tuple[list[Row], list[str]]:
     """The rows of a collection, and the given files (relative to `root`) that they come from.
 
@@ -55,7 +76,8 @@ def collect(root: Path | str, given: dict[str, str], limit: int | None) -> tuple
     else:
         from attribench.feature_files import open_feature_file
 
-        paths = [path for part in open_feature_file(Path(root) / given["features"]) for path in part.paths]
+        with open_feature_file(Path(root) / given["features"]) as parts:
+            paths = [path for part in parts for path in part.paths]
         rows, files = database_rows(given["features"], paths, limit), [given["features"]]
     return rows, files + [row.path for row in rows] if images else files
 
@@ -185,9 +207,18 @@ def write_manifest(path: Path | str, rows: list[Row]) -> None:
 
 def read_manifest(path: Path | str) -> list[Row]:
     """The rows that `write_manifest` wrote."""
+    return [Row(p, role, int(entry) if entry else None, *rest) for p, role, entry, *rest in _records(path)]
+
+
+def manifest_paths(path: Path | str) -> Iterator[str]:
+    """The paths of the images of a manifest, in order, without keeping them."""
+    return (record[0] for record in _records(path))
+
+
+def _records(path: Path | str) -> Iterator[list[str]]:
     with open(path, encoding="utf-8", newline="") as file:
         rows = csv.reader(file)
         header = next(rows, None)
         if header != list(Row._fields):
             raise InputError(f"{path}: columns are {header}; expected {list(Row._fields)}")
-        return [Row(p, role, int(entry) if entry else None, *rest) for p, role, entry, *rest in rows]
+        yield from rows

@@ -16,7 +16,7 @@ from attribench.errors import InputError
 from attribench.extractors import preprocessing_of, weights_file
 from attribench.files import sha256_file
 from attribench.identity import code_digest, digest, recorded_key
-from attribench.manifest import collect
+from attribench.manifest import all_shards, given_files, shard_names
 from attribench.published import Number, read_published
 from attribench.registry import WeightsFile
 from attribench.sample import MARKER, SPLIT_FILES
@@ -42,7 +42,6 @@ PRODUCTS = {
     "manifest": ("manifest",),
     "extract": ("features",),
     "feature_source": ("feature_source",),
-    "import_features": ("features",),
     "rank": ("ranks",),
     "rank_scores": ("ranks",),
     "metrics": ("metrics",),
@@ -178,13 +177,17 @@ class Plan:
 
     def shards(self, collection: str) -> list[str]:
         """Names of the collection's shards: `00000-of-00002`, …"""
-        n = self.config.database_shards if collection == self.database else self.config.split_shards
-        return [f"{i:05d}-of-{n:05d}" for i in range(n)]
+        return shard_names(self.config.database_shards if collection == self.database else self.config.split_shards)
 
     def feature_shards(self, collection: str, extractor: str) -> list[str]:
         """Paths of the collection's feature shards, in order."""
         shards = self.shards(collection)
         return [self.path("features", collection=collection, extractor=extractor, shard=shard) for shard in shards]
+
+    def features_asked_for(self, collection: str, extractor: str) -> list[str]:
+        """Of the collection's feature shards, those to ask Snakemake for: one for each job that makes some."""
+        shards = self.feature_shards(collection, extractor)
+        return shards if self.source(collection) == "images" else shards[:1]
 
     def split_file(self, split: str) -> str:
         """Path of the split's JSON file."""
@@ -247,17 +250,19 @@ class Plan:
                 for name in self.figures(rule)
                 for ending in FIGURE_ENDINGS
             ]
+        if rule == "import_features":
+            return all_shards([self.path("features", **wildcards)])
         return [self.path(kind, **wildcards) for kind in PRODUCTS[rule]]
 
     def is_current(self, rule: str, **wildcards: str) -> bool:
         """Whether all that the job makes is there, made with the job's present key."""
-        products = self.products(rule, **wildcards)
-        return recorded_key(products[0]) == self.key(rule, **wildcards) and all(map(os.path.exists, products))
+        key = self.key(rule, **wildcards)
+        return all(os.path.exists(path) and recorded_key(path) == key for path in self.products(rule, **wildcards))
 
     def is_outdated(self, rule: str, **wildcards: str) -> bool:
-        """Whether what the job makes is there, but made with another key or with none."""
-        products = self.products(rule, **wildcards)
-        return os.path.exists(products[0]) and recorded_key(products[0]) != self.key(rule, **wildcards)
+        """Whether some of what the job makes is there, but some of it not, or made with another key or with none."""
+        found = any(map(os.path.exists, self.products(rule, **wildcards)))
+        return found and not self.is_current(rule, **wildcards)
 
     def source_token(self, collection: str) -> str:
         """What stands for the content of the collection's given files."""
@@ -270,7 +275,7 @@ class Plan:
             return recorded
         try:
             limit = self.config.database_limit if collection == self.database else None
-            _, files = collect(self.config.root, self.given(collection), limit)
+            files = given_files(self.config.root, self.given(collection), limit)
         except InputError as error:  # not yet rendered; or the job that reads them has to run, and to say so
             return digest(recorded, str(error))
         return sources.current_token(record, self.config.root, files)
@@ -321,9 +326,10 @@ class Plan:
         yield [self.key("feature_source", collection=collection, extractor=extractor), shard]
 
     def features_keys(self, collection: str, extractor: str) -> list[str]:
-        """The key of each of the collection's feature shards, in order."""
-        rule = "extract" if self.source(collection) == "images" else "import_features"
-        return [self.key(rule, collection=collection, extractor=extractor, shard=s) for s in self.shards(collection)]
+        """The keys of the jobs that make the collection's feature shards, in order."""
+        is_image, shards = self.source(collection) == "images", self.shards(collection)
+        rule, shards = ("extract", shards) if is_image else ("import_features", shards[:1])
+        return [self.key(rule, collection=collection, extractor=extractor, shard=s) for s in shards]
 
     def rank_options(self) -> dict:
         """The settings of ranking, as `rank_split.Options` takes them."""
