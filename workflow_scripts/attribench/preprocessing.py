@@ -24,6 +24,10 @@ class Preprocessing:
     crop: int
     interpolation: str
 
+    def __post_init__(self):
+        if self.crop > self.resize:
+            raise InputError(f"preprocessing {self}: crop {self.crop} is larger than resize {self.resize}")
+
     def __str__(self) -> str:
         """The canonical text: in paths, in shards, and the input of `parse`."""
         return f"{self.interpolation}-{self.resize}-{self.crop}"
