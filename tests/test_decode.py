@@ -76,6 +76,18 @@ def test_every_size_gives_torchvisions_pixels(tmp_path, text):
         assert np.array_equal(found, np.asarray(reference(image))), size
 
 
+def test_squashing_gives_torchvisions_pixels(tmp_path):
+    preprocessing = Preprocessing.parse("bicubic-squash40-32")
+    assert str(preprocessing) == "bicubic-squash40-32"
+    reference = transforms.Compose(
+        [transforms.Resize((40, 40), transforms.InterpolationMode.BICUBIC), transforms.CenterCrop(32)]
+    )
+    for size in ((37, 90), (90, 37), (40, 41)):
+        picture(*size).save(tmp_path / "a.png")
+        found = load_pixels(tmp_path / "a.png", preprocessing)
+        np.testing.assert_array_equal(found, np.asarray(reference(picture(*size))))
+
+
 def test_a_crop_larger_than_the_image_is_refused():
     with pytest.raises(InputError, match="bicubic-16-20: crop 20 is larger than resize 16"):
         Preprocessing.parse("bicubic-16-20")

@@ -160,6 +160,11 @@ def test_preprocessing_not_given_is_the_models_own():
     assert str(preprocessing_of(ExtractorEntry(library="timm", model="resnet50.a1_in1k"))) == "bicubic-235-224"
     clip = ExtractorEntry(library="open_clip", model="ViT-B-32-quickgelu", pretrained="openai")
     assert str(preprocessing_of(clip)) == "bicubic-224-224"
+    siglip = ExtractorEntry(library="open_clip", model="ViT-B-16-SigLIP", pretrained="webli")
+    assert str(preprocessing_of(siglip)) == "bicubic-squash224-224"
+    assert str(preprocessing_of(siglip.model_copy(update={"squash": False}))) == "bicubic-224-224"
+    squashed = ExtractorEntry(library="timm", model="vit_base_patch16_clip_384.openai_ft_in12k_in1k")
+    assert str(preprocessing_of(squashed)) == "bicubic-squash404-384"
 
 
 def test_any_open_clip_model_loads(tmp_path, images):

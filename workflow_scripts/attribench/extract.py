@@ -68,7 +68,7 @@ def extract_shard(
         forward = make_forward(network, extractor.mean, extractor.std, precision, device)
         size = shard.data.shape[1]
         dimension = forward(np.zeros((1, size, size, 3), np.uint8)).shape[1]
-        preprocessing = f"{shard.preprocessing} mean {_text(extractor.mean)} std {_text(extractor.std)}"
+        preprocessing = f"{shard.preprocessing} mean {_listed(extractor.mean)} std {_listed(extractor.std)}"
         identity = FeatureIdentity(name, dimension, extractor.weights, preprocessing, precision)
         attributes = feature_attributes(identity, collection, first_row, software_versions())
         rows = shard.rows
@@ -111,7 +111,7 @@ def make_forward(
     return forward
 
 
-def _text(values: tuple[float, ...]) -> str:
+def _listed(values: tuple[float, ...]) -> str:
     return ",".join(map(repr, values))
 
 

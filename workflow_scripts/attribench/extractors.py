@@ -41,13 +41,14 @@ class Loaded:
 
 def preprocessing_of(entry: ExtractorEntry) -> Preprocessing:
     """The entry's preprocessing; what the entry leaves out is the model's own, asked of its library."""
-    resize, crop, interpolation = entry.resize, entry.crop, entry.interpolation
+    resize, crop, interpolation, squash = entry.resize, entry.crop, entry.interpolation, entry.squash
     if resize is None or crop is None or interpolation is None:
         default = _default_of(entry)["preprocessing"]
         crop = crop or default.crop
         resize = resize or max(crop, default.resize)
         interpolation = interpolation or default.interpolation
-    return Preprocessing(resize, crop, interpolation)
+        squash = default.squash if squash is None else squash
+    return Preprocessing(resize, crop, interpolation, bool(squash))
 
 
 def load_extractor(name: str, entry: ExtractorEntry, root: Path | str) -> Loaded:
@@ -91,7 +92,7 @@ def _timm_default(model: str) -> dict[str, Any]:
     crop = settings.input_size[-1]
     resize = int(crop / settings.crop_pct) if settings.crop_pct else crop
     return {
-        "preprocessing": Preprocessing(resize, crop, settings.interpolation),
+        "preprocessing": Preprocessing(resize, crop, settings.interpolation, settings.crop_mode == "squash"),
         "mean": tuple(settings.mean),
         "std": tuple(settings.std),
     }
@@ -115,8 +116,9 @@ def _open_clip_default(model: str, tag: str) -> dict[str, Any]:
         raise InputError(_unknown_model("open_clip", model, open_clip.list_models()))
     weights = open_clip.get_pretrained_cfg(model, tag)
     size = settings["vision_cfg"].get("image_size", 224)
+    squash = weights.get("resize_mode") == "squash"
     return {
-        "preprocessing": Preprocessing(size, size, weights.get("interpolation", "bicubic")),
+        "preprocessing": Preprocessing(size, size, weights.get("interpolation", "bicubic"), squash),
         "mean": tuple(weights.get("mean", open_clip.OPENAI_DATASET_MEAN)),
         "std": tuple(weights.get("std", open_clip.OPENAI_DATASET_STD)),
     }

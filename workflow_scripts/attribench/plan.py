@@ -234,7 +234,7 @@ class Plan:
     @lru_cache  # noqa: B019  a run has one plan
     def _extractor_identity(self, extractor: str) -> tuple:
         entry = self.config.extractor_registry[extractor]
-        settings = entry.model_dump(mode="json", exclude={"resize", "crop", "interpolation"})
+        settings = entry.model_dump(mode="json", exclude={"resize", "crop", "interpolation", "squash"})
         if not isinstance(entry.pretrained, WeightsFile):
             return settings, None
         path = weights_file(entry.pretrained, self.config.root)

@@ -34,7 +34,10 @@ class WeightsFile(Closed):
 
 
 class ExtractorEntry(Closed):
-    """One extractor. What is not given of the preprocessing is asked of the library that has the model."""
+    """One extractor. What is not given of the preprocessing is asked of the library that has the model.
+
+    squash: resize both sides to `resize`, not the short one alone.
+    """
 
     library: Literal["timm", "open_clip", "torchscript", "color"]
     model: str | None = None
@@ -42,6 +45,7 @@ class ExtractorEntry(Closed):
     resize: Positive | None = None
     crop: Positive | None = None
     interpolation: Interpolation | None = None
+    squash: bool | None = None
     mean: PerChannel | None = None
     std: PerChannel | None = None
     seed: int = 0
