@@ -31,6 +31,7 @@ FILES = {
     "palette.png": ("PNG", lambda image: image.quantize(16)),
     "alpha.png": ("PNG", lambda image: image.convert("RGBA")),
     "cmyk.jpg": ("JPEG", lambda image: image.convert("CMYK")),
+    "grey16.png": ("PNG", lambda image: Image.fromarray(np.asarray(image.convert("L"), np.uint16) * 257)),
     "narrow.png": ("PNG", lambda image: image.resize((1, 40))),
     "JPEG": ("JPEG", lambda image: image),
 }
@@ -50,6 +51,46 @@ def test_pixels_equal_torchvisions(tmp_path, name, text):
     )
     expected = np.asarray(reference(Image.open(path).convert("RGB")))
     np.testing.assert_array_equal(load_pixels(path, preprocessing), expected)
+
+
+# Around each published size, and around where a rounding turns over.
+SIZES = [(1, 1), (1, 3), (2, 3), (3, 2), (40, 1), (7, 200), (223, 224), (224, 223), (224, 224), (225, 224), (224, 226),
+         (255, 256), (257, 256), (256, 259), (287, 288), (289, 577), (383, 384), (385, 384), (427, 640), (641, 427),
+         (500, 375), (333, 499), (512, 512), (1000, 331)]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "text", ["bicubic-224-224", "bicubic-256-224", "bilinear-256-224", "bilinear-384-384", "bilinear-288-288"]
+)
+def test_every_size_gives_torchvisions_pixels(tmp_path, text):
+    """The short side as asked, the long one cut to whole pixels, and offsets rounded to the even neighbour."""
+    preprocessing = Preprocessing.parse(text)
+    mode = transforms.InterpolationMode(preprocessing.interpolation)
+    reference = transforms.Compose(
+        [transforms.Resize(preprocessing.resize, mode), transforms.CenterCrop(preprocessing.crop)]
+    )
+    for seed, size in enumerate(SIZES):
+        image = picture(*size, seed)
+        image.save(tmp_path / "a.bmp")
+        found = load_pixels(tmp_path / "a.bmp", preprocessing)
+        assert np.array_equal(found, np.asarray(reference(image))), size
+
+
+def test_squashing_gives_torchvisions_pixels(tmp_path):
+    preprocessing = Preprocessing.parse("bicubic-squash40-32")
+    assert str(preprocessing) == "bicubic-squash40-32"
+    reference = transforms.Compose(
+        [transforms.Resize((40, 40), transforms.InterpolationMode.BICUBIC), transforms.CenterCrop(32)]
+    )
+    for size in ((37, 90), (90, 37), (40, 41)):
+        picture(*size).save(tmp_path / "a.png")
+        found = load_pixels(tmp_path / "a.png", preprocessing)
+        np.testing.assert_array_equal(found, np.asarray(reference(picture(*size))))
+
+
+def test_a_crop_larger_than_the_image_is_refused():
+    with pytest.raises(InputError, match="bicubic-16-20: crop 20 is larger than resize 16"):
+        Preprocessing.parse("bicubic-16-20")
 
 
 def test_exif_rotation_is_not_applied(tmp_path):

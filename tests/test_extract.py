@@ -76,7 +76,8 @@ def test_features_equal_an_independent_forward_pass(tmp_path, images):
     assert np.abs(found - expected).max() <= 1e-5 * np.abs(expected).max()
     assert rows.paths == images[1]
     assert (identity.extractor, identity.dimension) == ("tiny", expected.shape[1])
-    assert (identity.preprocessing, identity.precision) == ("bilinear-40-32", "float32")
+    assert identity.preprocessing == "bilinear-40-32 mean 0.4,0.5,0.6 std 0.2,0.3,0.25"
+    assert identity.precision == "float32"
 
 
 def test_a_feature_does_not_depend_on_the_shard_it_is_in(tmp_path, images):
@@ -102,7 +103,7 @@ def test_seed_and_precision_are_part_of_the_features(tmp_path, images):
 
 def test_the_real_network_names_a_photograph():
     """The shipped ImageNet weights, loaded by order, with the classifier on: they see a cat where there is one."""
-    from attribench.extractors import _match_by_order, weights_file
+    from attribench.checkpoints import match_by_order, weights_file
     from skimage import data
 
     entry = REGISTRY["efficientnet_lite0"]
@@ -110,7 +111,7 @@ def test_the_real_network_names_a_photograph():
     path = weights_file(entry.pretrained, "")
     state = torch.load(path, weights_only=True)
     assert len(state) == 296
-    network.load_state_dict(_match_by_order(path, state, network.state_dict()))
+    network.load_state_dict(match_by_order(path, state, network.state_dict()))
     transform = transforms.Compose(
         [
             transforms.Resize(224, transforms.InterpolationMode.BICUBIC),
@@ -159,6 +160,11 @@ def test_preprocessing_not_given_is_the_models_own():
     assert str(preprocessing_of(ExtractorEntry(library="timm", model="resnet50.a1_in1k"))) == "bicubic-235-224"
     clip = ExtractorEntry(library="open_clip", model="ViT-B-32-quickgelu", pretrained="openai")
     assert str(preprocessing_of(clip)) == "bicubic-224-224"
+    siglip = ExtractorEntry(library="open_clip", model="ViT-B-16-SigLIP", pretrained="webli")
+    assert str(preprocessing_of(siglip)) == "bicubic-squash224-224"
+    assert str(preprocessing_of(siglip.model_copy(update={"squash": False}))) == "bicubic-224-224"
+    squashed = ExtractorEntry(library="timm", model="vit_base_patch16_clip_384.openai_ft_in12k_in1k")
+    assert str(preprocessing_of(squashed)) == "bicubic-squash404-384"
 
 
 def test_any_open_clip_model_loads(tmp_path, images):

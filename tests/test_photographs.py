@@ -182,4 +182,4 @@ def test_a_shard_of_other_settings_is_refused(photographs, tmp_path):
     done = clone.run("--forcerun", "rank", check=False)
     assert done.returncode != 0
     assert "cannot be compared" in done.stdout
-    assert "preprocessing 'bilinear-256-224' against 'bicubic-224-224'" in done.stdout
+    assert "preprocessing 'bilinear-256-224' against 'bicubic-224-224 mean" in done.stdout

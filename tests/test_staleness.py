@@ -106,6 +106,7 @@ MODULES = {
     "preprocessing.py": ["decode"],
     "progress.py": ["decode"],
     "shards.py": ["decode"],
+    "checkpoints.py": ["extract"],
     "color.py": ["extract"],
     "extract.py": ["extract"],
     "extractors.py": ["extract"],

@@ -68,7 +68,8 @@ def extract_shard(
         forward = make_forward(network, extractor.mean, extractor.std, precision, device)
         size = shard.data.shape[1]
         dimension = forward(np.zeros((1, size, size, 3), np.uint8)).shape[1]
-        identity = FeatureIdentity(name, dimension, extractor.weights, shard.preprocessing, precision)
+        preprocessing = f"{shard.preprocessing} mean {_listed(extractor.mean)} std {_listed(extractor.std)}"
+        identity = FeatureIdentity(name, dimension, extractor.weights, preprocessing, precision)
         attributes = feature_attributes(identity, collection, first_row, software_versions())
         rows = shard.rows
         shape = (len(rows.paths), dimension)
@@ -95,6 +96,8 @@ def make_forward(
     network: Any, mean: tuple[float, ...], std: tuple[float, ...], precision: str, device: torch.device
 ) -> Callable[[np.ndarray], torch.Tensor]:
     """A function uint8 [b, h, w, 3] -> float32 features [b, d] on `device`: scale to [0, 1], normalize, run."""
+    # On CUDA, PyTorch's convolutions are TF32 unless told otherwise: three decimal digits, where float32 has seven.
+    torch.backends.cudnn.allow_tf32 = False
     mean_ = torch.tensor(mean, device=device).view(1, 3, 1, 1)
     std_ = torch.tensor(std, device=device).view(1, 3, 1, 1)
 
@@ -106,6 +109,10 @@ def make_forward(
             return network(images).float()
 
     return forward
+
+
+def _listed(values: tuple[float, ...]) -> str:
+    return ",".join(map(repr, values))
 
 
 def software_versions() -> dict[str, str]:

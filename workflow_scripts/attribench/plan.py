@@ -11,9 +11,10 @@ from functools import cached_property, lru_cache
 from pathlib import Path
 
 from attribench import sources
+from attribench.checkpoints import weights_file
 from attribench.config import PRETRAINED, SCORES, Config
 from attribench.errors import InputError
-from attribench.extractors import preprocessing_of, weights_file
+from attribench.extractors import preprocessing_of
 from attribench.files import sha256_file
 from attribench.identity import code_digest, digest, recorded_key
 from attribench.manifest import all_shards, given_files, shard_names
@@ -87,13 +88,18 @@ class Plan:
             raise InputError(f"config key splits: {self.database!r} is the database's name; call the split otherwise")
         for name in sorted({*TABLES} & {*config.splits}):
             raise InputError(f"config key splits: {name!r} is the name of a table; call the split otherwise")
-        self.preprocessing = {
-            name: str(preprocessing_of(config.extractor_registry[name])) for name in config.extractors
-        }
+        self.preprocessing = {name: self._preprocessing(name) for name in config.extractors}
         self.published = self._published_numbers()
         self._keys: dict[tuple, str] = {}
         if self.rendered:
             self._refuse_foreign_root()
+
+    def _preprocessing(self, extractor: str) -> str:
+        """Its canonical text."""
+        try:
+            return str(preprocessing_of(self.config.extractor_registry[extractor]))
+        except InputError as error:
+            raise InputError(f"config key extractor_registry.{extractor}: {error}") from error
 
     @property
     def rendered(self) -> bool:
@@ -309,7 +315,7 @@ class Plan:
     @lru_cache  # noqa: B019  a run has one plan
     def _extractor_identity(self, extractor: str) -> tuple:
         entry = self.config.extractor_registry[extractor]
-        settings = entry.model_dump(mode="json", exclude={"resize", "crop", "interpolation"})
+        settings = entry.model_dump(mode="json", exclude={"resize", "crop", "interpolation", "squash"})
         if not isinstance(entry.pretrained, WeightsFile):
             return settings, None
         path = weights_file(entry.pretrained, self.config.root)

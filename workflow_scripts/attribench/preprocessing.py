@@ -10,23 +10,29 @@ from PIL import Image
 
 from attribench.errors import InputError
 
-_TEXT = re.compile(r"^(nearest|bilinear|bicubic|lanczos)-(\d+)-(\d+)$")
+_TEXT = re.compile(r"^(nearest|bilinear|bicubic|lanczos)-(squash)?(\d+)-(\d+)$")
 
 
 @dataclass(frozen=True)
 class Preprocessing:
     """Resize the short side to `resize` pixels with `interpolation`, then cut a centred square of `crop` pixels.
 
-    What follows (scaling and normalization) belongs to the extractor, so that extractors share decoded pixels.
+    With `squash`, both sides become `resize` pixels: the image loses its shape in place of its ends. What follows (scaling
+    and normalization) belongs to the extractor, so that extractors share decoded pixels.
     """
 
     resize: int
     crop: int
     interpolation: str
+    squash: bool = False
+
+    def __post_init__(self):
+        if self.crop > self.resize:
+            raise InputError(f"preprocessing {self}: crop {self.crop} is larger than resize {self.resize}")
 
     def __str__(self) -> str:
         """The canonical text: in paths, in shards, and the input of `parse`."""
-        return f"{self.interpolation}-{self.resize}-{self.crop}"
+        return f"{self.interpolation}-{'squash' * self.squash}{self.resize}-{self.crop}"
 
     @classmethod
     def parse(cls, text: str) -> "Preprocessing":
@@ -34,7 +40,7 @@ class Preprocessing:
         found = _TEXT.match(text)
         if not found:
             raise InputError(f"preprocessing {text!r}: expected INTERPOLATION-RESIZE-CROP, such as bicubic-256-224")
-        return cls(int(found[2]), int(found[3]), found[1])
+        return cls(int(found[3]), int(found[4]), found[1], bool(found[2]))
 
 
 class UnreadableImage(Exception):
@@ -62,7 +68,7 @@ def _fit(image: Image.Image, preprocessing: Preprocessing) -> np.ndarray:
     """Sizes and offsets are rounded as torchvision rounds them, for features equal to the published ones."""
     width, height = image.size
     short, long = min(width, height), max(width, height)
-    scaled_long = int(preprocessing.resize * long / short)
+    scaled_long = preprocessing.resize if preprocessing.squash else int(preprocessing.resize * long / short)
     size = (preprocessing.resize, scaled_long) if width <= height else (scaled_long, preprocessing.resize)
     if size != image.size:
         image = image.resize(size, Image.Resampling[preprocessing.interpolation.upper()])

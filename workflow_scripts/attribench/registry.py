@@ -20,9 +20,9 @@ class Closed(BaseModel):
 class WeightsFile(Closed):
     """A checkpoint on disk: a path below the benchmark root (or absolute), or a file that a Python package ships.
 
-    key: entry of the checkpoint that holds the state dict; prefix: kept names begin with it, and lose it; drop: names,
-    after that, that the network does not have; match: `name`, or `order` for a file whose tensors have other names but
-    the network's order and shapes.
+    It has to hold the network's tensors and no others, but for what the entry says. key: entry of the checkpoint that holds
+    the state dict; prefix: kept names begin with it, and lose it; drop: beginnings of names, after that, that the network
+    does not have; match: `name`, or `order` for a file whose tensors have other names but the network's order and shapes.
     """
 
     file: str
@@ -34,7 +34,10 @@ class WeightsFile(Closed):
 
 
 class ExtractorEntry(Closed):
-    """One extractor. What is not given of the preprocessing is asked of the library that has the model."""
+    """One extractor. What is not given of the preprocessing is asked of the library that has the model.
+
+    squash: resize both sides to `resize`, not the short one alone.
+    """
 
     library: Literal["timm", "open_clip", "torchscript", "color"]
     model: str | None = None
@@ -42,6 +45,7 @@ class ExtractorEntry(Closed):
     resize: Positive | None = None
     crop: Positive | None = None
     interpolation: Interpolation | None = None
+    squash: bool | None = None
     mean: PerChannel | None = None
     std: PerChannel | None = None
     seed: int = 0
