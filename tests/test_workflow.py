@@ -94,7 +94,7 @@ def queries(clone):
 def test_sizes_hard_negatives_and_near_duplicates(finished_copy):
     settings = {**TINY, "extractors": ["color"]}
     plain = queries(finished_copy)
-    finished_copy.configure({**settings, "database_sizes": [12, 5], "near_duplicates": 0.8})
+    finished_copy.configure({**settings, "database_sizes": [12, 5], "near_duplicates": 0.3})
     finished_copy.run()
     assert all((finished_copy.folder / f"results/plots/{split}_sizes.png").exists() for split in SPLITS)
     sizes, summary = rows(finished_copy, "database_sizes"), rows(finished_copy, "summary")
@@ -105,7 +105,7 @@ def test_sizes_hard_negatives_and_near_duplicates(finished_copy):
     for split in SPLITS:
         images, score = cosines(finished_copy, split)
         score = np.where([[image["role"] == "exemplar"] for image in images], score[:, len(images) :], -1.0)
-        expected = score[(score >= 0.8) & (score >= np.sort(score, axis=1)[:, [-10]])]  # top_k of each exemplar
+        expected = score[(score >= 0.3) & (score >= np.sort(score, axis=1)[:, [-10]])]  # top_k of each exemplar
         found = [float(row["similarity"]) for row in near if row["split"] == split]
         assert len(found) and found == sorted(found, reverse=True)
         np.testing.assert_allclose(found, np.sort(expected)[::-1], rtol=0, atol=1e-12)
@@ -127,7 +127,9 @@ def test_sizes_hard_negatives_and_near_duplicates(finished_copy):
         ]
         np.testing.assert_allclose(table["AP"], expected, rtol=0, atol=1e-12)
     for hard, easy in zip(at_size(rows(finished_copy, "database_sizes"), "5"), at_size(sizes, "5"), strict=True):
-        assert float(hard["value"]) <= float(easy["value"]) and float(hard["chance"]) < float(easy["chance"])
+        assert float(hard["value"]) <= float(easy["value"])
+        if hard["metric"] == "mAP":
+            assert float(hard["chance"]) < float(easy["chance"])
 
 
 def at_size(sizes, size):
