@@ -1,9 +1,17 @@
-# Figures of a split: metrics with intervals, recall over k, the distribution of ranks.
+# Figures of a split: metrics with intervals, recall over k, the distribution of ranks; metrics over the size of the
+# database, where ranks at several sizes are asked for.
 
 
 rule plots:
     input:
-        unpack(needs("plots", ranks=split_ranks, summary=lambda wildcards: plan.path("table", table="summary"))),
+        unpack(
+            needs(
+                "plots",
+                ranks=split_ranks,
+                summary=lambda wildcards: plan.path("table", table="summary"),
+                database_sizes=lambda wildcards: plan.path("table", table="database_sizes"),
+            )
+        ),
     output:
         figure_files("plots"),
     log:
@@ -16,6 +24,8 @@ rule plots:
     params:
         key=job_key("plots"),
         recall_ks=plan.config.recall_ks,
+        confidence=plan.config.bootstrap.confidence,
+        figures=plan.figures("plots"),
     message:
         "Plots of {wildcards.split}"
     script:

@@ -6,7 +6,7 @@ import matplotlib
 import numpy as np
 import pandas as pd
 import pytest
-from attribench.plots import MethodRanks, metric_bars, rank_distribution, recall_curves, save_figure
+from attribench.plots import MethodRanks, metric_bars, rank_distribution, recall_curves, save_figure, size_curves
 from attribench.plots.style import method_styles, short_count
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.text import Text
@@ -53,6 +53,14 @@ def summary(methods, prompts, ks, intervals=True) -> pd.DataFrame:
                 row |= {"chance": 0.01 * j, "ceiling": 0.95 if j else None, "n_invalid": 0}
                 rows.append(row)
     return pd.DataFrame(rows)
+
+
+def sizes_table(methods, prompts, ks, sizes) -> pd.DataFrame:
+    """`summary` at each size, values falling with it; in the table's order, which has a method's sizes together."""
+    parts = [summary(methods, prompts, ks).assign(database_size=size, chance=min(1.0, 1 / size)) for size in sizes]
+    for part, size in zip(parts, sizes, strict=True):
+        part[["value", "ci_low", "ci_high"]] /= 1 + np.log10(size)
+    return pd.concat(parts).sort_values(["prompt_type", "extractor", "variant"], kind="stable", ignore_index=True)
 
 
 def drawn_texts(figure) -> list[tuple[str, object]]:
@@ -164,6 +172,76 @@ def test_metric_bars_refuse_what_is_ambiguous():
         metric_bars(table.drop(columns="metric"))
 
 
+def axes_of(figure, title, label):
+    """The panel in the column `title` and the row `label`."""
+    panels = figure.findobj(matplotlib.axes.Axes)
+    column = next(axes for axes in panels if axes.get_title(loc="left") == title).get_subplotspec().colspan.start
+    row = next(axes for axes in panels if axes.get_ylabel() == label).get_subplotspec().rowspan.start
+    return next(
+        axes
+        for axes in panels
+        if (axes.get_subplotspec().rowspan.start, axes.get_subplotspec().colspan.start) == (row, column)
+    )
+
+
+def test_size_curves_draw_the_tables_rows():
+    methods = [("dino", "tuned"), ("clip", "tuned"), ("clip", "pretrained")]
+    table = sizes_table(methods, ["object", "gpt"], [10, 5], [100, 1000, 1500])
+    figure, data = size_curves(pd.concat([table, table.assign(split="other", value=0.0)]), "style")
+    assert list(dict.fromkeys(data["metric"])) == ["mAP", "recall@5", "recall@10"]
+    assert list(dict.fromkeys(data["method"])) == ["clip_pretrained", "clip_tuned", "dino_tuned"]
+    assert data["database_size"].tolist() == [100, 1000, 1500] * 18
+    columns = list(table)
+    found = data[columns].sort_values(columns, ignore_index=True)
+    pd.testing.assert_frame_equal(found, table.sort_values(columns, ignore_index=True), check_dtype=False)
+    for prompt in ("object", "gpt"):
+        for metric in ("mAP", "recall@5", "recall@10"):
+            rows = data[(data["prompt_type"] == prompt) & (data["metric"] == metric)]
+            axes = axes_of(figure, prompt, metric)
+            drawn = [line.get_xydata().tolist() for line in axes.lines]
+            for _, mine in rows.groupby("method"):
+                assert mine[["database_size", "value"]].to_numpy().tolist() in drawn
+            assert [[100, 0.01], [1000, 0.001], [1500, 1 / 1500]] in drawn  # chance
+            bands = [np.concatenate([path.vertices for path in band.get_paths()]) for band in axes.collections]
+            ends = rows[rows["method"] == "dino_tuned"][["database_size", "ci_high"]].to_numpy()
+            assert any((np.abs(band[:, None] - ends).max(-1) < 1e-12).any(0).all() for band in bands)
+            if metric != "mAP":  # `summary` gives mAP none
+                assert [0.95, 0.95] in [list(line.get_ydata()) for line in axes.lines]
+    texts = [text for text, _ in drawn_texts(figure)]
+    assert {"clip_tuned", "ceiling", "95 % interval", "chance: random ranking"} <= set(texts)
+    assert {"100", "1.5k"} <= set(texts)
+
+
+def test_size_curves_of_one_size_and_of_none():
+    figure, data = size_curves(sizes_table([("clip", "tuned")], ["gpt"], [5], [1500]))
+    assert_legible(figure)
+    assert data["database_size"].tolist() == [1500, 1500]
+    drawn = [path.vertices.tolist() for c in axes_of(figure, "gpt", "mAP").collections for path in c.get_paths()]
+    value, low, high = data.loc[0, ["value", "ci_low", "ci_high"]]
+    assert low < value < high and [[1500, low], [1500, high]] in drawn, "the interval is a line where no band can be"
+    figure, data = size_curves(sizes_table([("clip", "tuned")], ["gpt"], [5], [10]), split="absent")
+    assert data.empty and drawn_texts(figure)[0][0] == "no database sizes to show"
+    with pytest.raises(ValueError, match="two values for a prompt type, method, metric, database_size"):
+        size_curves(sizes_table([("clip", "tuned")], ["gpt"], [5], [10, 10]))
+    with pytest.raises(ValueError, match="no column database_size"):
+        size_curves(summary([("clip", "tuned")], ["gpt"], [5]))
+
+
+def test_ends_and_powers_of_ten_are_named_first():
+    sizes = [1000, 3000, 10_000, 30_000, 90_000, 100_000, 110_000, 1_000_000]
+    texts = [text for text, _ in drawn_texts(size_curves(sizes_table([("a", "b")], ["gpt"], [5], sizes))[0])]
+    assert {"1k", "10k", "100k", "1M"} <= set(texts) and not {"90k", "110k"} & set(texts)
+
+
+def test_the_legend_says_which_interval_it_is():
+    methods = [("clip", "tuned")]
+    for figure in (
+        metric_bars(summary(methods, ["gpt"], [5]), confidence=0.9)[0],
+        size_curves(sizes_table(methods, ["gpt"], [5], [10]), confidence=0.9)[0],
+    ):
+        assert "90 % interval" in [text for text, _ in drawn_texts(figure)]
+
+
 def test_single_entry_without_intervals(tmp_path):
     figure, data = metric_bars(summary([("clip", "pretrained")], ["gpt"], [1], intervals=False))
     assert data["ci_low"].isna().all()
@@ -184,6 +262,8 @@ def test_texts_neither_overlap_nor_leave_the_figure(n_methods, n_prompts, ks, n_
     ranks = made_up(methods, prompts, 4, n_database)
     assert_legible(metric_bars(summary(methods, prompts, cuts))[0])
     assert_legible(recall_curves(ranks, cuts, title="observed_imagenet")[0])
+    sizes = [n for n in (1, 2, 5, 10, 90, 100, 110, 999, 12_345, 100_000, 999_999) if n < n_database]
+    assert_legible(size_curves(sizes_table(methods, prompts, cuts, [*sizes, n_database]))[0])
     assert_legible(rank_distribution(ranks, title="observed_imagenet")[0])
 
 
@@ -243,13 +323,18 @@ def save_all(folder: Path) -> dict[str, bytes]:
     )
     save_figure(*recall_curves(both, [5], "style"), folder / "curves.v1")
     save_figure(*rank_distribution(both, "style"), folder / "distribution")
+    save_figure(*size_curves(sizes_table([("clip", "pretrained")], ["gpt"], [5], [10, 300])), folder / "sizes")
     return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
 
 
 def test_the_same_bytes_whatever_the_process_and_settings(tmp_path):
     (tmp_path / "a").mkdir()
     files = save_all(tmp_path / "a")
-    names = [f"{stem}.{suffix}" for stem in ("bars", "curves.v1", "distribution") for suffix in ("csv", "png", "svg")]
+    names = [
+        f"{stem}.{suffix}"
+        for stem in ("bars", "curves.v1", "distribution", "sizes")
+        for suffix in ("csv", "png", "svg")
+    ]
     assert list(files) == names  # and no temporary file is left
     code = (
         f"import sys; sys.path[:0] = [{str(LIBRARY)!r}, {str(Path(__file__).parent)!r}]\n"

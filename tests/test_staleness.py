@@ -11,7 +11,9 @@ from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import h5py
 import pytest
+import torch
 import yaml
 from attribench.config import Config
 from attribench.published import Number
@@ -78,11 +80,18 @@ KEYS = [
     ("published_numbers", None, NOTHING),  # as the file that is there, which states none
     ("published_numbers", "one_number.csv", jobs("tables", "plots")),
     ("published_numbers", "other_runs.csv", NOTHING),
+    ("variant_registry", {"unused": {"mapper": "weights/unused.pth"}}, NOTHING),
+    ("missing_variants", "skip", NOTHING),
+    ("database_sizes", [5], jobs(*FROM_RANK)),
+    ("hard_negatives", True, jobs(*FROM_RANK)),
+    ("near_duplicates", 0.9, jobs(*FROM_RANK)),
 ]  # fmt: skip
 # Keys that a dry run here cannot vary, and the test that varies them.
 ELSEWHERE = {
     "database_source": "test_import_features.py::test_the_workflow_ranks_imported_features",
     "split_source": "test_import_features.py::test_the_workflow_ranks_imported_features",
+    "score_methods": "test_rank_scores.py::test_the_workflow_ranks_scores_beside_features",
+    "score_registry": "test_rank_scores.py::test_the_workflow_ranks_scores_beside_features",
 }
 
 # The stages whose scripts use a module; the stages after them run again as well.
@@ -120,6 +129,11 @@ MODULES = {
     "rank_split.py": ["rank"],
     "rank_file.py": ["rank"],
     "ranking.py": ["rank"],
+    "tally.py": ["rank"],
+    "mappers.py": ["rank"],
+    "mapper_kernels.py": ["rank"],
+    "rank_scores.py": [],
+    "score_file.py": [],
     "metrics.py": ["metrics"],
     "statistics.py": ["metrics"],
     "tables.py": ["metrics"],
@@ -129,16 +143,15 @@ MODULES = {
     "plots/sheet.py": ["contact"],
     "plots/style.py": ["plots", "contact"],
     "plots/ranks.py": ["plots", "contact"],
+    "plots/rows.py": ["plots", "contact"],
+    "plots/sizes.py": ["plots", "contact"],
     "plots/bars.py": ["plots", "contact"],
     "plots/curves.py": ["plots", "contact"],
     "plots/distribution.py": ["plots", "contact"],
     **{f"sample/{path.name}": ["sample"] for path in (REPOSITORY / "workflow_scripts/attribench/sample").glob("*.py")},
 }
-SCRIPTS = {f"../{stage}.py": [stage] for stage in WHOLE} | {
-    "../import_features.py": [],
-    "../feature_source.py": [],
-    "../trec.py": [],
-}
+UNUSED = ("import_features", "feature_source", "rank_scores", "trec")
+SCRIPTS = {f"../{stage}.py": [stage] for stage in WHOLE} | {f"../{stage}.py": [] for stage in UNUSED}
 
 
 def in_parallel(clones, cases, check):
@@ -247,6 +260,36 @@ def test_a_changed_image_re_runs_its_collection(finished_copy):
     finished_copy.run()
     assert finished_copy.planned() == NOTHING
     assert finished_copy.tables() != before
+
+
+def save_mapper(clone, path, factor):
+    """A channel mapper for the features of `color`, below the root."""
+    with h5py.File(clone.folder / "results/features/sample_style/color/00000-of-00001.h5") as file:
+        weights = torch.ones(1, file["features"].shape[1])
+    path = clone.folder / "resources/sample" / path
+    path.parent.mkdir(parents=True, exist_ok=True)
+    torch.save({"real_mapper": {"weights": weights}, "synth_mapper": {"weights": weights * factor}}, path)
+
+
+def test_a_mapper_re_runs_what_it_maps(finished_copy):
+    """The first variant with a mapper, another path to the same one, another one, and then none."""
+    settings = {**TINY, "variants": ["pretrained", "scaled"], "extractors": ["color"]}
+    finished_copy.configure({**settings, "variant_registry": {"scaled": {"mapper": "weights/{extractor}.pth"}}})
+    assert "expected it, or `missing_variants: skip`" in finished_copy.run("-n", check=False).stdout
+    save_mapper(finished_copy, "weights/color.pth", 1)
+    finished_copy.run()
+    save_mapper(finished_copy, "weights/other/color.pth", 1)
+    moved = {**settings, "variant_registry": {"scaled": {"mapper": "weights/other/{extractor}.pth"}}}
+    finished_copy.configure(moved)
+    assert finished_copy.planned() == NOTHING
+    save_mapper(finished_copy, "weights/other/color.pth", 2)
+    assert finished_copy.planned() == jobs(*RESULTS, rank=2, metrics=2)
+    (finished_copy.folder / "resources/sample/weights/other/color.pth").unlink()
+    finished_copy.configure({**moved, "missing_variants": "skip"})
+    assert finished_copy.planned() == jobs(*RESULTS)
+    finished_copy.run("results/tables/missing_variants.csv")
+    table = (finished_copy.folder / "results/tables/missing_variants.csv").read_text()
+    assert table == "extractor,variant,file\ncolor,scaled,weights/other/color.pth\n"
 
 
 def test_a_failed_stage_leaves_nothing_stale(finished_copy):

@@ -1,5 +1,6 @@
 """The tables: columns, order, values against the queries' metrics, and the bytes of the CSV files."""
 
+import dataclasses
 import math
 
 import numpy as np
@@ -7,7 +8,9 @@ import pandas as pd
 import pytest
 from attribench import tables
 from attribench.errors import InputError
-from attribench.metrics import chance_average_precision
+from attribench.metrics import chance_average_precision, query_table
+from attribench.rank_file import RankFile
+from attribench.ranking import Ranking
 
 KS = [5, 10]
 RESAMPLING = tables.Resampling(samples=300)
@@ -129,6 +132,127 @@ def test_the_breakdown(methods):
     total = summary.groupby(["split", "prompt_type", "extractor", "variant", "metric"])
     assert (bins["n_queries"].sum() == total["n_queries"].sum()).all()
     assert (bins["n_invalid"].sum() == total["n_invalid"].sum()).all()
+
+
+def rank_file(extractor, seed, split="zoo", prompt_types=("object", "gpt"), sizes=(10, 50), near=()):
+    """4 entries with 1 to 4 exemplars, 2 queries a prompt type; a database of 100 images, the first 3 of them invalid.
+
+    At a size, the i-th exemplar's rank is i plus a count that rises with the exemplar and with the size.
+    """
+    rng = np.random.default_rng(seed)
+    m, entry = np.arange(1, 5), np.repeat(np.arange(4), 2 * len(prompt_types))
+    offsets = np.concatenate([[0], np.cumsum(m[entry])])
+    counts = np.sort(rng.integers(0, 4, size=(len(sizes) + 1, 4)), axis=1)
+    within = np.concatenate([np.arange(m[e]) for e in entry])
+    ranks = np.cumsum(counts, axis=0)[:, within] + within + 1
+    ranking = Ranking(
+        offsets=offsets,
+        ranks=ranks[-1],
+        scores=np.zeros(offsets[-1]),
+        exemplar=np.zeros(offsets[-1], np.int64),
+        neighbour_index=np.full((len(entry), 1), -1),
+        neighbour_score=np.full((len(entry), 1), NAN),
+        query_valid=np.ones(len(entry), bool),
+        n_database=97,
+        n_database_invalid=3,
+        sizes=np.array(sizes, np.int64),
+        ranks_at=ranks[:-1],
+        n_database_at=np.array(sizes, np.int64) - 3,
+        hard_negatives=False,
+    )
+    prompt_type = np.tile(np.repeat(prompt_types, 2), 4)
+    return RankFile(
+        *(split, extractor, "pretrained"),
+        query_path=np.array([f"{split}/{i}.png" for i in range(len(entry))], object),
+        query_prompt_type=prompt_type.astype(object),
+        query_entry=entry,
+        exemplar_path=np.array([f"{i}.jpg" for i in range(10)], object),
+        exemplar_entry=np.repeat(np.arange(4), m),
+        exemplar_valid=np.ones(10, bool),
+        class_id=np.array(list("abcd"), object),
+        category=np.array([""] * 4, object),
+        neighbour_path=np.full((len(entry), 1), "", object),
+        ranking=ranking,
+        near_duplicates=near,
+    )
+
+
+def test_the_table_of_database_sizes():
+    """At each size, and last for the whole, what the summary would be if that were all of the database."""
+    files = [rank_file("dino", 0), rank_file("clip", 1), rank_file("dino", 2, "art", ("media",))]
+    table = tables.sizes_table(files, "sample", KS, RESAMPLING)
+    assert list(table) == [*tables.SUMMARY_COLUMNS[:5], "database_size", *tables.SUMMARY_COLUMNS[5:]]
+    keys = ["split", "prompt_type", "extractor", "database_size", "metric"]
+    groups = [("zoo", "object", "dino"), ("zoo", "object", "clip"), ("zoo", "gpt", "dino"), ("zoo", "gpt", "clip")]
+    assert list(table[keys].itertuples(index=False, name=None)) == [
+        (*group, size, metric)
+        for group in [*groups, ("art", "media", "dino")]
+        for size in (10, 50, 100)
+        for metric in ("recall@5", "recall@10", "mAP")
+    ]
+    for s, (size, n_valid) in enumerate([(10, 7), (50, 47), (100, 97)]):
+        alone = {}
+        for content in files:
+            ranks = [*content.ranking.ranks_at, content.ranking.ranks][s]
+            ranking = dataclasses.replace(content.ranking, ranks=ranks, n_database=n_valid)
+            part = dataclasses.replace(content, ranking=ranking)
+            alone[content.split, content.extractor, content.variant] = query_table(part, KS)
+        expected = tables.summary_table(alone, "sample", KS, RESAMPLING)
+        found = table[table["database_size"] == size].drop(columns="database_size").reset_index(drop=True)
+        pd.testing.assert_frame_equal(found, expected, check_exact=True)
+        chance = found[(found["split"] == "art") & (found["metric"] == "recall@5")]["chance"].item()
+        assert chance == pytest.approx(np.mean(5 / (n_valid + np.arange(1, 5))))
+
+
+def test_database_sizes_in_hand_worked_numbers():
+    content = rank_file("dino", 0, sizes=(10,))
+    first = dataclasses.replace(content.ranking, ranks_at=content.ranking.ranks_at.copy())
+    lengths = np.diff(first.offsets)
+    first.ranks_at[0] = np.concatenate([2 * np.arange(1, n + 1) for n in lengths])  # ranks 2, 4, ..: precision 1 / 2
+    table = tables.sizes_table([dataclasses.replace(content, ranking=first)], "sample", KS, RESAMPLING)
+    found = table[table["database_size"] == 10].set_index(["prompt_type", "metric"])["value"]
+    assert found["gpt", "mAP"] == found["object", "mAP"] == 0.5
+    assert found["gpt", "recall@5"] == pytest.approx((1 + 1 + 2 / 3 + 2 / 4) / 4)  # 2 of 3 and 2 of 4 up to rank 5
+
+
+def test_no_database_sizes_are_only_a_header(tmp_path):
+    table = tables.sizes_table([rank_file("dino", 0, sizes=())], "sample", KS, RESAMPLING)
+    assert table.empty and list(table) == list(tables.SIZE_COLUMNS)
+    tables.write_csv(tmp_path / "t.csv", table)
+    assert (tmp_path / "t.csv").read_text() == ",".join(tables.SIZE_COLUMNS) + "\n"
+
+
+def test_a_size_that_is_the_whole_database_is_there_once():
+    table = tables.sizes_table([rank_file("dino", 0, sizes=(10, 100))], "sample", KS, RESAMPLING)
+    assert table["database_size"].tolist() == [*[10] * 3, *[100] * 3] * 2
+
+
+def test_the_database_sizes_are_read_as_they_were_written(tmp_path):
+    table = tables.sizes_table([rank_file("dino", 0)], "sample", KS, RESAMPLING)
+    tables.write_csv(tmp_path / "t.csv", table)
+    pd.testing.assert_frame_equal(tables.read_summary(tmp_path / "t.csv"), table, check_dtype=False, rtol=1e-15)
+
+
+def test_near_duplicates_are_listed_nearest_first():
+    first = [("b.jpg", "db/2.jpg", 0.96), ("a.jpg", "db/9.jpg", 0.96), ("a.jpg", "db/1.jpg", 0.96), ("c.jpg", "x", 1.0)]
+    files = [rank_file("dino", 0, near=first), rank_file("clip", 1), rank_file("sscd", 1, near=[("a.jpg", "y", 0.99)])]
+    table = tables.near_duplicates_table(files)
+    assert list(table) == ["split", "extractor", "variant", "exemplar", "database_image", "similarity"]
+    assert list(table.itertuples(index=False, name=None)) == [
+        ("zoo", "dino", "pretrained", "c.jpg", "x", 1.0),
+        ("zoo", "dino", "pretrained", "a.jpg", "db/1.jpg", 0.96),
+        ("zoo", "dino", "pretrained", "a.jpg", "db/9.jpg", 0.96),
+        ("zoo", "dino", "pretrained", "b.jpg", "db/2.jpg", 0.96),
+        ("zoo", "sscd", "pretrained", "a.jpg", "y", 0.99),
+    ]
+    assert list(tables.near_duplicates_table([rank_file("clip", 1)])) == list(table)
+
+
+def test_missing_variants_are_listed_in_their_order():
+    missing = [["dino", "mlp", "weights/mapper/dino_mlp.pth"], ["clip", "mlp", "weights/mapper/clip_mlp.pth"]]
+    table = tables.missing_variants_table(missing)
+    assert list(table) == ["extractor", "variant", "file"] and table.to_numpy().tolist() == missing
+    assert list(tables.missing_variants_table([])) == list(table)
 
 
 def test_every_number_of_exemplars_has_one_bin():

@@ -8,13 +8,19 @@ import subprocess
 import time
 from collections import Counter
 
+import h5py
+import numpy as np
 import pytest
 from attribench.lock import remove_dead_lock
+from attribench.metrics import read_query_table
 from clone import TINY, Clone
 
 pytestmark = pytest.mark.workflow
 
-TABLES = ["breakdown", "comparisons", "invalid_images", "published", "sample_object", "sample_style", "summary"]
+TABLES = [
+    *("breakdown", "comparisons", "database_sizes", "invalid_images", "missing_variants", "near_duplicates"),
+    *("published", "sample_object", "sample_style", "summary"),
+]
 
 
 def rows(clone, table):
@@ -54,6 +60,85 @@ def test_split_tables_have_the_published_columns(finished):
     columns = [f"{p}-{m}" for p in ("media", "gpt") for m in ("recall@5", "recall@10", "recall@100", "mAP")]
     assert list(table[0]) == ["name", "feature", *columns]
     assert [row["name"] for row in table] == ["color_pretrained", "tiny_pretrained"]
+
+
+def cosines(clone, split):
+    """Of `color`, in float64: the split's manifest rows, and the cosine of each with every row of split and database."""
+    units, results = [], clone.folder / "results"
+    for collection in (split, "sample_database"):
+        with h5py.File(results / f"features/{collection}/color/00000-of-00001.h5") as file:
+            features = file["features"][:].astype(np.float64)
+        units.append(features / np.linalg.norm(features, axis=1, keepdims=True))
+    with open(results / f"manifests/{split}.csv", newline="") as file:
+        return list(csv.DictReader(file)), units[0] @ np.concatenate(units).T
+
+
+def average_precision_with_hard_negatives(images, score, row):
+    """Of the query in `row`, from scores with the split's images and then the database."""
+    roles = np.array([image["role"] == "exemplar" for image in images])
+    own = roles & np.array([image["entry"] == images[row]["entry"] for image in images])
+    others = np.concatenate([score[row, : len(images)][roles & ~own], score[row, len(images) :]])
+    exemplars = np.sort(score[row, : len(images)][own])[::-1]
+    ranks = [i + 1 + (others >= exemplars[i] - 1e-9).sum() for i in range(len(exemplars))]
+    return np.mean([(i + 1) / rank for i, rank in enumerate(ranks)])
+
+
+SPLITS = ("sample_style", "sample_object")
+
+
+def queries(clone):
+    """The rows of the metrics of `color`, by split."""
+    return {split: read_query_table(clone.folder / f"results/metrics/{split}/color_pretrained.csv") for split in SPLITS}
+
+
+def test_sizes_hard_negatives_and_near_duplicates(finished_copy):
+    settings = {**TINY, "extractors": ["color"]}
+    plain = queries(finished_copy)
+    finished_copy.configure({**settings, "database_sizes": [12, 5], "near_duplicates": 0.3})
+    finished_copy.run()
+    assert all((finished_copy.folder / f"results/plots/{split}_sizes.png").exists() for split in SPLITS)
+    sizes, summary = rows(finished_copy, "database_sizes"), rows(finished_copy, "summary")
+    assert {row["database_size"] for row in sizes} == {"5", "12", "20"}
+    assert at_size(sizes, "20") == summary
+
+    near = rows(finished_copy, "near_duplicates")
+    for split in SPLITS:
+        images, score = cosines(finished_copy, split)
+        score = np.where([[image["role"] == "exemplar"] for image in images], score[:, len(images) :], -1.0)
+        expected = score[(score >= 0.3) & (score >= np.sort(score, axis=1)[:, [-10]])]  # top_k of each exemplar
+        found = [float(row["similarity"]) for row in near if row["split"] == split]
+        assert len(found) and found == sorted(found, reverse=True)
+        np.testing.assert_allclose(found, np.sort(expected)[::-1], rtol=0, atol=1e-12)
+
+    finished_copy.configure({**settings, "database_limit": 12})
+    finished_copy.run("results/tables/summary.csv")
+    assert rows(finished_copy, "summary") == at_size(sizes, "12")
+    finished_copy.configure({**settings, "database_sizes": [5], "hard_negatives": True})
+    finished_copy.run("results/tables/database_sizes.csv")
+    for split, table in queries(finished_copy).items():
+        images, score = cosines(finished_copy, split)
+        n_exemplars = sum(image["role"] == "exemplar" for image in images)
+        assert table["n_candidates"].tolist() == [20 + n_exemplars] * len(table)
+        assert (table["AP"] <= plain[split]["AP"]).all() and table["AP"].mean() < plain[split]["AP"].mean()
+        expected = [
+            average_precision_with_hard_negatives(images, score, row)
+            for row, image in enumerate(images)
+            if image["role"] == "query"
+        ]
+        np.testing.assert_allclose(table["AP"], expected, rtol=0, atol=1e-12)
+    for hard, easy in zip(at_size(rows(finished_copy, "database_sizes"), "5"), at_size(sizes, "5"), strict=True):
+        assert float(hard["value"]) <= float(easy["value"])
+        if hard["metric"] == "mAP":
+            assert float(hard["chance"]) < float(easy["chance"])
+
+
+def at_size(sizes, size):
+    """The rows of `size` of database_sizes.csv, as rows of summary.csv."""
+    return [
+        {name: value for name, value in row.items() if name != "database_size"}
+        for row in sizes
+        if row["database_size"] == size
+    ]
 
 
 def test_a_second_run_has_nothing_to_do(finished):

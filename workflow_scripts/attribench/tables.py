@@ -181,7 +181,7 @@ def invalid_table(lists: Iterable[Sequence[tuple[str, str, str, str]]]) -> pd.Da
 
 
 def read_summary(path: Path | str) -> pd.DataFrame:
-    """Read summary.csv: text stays text, an empty number is NaN."""
+    """Read summary.csv, or a table with more columns of numbers: text stays text, an empty number is NaN."""
     text, numbers = SUMMARY_COLUMNS[:6], SUMMARY_COLUMNS[6:]
     types, missing = dict.fromkeys(text, str), dict.fromkeys(numbers, "")
     return pd.read_csv(path, dtype=types, keep_default_na=False, na_values=missing)

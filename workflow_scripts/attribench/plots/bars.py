@@ -3,27 +3,26 @@
 import math
 
 import pandas as pd
-from matplotlib import rcParams
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
-from matplotlib.textpath import TextPath
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
+from attribench.plots.rows import methods_of, metric_rows
 from attribench.plots.style import (
     CEILING,
+    CHANCE_LINE,
     DPI,
     MUTED,
     NOTHING,
-    RANDOM,
+    interval_name,
     message_figure,
     method_name,
     method_styles,
     plot_style,
+    text_width,
 )
 
-_NEEDED = ["split", "prompt_type", "extractor", "variant", "metric", "value"]
-_OPTIONAL = ["ci_low", "ci_high", "chance", "ceiling", "n_queries", "n_entries"]
 _BEYOND = "#F0F0F0"
 # Inches. The layout is worked out here, as all sizes are known; a solver's would differ in its last bits between
 # processes, and with them the bytes of the SVG.
@@ -32,25 +31,27 @@ _PANEL, _NUMBERS = 1.25, 0.56
 _LEAST_WIDTH = 6.4  # of the legend
 
 
-def metric_bars(summary: pd.DataFrame, split: str | None = None) -> tuple[Figure, pd.DataFrame]:
+def metric_bars(
+    summary: pd.DataFrame, split: str | None = None, confidence: float = 0.95
+) -> tuple[Figure, pd.DataFrame]:
     """Bars of the rows of `summary` (of tables/summary.csv) that belong to `split`; None: it holds one split only.
 
     A row of panels a prompt type, a panel a metric, a bar a method. Returns the figure and the rows drawn, in the order
-    drawn, with the column `method`. Missing intervals, chances and ceilings are not drawn. Raises ValueError for
-    missing columns, several splits or benchmarks, or a method with two values of a metric.
+    drawn, with the column `method`. `confidence` is that of the intervals. Missing intervals, chances and ceilings are
+    not drawn. Raises ValueError for missing columns, several splits or benchmarks, or a method with two values of a metric.
     """
     with plot_style():
-        data = _rows(summary, split)
+        data = metric_rows(summary, split)
         if data.empty:
             return message_figure("no metrics to show"), data
         prompts, metrics = list(dict.fromkeys(data["prompt_type"])), list(dict.fromkeys(data["metric"]))
-        styles, limits = method_styles(_methods(data)), {m: _limit(data[data["metric"] == m]) for m in metrics}
-        left = 2 * _MARGIN + max(_text_width(name) for name in data["method"].unique())
+        styles, limits = method_styles(methods_of(data)), {m: _limit(data[data["metric"] == m]) for m in metrics}
+        left = 2 * _MARGIN + max(text_width(name, "ytick.labelsize") for name in data["method"].unique())
         panel = max(_PANEL, (_LEAST_WIDTH - left) / len(metrics) - _NUMBERS)
         bars = _BAR * (len(styles) + 0.2)
         width, height = left + len(metrics) * (panel + _NUMBERS), _HEAD + len(prompts) * (_TITLES + bars + _TICKS)
         figure = Figure(figsize=(width, height), dpi=DPI)
-        _head(figure, data)
+        _head(figure, data, confidence)
         for i, prompt in enumerate(prompts):
             rows = data[data["prompt_type"] == prompt]
             top = height - _HEAD - i * (_TITLES + bars + _TICKS)
@@ -64,61 +65,22 @@ def metric_bars(summary: pd.DataFrame, split: str | None = None) -> tuple[Figure
         return figure, data
 
 
-def _text_width(text: str) -> float:
-    """Inches that `text` takes as a tick label."""
-    return TextPath((0, 0), text, size=rcParams["ytick.labelsize"]).get_extents().width / 72
-
-
-def _rows(summary: pd.DataFrame, split: str | None) -> pd.DataFrame:
-    missing = [name for name in _NEEDED if name not in summary.columns]
-    if missing:
-        raise ValueError(f"summary has no column {', '.join(missing)}")
-    data = summary if split is None else summary[summary["split"] == split]
-    for column in ("benchmark", "split"):
-        if column in data and data[column].nunique() > 1:
-            raise ValueError(f"more than one {column} in summary: {', '.join(sorted(data[column].unique()))}")
-    data = data.copy()
-    for name in ["value", *_OPTIONAL]:
-        data[name] = pd.to_numeric(data[name]) if name in data else math.nan
-    data["method"] = [method_name(e, v) for e, v in zip(data["extractor"], data["variant"], strict=True)]
-    if data.duplicated(["prompt_type", "method", "metric"]).any():
-        raise ValueError("summary has two values for a prompt type, method and metric")
-    order = {method_name(*method): i for i, method in enumerate(method_styles(_methods(data)))}
-    prompts = {name: i for i, name in enumerate(dict.fromkeys(data["prompt_type"]))}
-    keys = [
-        (prompts[row.prompt_type], _metric_key(row.metric), order[row.method]) for row in data.itertuples(index=False)
-    ]
-    return data.iloc[sorted(range(len(keys)), key=keys.__getitem__)].reset_index(drop=True)
-
-
-def _methods(data: pd.DataFrame) -> list[tuple[str, str]]:
-    return list(zip(data["extractor"], data["variant"], strict=True))
-
-
-def _metric_key(metric: str) -> tuple[int, int, str]:
-    """mAP, then recall by k, then whatever else there is."""
-    name, _, k = metric.partition("@")
-    if metric == "mAP":
-        return (0, 0, "")
-    return (1, int(k), "") if name == "recall" and k.isdigit() else (2, 0, metric)
-
-
 def _limit(rows: pd.DataFrame) -> float:
     top = rows[["value", "ci_high", "ceiling", "chance"]].max(axis=None)
     return 1.0 if not top > 0 else min(top * 1.04, 1.02)
 
 
-def _head(figure: Figure, data: pd.DataFrame) -> None:
+def _head(figure: Figure, data: pd.DataFrame, confidence: float) -> None:
     width, height = figure.get_size_inches()
     title = f"{data['split'].iloc[0]}: metrics by prompt type and method"
     figure.text(_MARGIN / width, 1 - 0.18 / height, title, weight="bold", size=10.5, va="center")
     handles = []
     if data["ci_low"].notna().any():
-        handles.append(Line2D([], [], color="#333333", linewidth=1.1, marker="|", markersize=5, label="95 % interval"))
-    if data["chance"].notna().any():
         handles.append(
-            Line2D([], [], color=RANDOM, linestyle=(0, (1, 1)), linewidth=1.5, label="chance: random ranking")
+            Line2D([], [], color="#333333", linewidth=1.1, marker="|", markersize=5, label=interval_name(confidence))
         )
+    if data["chance"].notna().any():
+        handles.append(Line2D([], [], **CHANCE_LINE, label="chance: random ranking"))
     if data["ceiling"].notna().any():
         handles.append(Line2D([], [], color=CEILING, linestyle=(0, (4, 2)), linewidth=1.1, label="ceiling"))
         handles.append(Patch(color=_BEYOND, label="out of reach"))
@@ -154,7 +116,7 @@ def _panel(axes, rows: pd.DataFrame, styles: dict, limit: float) -> None:
         if not missing:
             axes.barh(y, value, height=0.74, color=styles[method].colour, zorder=2)
         if not math.isnan(row.chance):
-            axes.vlines(row.chance, y - 0.5, y + 0.5, color=RANDOM, linestyle=(0, (1, 1)), linewidth=1.5, zorder=3)
+            axes.vlines(row.chance, y - 0.5, y + 0.5, **CHANCE_LINE, zorder=3)
         if not (missing or math.isnan(row.ci_low) or math.isnan(row.ci_high)):
             # hlines, not errorbar: an interval need not contain the value.
             axes.hlines(y, row.ci_low, row.ci_high, color="#333333", linewidth=1.1, zorder=4)

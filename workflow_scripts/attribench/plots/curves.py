@@ -9,11 +9,14 @@ from matplotlib.lines import Line2D
 
 from attribench.plots.ranks import MethodRanks, PromptRanks, check_methods, prompt_types
 from attribench.plots.style import (
-    CEILING,
+    BEYOND,
+    CEILING_LINE,
+    CHANCE_LINE,
     DPI,
+    MARK,
     MUTED,
-    RANDOM,
     message_figure,
+    method_handles,
     method_name,
     method_styles,
     plot_style,
@@ -21,7 +24,6 @@ from attribench.plots.style import (
 )
 
 _GRID_POINTS = 240
-_MARK = {"markersize": 4.5, "markeredgecolor": "white", "markeredgewidth": 0.5}
 _COLUMNS = ["prompt_type", "extractor", "variant", "k", "recall", "chance", "ceiling", "n_queries"]
 
 
@@ -97,25 +99,21 @@ def _panel(axes, prompt: str, curves: dict, styles: dict, marked: list[int]) -> 
     last = max(curve.loc[curve["chance"] >= 1 - 1e-12, "k"].iloc[0] for curve in mine.values())
     # Methods differ in chance and ceiling only where they lack different images; the first then stands for all.
     first = next(iter(mine.values()))
-    axes.plot(first["k"], first["ceiling"], color=CEILING, linestyle=(0, (4, 2)), linewidth=1, zorder=2)
-    axes.fill_between(first["k"], first["ceiling"], 1.04, color="#F3F3F3", linewidth=0, zorder=0.5)
-    axes.plot(first["k"], first["chance"], color=RANDOM, linestyle=(0, (1, 1)), linewidth=1.5, zorder=2)
+    axes.plot(first["k"], first["ceiling"], **CEILING_LINE, zorder=2)
+    axes.fill_between(first["k"], first["ceiling"], 1.04, color=BEYOND, linewidth=0, zorder=0.5)
+    axes.plot(first["k"], first["chance"], **CHANCE_LINE, zorder=2)
     for method, curve in mine.items():
         style = styles[method]
         axes.plot(curve["k"], curve["recall"], color=style.colour, linestyle=style.line, linewidth=1.5, zorder=3)
         points = curve[curve["k"].isin(marked) & (curve["k"] <= last)]
-        marks = {"color": style.colour, "marker": style.marker, "linestyle": "", **_MARK}
+        marks = {"color": style.colour, "marker": style.marker, "linestyle": "", **MARK}
         axes.plot(points["k"], points["recall"], zorder=4, clip_on=False, **marks)
     axes.set_xlim(1 if last > 1 else 0.5, max(last, 2) * 1.02)
     rank_axis(axes.xaxis, last)
 
 
 def _handles(styles: dict, any_marked: bool) -> list[Line2D]:
-    handles = []
-    for method, style in styles.items():
-        marks = {"marker": style.marker, **_MARK} if any_marked else {}
-        line = {"color": style.colour, "linestyle": style.line, "linewidth": 1.5}
-        handles.append(Line2D([], [], label=method_name(*method), **line, **marks))
-    handles.append(Line2D([], [], color=CEILING, linestyle=(0, (4, 2)), linewidth=1, label="ceiling"))
-    handles.append(Line2D([], [], color=RANDOM, linestyle=(0, (1, 1)), linewidth=1.5, label="chance: random ranking"))
+    handles = method_handles(styles, any_marked)
+    handles.append(Line2D([], [], **CEILING_LINE, label="ceiling"))
+    handles.append(Line2D([], [], **CHANCE_LINE, label="chance: random ranking"))
     return handles

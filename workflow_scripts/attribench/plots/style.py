@@ -5,8 +5,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 import matplotlib.style
+from matplotlib import rcParams
 from matplotlib.colors import to_hex, to_rgb
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.textpath import TextPath
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
 DPI = 160
@@ -15,6 +18,10 @@ RANDOM = "#5A5A5A"  # what a random ranking gives
 RANDOM_FILL = "#BDBDBD"
 NOTHING = "\N{EN DASH}"  # where there is no number
 CEILING = "#222222"  # what no ranking can exceed
+BEYOND = "#F3F3F3"  # above the ceiling
+CHANCE_LINE = {"color": RANDOM, "linestyle": (0, (1, 1)), "linewidth": 1.5}
+CEILING_LINE = {"color": CEILING, "linestyle": (0, (4, 2)), "linewidth": 1}
+MARK = {"markersize": 4.5, "markeredgecolor": "white", "markeredgewidth": 0.5}
 
 # Okabe and Ito's colours without yellow (too light on white), then Tol's: apart for the common colour blindnesses.
 _HUES = "#0072B2 #D55E00 #009E73 #CC79A7 #E69F00 #56B4E9 #882255 #999933 #332288 #8B5A2B #44AA99 #AA4466".split()
@@ -97,6 +104,26 @@ def method_styles(methods: Iterable[tuple[str, str]]) -> dict[tuple[str, str], M
     return styles
 
 
+def method_handles(styles: dict[tuple[str, str], MethodStyle], marked: bool) -> list[Line2D]:
+    """The legend's lines of the methods, with their markers where points are `marked`."""
+    return [
+        Line2D(
+            *([], []),
+            label=method_name(*method),
+            color=style.colour,
+            linestyle=style.line,
+            linewidth=1.5,
+            **({"marker": style.marker, **MARK} if marked else {}),
+        )
+        for method, style in styles.items()
+    ]
+
+
+def interval_name(confidence: float) -> str:
+    """`95 % interval`: what the legend calls an interval of `confidence` in (0, 1)."""
+    return f"{100 * confidence:.4g} % interval"
+
+
 def _variant_key(variant: str) -> tuple[int, str]:
     known = variant in _FIRST_VARIANTS
     return (_FIRST_VARIANTS.index(variant) if known else len(_FIRST_VARIANTS), variant)
@@ -116,6 +143,11 @@ def message_figure(text: str) -> Figure:
     figure = Figure(figsize=(6, 1.4), dpi=DPI)
     figure.text(0.5, 0.5, text, ha="center", va="center", color=MUTED)
     return figure
+
+
+def text_width(text: str, setting: str) -> float:
+    """Inches that `text` takes in the font size of matplotlib's `setting`, e.g. "xtick.labelsize"."""
+    return TextPath((0, 0), text, size=rcParams[setting]).get_extents().width / 72
 
 
 def rank_axis(axis, last: int) -> None:
