@@ -72,6 +72,9 @@ KEYS = [
     ("extractor_registry", {**TINY["extractor_registry"], "tiny": {**TINY["extractor_registry"]["tiny"], "seed": 1}},
      jobs(*RESULTS, decode=3, extract=3, rank=2, metrics=2)),
     ("extractor_registry", {**TINY["extractor_registry"], "unused": {"library": "timm", "model": "x"}}, NOTHING),
+    ("download", {"retries": 0, "keep_archives": True}, NOTHING),
+    ("sources", {"images": {"benchmark": "sample", "kind": "http", "url": "http://127.0.0.1:9/", "files": ["a.tar"],
+                            "unpack": "tar", "provides": ["dataset/"], "licence": "", "unlocks": ""}}, NOTHING),
     ("benchmarks", {"sample": {"extractors": ["color"]}}, NOTHING),
     ("variants", ["pretrained"], NOTHING),
 ]  # fmt: skip
@@ -90,6 +93,7 @@ MODULES = {
     "identity.py": EVERY,
     "stage.py": EVERY,
     "config.py": [],
+    **{f"download/{path.name}": [] for path in (REPOSITORY / "workflow_scripts/attribench/download").glob("*.py")},
     "lock.py": [],
     "plan.py": [],
     "feature_files.py": ["manifest"],
@@ -126,7 +130,11 @@ MODULES = {
     "plots/distribution.py": ["plots", "contact"],
     **{f"sample/{path.name}": ["sample"] for path in (REPOSITORY / "workflow_scripts/attribench/sample").glob("*.py")},
 }
-SCRIPTS = {f"../{stage}.py": [stage] for stage in WHOLE} | {"../import_features.py": [], "../feature_source.py": []}
+SCRIPTS = {f"../{stage}.py": [stage] for stage in WHOLE} | {
+    "../import_features.py": [],
+    "../feature_source.py": [],
+    "../download.py": [],
+}
 
 
 def in_parallel(clones, cases, check):

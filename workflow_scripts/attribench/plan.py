@@ -12,6 +12,8 @@ from pathlib import Path
 
 from attribench import sources
 from attribench.config import Config
+from attribench.download.choice import Downloads
+from attribench.download.space import Budget
 from attribench.errors import InputError
 from attribench.extractors import preprocessing_of, weights_file
 from attribench.files import sha256_file
@@ -76,6 +78,9 @@ class Plan:
             name: str(preprocessing_of(config.extractor_registry[name])) for name in config.extractors
         }
         self._keys: dict[tuple, str] = {}
+        table = {name: source for name, source in config.sources.items() if source.benchmark == config.benchmark}
+        self.downloads = Downloads(config.root, table)
+        self.budget = Budget(self.downloads.state, config.download.keep_archives)
         if self.rendered:
             self._refuse_foreign_root()
 
@@ -148,6 +153,53 @@ class Plan:
         kind = "folder" if database.folder else "list"
         return {kind: getattr(database, kind), "source": source}
 
+    # --- given files --------------------------------------------------------------------------------------------------
+
+    def collection_paths(self, collection: str) -> list[str]:
+        """Paths below the root that the manifest job reads, as far as the config names them."""
+        given = self.given(collection)
+        paths = [path for kind, path in given.items() if kind != "source"]
+        is_split_of_images = "split" in given and given["source"] == "images"
+        return [*paths, *(self.config.entry.split_folders if is_split_of_images else ())]
+
+    def weights_paths(self, extractor: str) -> list[str]:
+        """Path below the root of the extractor's weights, where a file there holds them."""
+        weights = self.config.extractor_registry[extractor].pretrained
+        is_below_root = isinstance(weights, WeightsFile) and not weights.package and not os.path.isabs(weights.file)
+        return [weights.file] if is_below_root else []
+
+    @cached_property
+    def given_paths(self) -> list[str]:
+        """All paths below the root that the chosen config reads."""
+        paths = [path for collection in self.collections for path in self.collection_paths(collection)]
+        for collection in self.collections:
+            for extractor in self.config.extractors:
+                if self.source(collection) == "images":
+                    paths += self.weights_paths(extractor)
+                else:
+                    paths.append(self.feature_file(collection, extractor))
+        return list(dict.fromkeys(paths))
+
+    def download_marker(self, source: str) -> str:
+        """What a source's download makes last."""
+        return f"{self.downloads.state}/{source}.done"
+
+    def downloads_for(self, paths: list[str]) -> list[str]:
+        """The markers of the downloads without which the root lacks some of `paths` (below it)."""
+        return [self.download_marker(source) for source in self.downloads.needed(paths)]
+
+    def _to_come(self, paths: list[str]) -> list[str]:
+        """Tokens of the downloads that `paths` wait for."""
+        return [self.downloads.token(source) for source in self.downloads.needed(paths)]
+
+    def file_token(self, path: str) -> str:
+        """What stands for the content of a given file below the root (or at an absolute path): the same before and after
+        its download."""
+        if token := self.downloads.file_token(path):
+            return token
+        found = Path(self.config.root) / path
+        return sha256_file(found) if found.is_file() else "missing"
+
     # --- keys ---------------------------------------------------------------------------------------------------------
 
     def key(self, rule: str, **wildcards: str) -> str:
@@ -196,13 +248,21 @@ class Plan:
             limit = self.config.database_limit if collection == self.database else None
             _, files = collect(self.config.root, self.given(collection), limit)
         except InputError as error:  # not yet rendered; or the job that reads them has to run, and to say so
-            return digest(recorded, str(error))
-        return sources.current_token(record, self.config.root, files)
+            return digest(recorded, str(error), *self._to_come(self.collection_paths(collection)))
+        token = sources.current_token(record, self.config.root, files)
+        to_come = self._to_come(self.collection_paths(collection)) if token != recorded else []
+        return digest(token, *to_come) if to_come else token
 
     def import_token(self, collection: str, extractor: str) -> str:
         """What stands for the content of a feature file."""
         record = self.path("feature_source", collection=collection, extractor=extractor)
-        return sources.current_token(record, self.config.root, [self.feature_file(collection, extractor)])
+        file = self.feature_file(collection, extractor)
+        token = sources.current_token(record, self.config.root, [file])
+        to_come = self._to_come([file])
+        return digest(token, *to_come) if to_come else token
+
+    def _download_key(self, source: str) -> Iterator:
+        yield self.downloads.rows(source)
 
     def _sample_key(self) -> Iterator:
         yield self.config.sample.model_dump(mode="json")
@@ -231,9 +291,11 @@ class Plan:
         settings = entry.model_dump(mode="json", exclude={"resize", "crop", "interpolation"})
         if not isinstance(entry.pretrained, WeightsFile):
             return settings, None
-        path = weights_file(entry.pretrained, self.config.root)
         # Not where the file lies but what it holds.
         del settings["pretrained"]["file"]
+        if entry.pretrained.package is None:
+            return settings, self.file_token(entry.pretrained.file)
+        path = weights_file(entry.pretrained, self.config.root)
         return settings, sha256_file(path) if path.is_file() else "missing"
 
     def _feature_source_key(self, collection: str, extractor: str) -> Iterator:
