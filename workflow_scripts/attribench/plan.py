@@ -253,6 +253,7 @@ class Plan:
         to_come = self._to_come(self.collection_paths(collection)) if token != recorded else []
         return digest(token, *to_come) if to_come else token
 
+    @lru_cache  # noqa: B019  a run has one plan, and asks again when the file has come
     def import_token(self, collection: str, extractor: str) -> str:
         """What stands for the content of a feature file."""
         record = self.path("feature_source", collection=collection, extractor=extractor)
