@@ -247,6 +247,15 @@ def test_what_is_there(tmp_path):
     assert not is_there(tmp_path, "folder/b")
 
 
+def test_a_link_to_an_empty_folder_is_filled(tmp_path):
+    make_tree(tmp_path / "in")
+    (tmp_path / "large").mkdir()
+    (tmp_path / "exemplar").symlink_to("large")
+    put_in_place(tmp_path / "in/exemplar", tmp_path / "exemplar")
+    assert (tmp_path / "exemplar").is_symlink()
+    assert (tmp_path / "large/a/1.png").read_bytes() == FILES["exemplar/a/1.png"]
+
+
 def test_content_goes_to_another_disk_as_well(tmp_path):
     """dataset/ may be a link to another disk."""
     other = Path("/dev/shm") / f"attribench-test-{os.getpid()}"

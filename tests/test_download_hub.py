@@ -71,6 +71,15 @@ def test_a_kept_commit_is_asked_for_and_a_present_file_is_not(site, root):
     assert {path for _, path, *_ in site.requests if path.startswith("/datasets")} == {address("json/b.json", COMMIT)}
 
 
+def test_a_commit_in_the_table_counts_more_than_the_lock(site, root):
+    site.add("hub/json/a.json", CONTENT)
+    site.add("hub/json/b.json", CONTENT)
+    run(root)
+    (root / "d/b.json").unlink()
+    with pytest.raises(InputError, match=f"/resolve/{'d' * 40}/json/b.json: HTTP 404"):
+        run(root, HUB.model_copy(update={"revision": "d" * 40}))
+
+
 def test_a_part_is_resumed_in_another_run(site, root):
     file = site.add("hub/json/a.json", CONTENT, faults=[("cut", 80_000), 503, 503, 503])
     site.add("hub/json/b.json", CONTENT)

@@ -1,8 +1,10 @@
 """A source from the net to its place below the root: whole or not at all, resumed after a kill, held to its record."""
 
+import hashlib
 import io
 import json
 import os
+import resource
 import shutil
 import signal
 import subprocess
@@ -157,6 +159,30 @@ def test_a_damaged_archive_without_a_known_digest_is_fetched_anew(site, root):
     assert not (root / STATE / "lock.json").exists(), "a digest of a damaged file is not kept"
     file.length = None
     run(root, weights(site))
+    assert given(root) == WEIGHTS
+
+
+def test_a_full_disk_is_plainly_reported_and_what_came_is_kept(site, root):
+    site.add("/w.tar.gz", tar_of(WEIGHTS))
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (2000, limits[1]))
+    try:
+        with pytest.raises(InputError, match=r"\.downloads/it: could not be written, the disk is full"):
+            run(root, weights(site))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    run(root, weights(site))
+    assert site.bytes_sent("/w.tar.gz") == [None, "bytes=2000-"]
+    assert given(root) == WEIGHTS
+
+
+def test_a_whole_file_that_is_not_what_the_table_now_says_is_fetched_anew(site, root):
+    site.add("/w.tar.gz", tar_of({"weights/a.pth": b"old"}))
+    with pytest.raises(InputError, match="has no weights/b.pth"):
+        run(root, weights(site))
+    good = tar_of(WEIGHTS)
+    site.add("/w.tar.gz", good, etag='"two"')
+    run(root, weights(site, sha256={"w.tar.gz": hashlib.sha256(good).hexdigest()}))
     assert given(root) == WEIGHTS
 
 

@@ -11,7 +11,6 @@ from attribench.download.retry import Transient, with_retries
 from attribench.download.table import DownloadSettings, Source
 from attribench.errors import InputError
 
-# Where upstream states no commit: the first fetch takes the branch's head, and the lock keeps to it.
 _LFS_DIGITS, _GIT_DIGITS = 64, 40
 
 

@@ -63,6 +63,7 @@ def _folders(tree: Path) -> list[Path]:
 
 def put_in_place(source: Path, target: Path) -> None:
     """Move `source` to `target`, which appears whole or not at all, also on another disk."""
+    target = Path(os.path.realpath(target))  # an empty folder that is a link stays a link
     target.parent.mkdir(parents=True, exist_ok=True)
     try:
         os.replace(source, target)

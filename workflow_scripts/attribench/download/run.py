@@ -2,6 +2,7 @@
 
 import logging
 import os
+import re
 import shutil
 import tempfile
 from pathlib import Path
@@ -18,7 +19,7 @@ from attribench.download.partial import Partial, Whole
 from attribench.download.place import find_provided, is_there, put_in_place
 from attribench.download.table import DownloadSettings, Source, covers, is_folder, local_name
 from attribench.errors import InputError
-from attribench.files import sha256_file
+from attribench.files import is_full_disk, sha256_file
 
 STATE = ".downloads"  # below the root
 UNPACKED = "unpacked-"  # begins the names of folders that archives are unpacked into
@@ -46,10 +47,14 @@ def download(
                 _remove_unpacked(folder / made)
                 if not settings.keep_archives:
                     shutil.rmtree(folder / made, ignore_errors=True)
-    except Timeout as error:
+    except Timeout as error:  # an OSError, too
         raise InputError(
             f"{folder / name}: another run is downloading {name}; expected this one to be alone"
         ) from error
+    except OSError as error:
+        if is_full_disk(error):
+            raise InputError(f"{folder / name}: could not be written, the disk is full ({error})") from error
+        raise
 
 
 def _obtain_either(
@@ -120,25 +125,30 @@ def _find(tree: Path, missing: list[str], wanted: list[str]) -> dict[str, Path]:
 
 def _fetch(root: Path, name: str, source: Source, file: str, settings: DownloadSettings) -> Whole:
     folder = root / STATE
-    partial = Partial(folder / name, local_name(file))
-    if (whole := partial.whole) is not None:
-        return whole
     locked = read_locked(folder, name)
     known = locked.files.get(file, {})
     sha256, known_from = known.get("sha256"), f" (recorded in {folder / LOCK} when it was first fetched)"
     if file in source.sha256:
         sha256, known_from, known = source.sha256[file], f" (config key sources.{name}.sha256)", {}
+    partial = Partial(folder / name, local_name(file))
+    if (whole := partial.whole) is not None:
+        if sha256 in (None, whole.sha256):
+            return whole
+        partial.forget()
     logging.info("%s: fetching %s", name, file)
     if source.kind == "drive":
         return fetch_drive(source, sha256, known_from, partial, settings)
     if source.kind == "http":
         url = mirrored(source.url + file, settings.mirrors)
         return fetch(Remote(url, known.get("bytes"), sha256, known_from=known_from), partial, settings)
-    remote, revision = hub_file(source, file, locked.revision or source.revision, settings)
+    # A branch is read once; a commit in the table counts more than the one that was fetched before.
+    is_commit = re.fullmatch("[0-9a-f]{40}", source.revision)
+    revision = source.revision if is_commit else locked.revision or source.revision
+    remote, commit = hub_file(source, file, revision, settings)
     if sha256 and remote.sha256 not in (None, sha256):
         raise InputError(f"{remote.url}: SHA-256 is {remote.sha256}, as the hub states; expected {sha256}{known_from}")
-    if locked.revision is None:
-        lock_revision(folder, name, revision)
+    if commit != locked.revision:
+        lock_revision(folder, name, commit)
     return fetch(remote, partial, settings)
 
 
