@@ -18,6 +18,7 @@ class Served:
     etag: str | None = '"one"'
     faults: list = field(default_factory=list)
     ranges: bool = True
+    longest_range: int | None = None  # bytes that an answer to a range holds at most
     content_type: str = "application/octet-stream"
     length: int | None = None  # a Content-Length that is not the true one
     lfs: bool = True  # on the hub
@@ -91,8 +92,10 @@ class Handler(BaseHTTPRequestHandler):
             start, status = int(asked[1]), 206
             if start >= len(served.content):
                 return self._answer(416, b"", {"Content-Range": f"bytes */{len(served.content)}"}, with_body)
-            headers["Content-Range"] = f"bytes {start}-{len(served.content) - 1}/{len(served.content)}"
         body = served.content[start:]
+        if status == 206:
+            body = body[: served.longest_range]
+            headers["Content-Range"] = f"bytes {start}-{start + len(body) - 1}/{len(served.content)}"
         headers["Content-Length"] = str(len(body) if served.length is None else served.length)
         if served.length is not None:
             body = body[: served.length]

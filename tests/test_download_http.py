@@ -56,6 +56,12 @@ def test_a_cut_connection_is_resumed_where_it_was_cut(site, partial):
     assert site.bytes_sent("/a.bin") == [None, "bytes=100000-", "bytes=150000-"]
 
 
+def test_a_server_may_send_less_than_the_range_that_is_asked_for(site, partial):
+    site.add("/a.bin", CONTENT, faults=[("cut", 100_000)], longest_range=150_000)
+    assert get(site, partial) == CONTENT
+    assert site.bytes_sent("/a.bin") == [None, "bytes=100000-", "bytes=250000-"]
+
+
 def test_more_cuts_than_retries_are_no_reason_to_give_up_while_bytes_come(site, partial):
     site.add("/a.bin", CONTENT, faults=[("cut", 40_000)] * 7)
     assert get(site, partial) == CONTENT

@@ -180,6 +180,14 @@ def test_the_fallback_is_taken_where_the_source_fails(site, root):
     assert sorted(path.name for path in (root / STATE).iterdir() if path.name[0] != ".") == ["it.csv", "lock.json"]
 
 
+def test_a_source_of_which_something_came_is_not_given_up_for_another(site, root):
+    site.add("hub/json/a.json", CONTENT)
+    site.add("/uc", CONTENT)
+    with pytest.raises(InputError, match=r"\Ait: .*/json/b.json: HTTP 404.*\Z"):
+        run(root, fallback=DRIVEN, settings=drive_settings(site))
+    assert site.bytes_sent("/uc") == []
+
+
 def test_when_both_fail_both_reasons_are_given(site, root):
     with pytest.raises(InputError, match=r"(?s)it: .*/json/a.json: HTTP 404.*\nother: .*/uc\?id=Abc-1: HTTP 404"):
         run(root, fallback=DRIVEN, settings=drive_settings(site))

@@ -127,7 +127,7 @@ def _check_members(archive: Any, bound: Bound) -> None:
     unpacked = 0
     for member in archive.list():
         _check_name(bound.archive, member.filename)
-        if member.is_symlink or not (member.is_file or member.is_directory):
+        if not (member.is_file or member.is_directory):
             raise InputError(f"{bound.archive}: member {member.filename!r} is a link or special file; expected none")
         unpacked += member.uncompressed or 0
         bound.check(unpacked)

@@ -15,7 +15,7 @@ from attribench.download.drive import fetch_drive
 from attribench.download.http import Remote, fetch, mirrored
 from attribench.download.hub import hub_file
 from attribench.download.lock_file import LOCK, lock_files, lock_revision, read_locked
-from attribench.download.partial import Partial, Whole
+from attribench.download.partial import Partial, Whole, fetched_bytes
 from attribench.download.place import find_provided, is_there, put_in_place
 from attribench.download.table import DownloadSettings, Source, covers, is_folder, local_name
 from attribench.errors import InputError
@@ -30,7 +30,7 @@ def download(
 ) -> None:
     """Put in place what a source provides and the root does not have, and record it under `token`.
 
-    rows: the source with its name, then the one to fall back on. What is there already stays as it is; what the source
+    rows: the source with its name, then the one to fall back on where nothing of it could be had. What is there already stays as it is; what the source
     should provide and does not is an error if it is among `wanted`. Raises InputError with each URL and reason when nothing
     could be had; what has come by then stays for the next attempt.
     """
@@ -68,6 +68,8 @@ def _obtain_either(
         except InputError as error:
             logging.warning("%s: %s", name, error)
             reasons.append(f"{name}: {error}")
+            if fetched_bytes(root / STATE / name):
+                break  # to go on with it later costs less than to begin another
     if reasons:
         raise InputError("\n".join(reasons))
     return {}
