@@ -1,5 +1,6 @@
 # attribench: the evaluation of data attribution for text-to-image models.
 #
+#   download         resources/<benchmark>/ fetch the given files that are missing (sources.yaml)
 #   sample           resources/sample/     draw the sample benchmark (benchmark: sample only)
 #   manifest         results/manifests/    list each collection's images: a split's, the database's
 #   decode           results/pixels/       images -> pixels, once for each distinct preprocessing (temporary)
@@ -20,9 +21,11 @@ min_version("9.0")
 
 
 configfile: "config.yaml"
+configfile: "sources.yaml"
 
 
 include: "rules/common.smk"
+include: "rules/download.smk"
 include: "rules/sample.smk"
 include: "rules/manifest.smk"
 include: "rules/decode.smk"

@@ -23,7 +23,8 @@ sys.path.insert(0, str(Path(workflow.basedir) / "workflow_scripts"))
 from attribench.errors import InputError
 from attribench.lock import note_run, remove_dead_lock
 from attribench.config import SCORES, load
-from attribench.plan import FIGURE_ENDINGS, FIGURES, SAMPLE_FOLDERS, TABLES, Plan
+from attribench.layout import FIGURE_ENDINGS, FIGURES, SAMPLE_FOLDERS, TABLES
+from attribench.plan import Plan
 
 try:
     plan = Plan(load(config), Path(workflow.basedir) / "workflow_scripts", verify=workflow.is_main_process)
@@ -38,6 +39,10 @@ if workflow.is_main_process:
 
 onstart:
     note_run(".snakemake")
+    try:
+        plan.budget.refuse_what_does_not_fit()
+    except InputError as error:
+        raise WorkflowError(str(error))
 
 
 def one_of(names):
@@ -79,12 +84,22 @@ def needs(rule_name, **inputs):
             return {}
         files = {name: function(wildcards) for name, function in inputs.items()}
         if plan.is_outdated(rule_name, **wildcards):
-            marker = Path(".snakemake/outdated")
-            marker.write_text(str(time.time_ns()))
-            files["outdated"] = str(marker)
+            files["outdated"] = newer_than_anything()
         return files
 
     return input_files
+
+
+def newer_than_anything():
+    """An input that makes a job run whatever it has made."""
+    marker = Path(".snakemake/outdated")
+    marker.write_text(str(time.time_ns()))
+    return str(marker)
+
+
+def downloads_of(paths):
+    """The input function for the downloads without which the root lacks some of `paths` (a function of the wildcards)."""
+    return lambda wildcards: plan.downloads_for(paths(wildcards))
 
 
 def log_file(pattern):

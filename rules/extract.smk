@@ -3,7 +3,14 @@
 
 rule extract:
     input:
-        unpack(needs("extract", manifest=manifest_of, pixels=pixels_of)),
+        unpack(
+            needs(
+                "extract",
+                manifest=manifest_of,
+                pixels=pixels_of,
+                downloads=downloads_of(lambda w: plan.weights_paths(w.extractor)),
+            )
+        ),
     output:
         features=plan.pattern("features"),
     log:

@@ -7,7 +7,9 @@ localrules:
 
 rule feature_source:
     input:
-        unpack(needs("feature_source")),
+        unpack(
+            needs("feature_source", downloads=downloads_of(lambda w: [plan.feature_file(w.collection, w.extractor)]))
+        ),
     output:
         plan.pattern("feature_source"),
     log:

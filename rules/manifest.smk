@@ -7,7 +7,13 @@ localrules:
 
 rule manifest:
     input:
-        unpack(needs("manifest", rendered=rendered_files)),
+        unpack(
+            needs(
+                "manifest",
+                rendered=rendered_files,
+                downloads=downloads_of(lambda w: plan.collection_paths(w.collection)),
+            )
+        ),
     output:
         manifest=plan.pattern("manifest"),
     log:

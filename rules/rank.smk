@@ -3,7 +3,15 @@
 
 rule rank:
     input:
-        unpack(needs("rank", manifest=manifest_of, split=split_features, database=database_features)),
+        unpack(
+            needs(
+                "rank",
+                manifest=manifest_of,
+                split=split_features,
+                database=database_features,
+                downloads=downloads_of(lambda w: plan.mapper_paths(w.extractor, w.variant)),
+            )
+        ),
     output:
         ranks=plan.pattern("ranks"),
     log:

@@ -10,7 +10,9 @@ from attribench.errors import InputError
 from attribench.plan import Plan
 
 REPOSITORY = Path(__file__).parents[1]
-DEFAULTS = yaml.safe_load((REPOSITORY / "config.yaml").read_text())
+DEFAULTS = {
+    k: v for f in ("config.yaml", "sources.yaml") for k, v in yaml.safe_load((REPOSITORY / f).read_text()).items()
+}
 
 
 def changed(**changes):
@@ -26,7 +28,9 @@ def changed(**changes):
 
 
 def test_every_key_has_a_default_in_config_yaml():
-    assert set(DEFAULTS) == set(Config.model_fields), "config.yaml and attribench/config.py must name the same keys"
+    assert set(DEFAULTS) == set(Config.model_fields), (
+        "config.yaml, sources.yaml and attribench/config.py: the same keys"
+    )
 
 
 def test_what_depends_on_the_benchmark_is_resolved():
@@ -92,6 +96,25 @@ REFUSED = {
     "crop larger than resize": (dict(extractor_registry__dino__crop=300), ["extractor_registry.dino", "crop 300"]),
     "braces in a folder": (dict(results="a{b}"), ["`results`", "a{b}"]),
     "a cut-off beyond all ranks": (dict(recall_ks=[10**20]), ["recall_ks.0"]),
+    "unknown key of a source": (dict(sources__json__repos="a/b"), ["sources.json.repos", "did you mean `repo`?"]),
+    "unknown kind of a source": (dict(sources__json__kind="hup"), ["sources.json.kind", "did you mean `hub`?"]),
+    "a source without its address": (dict(sources__weights__url=None), ["sources.weights", "kind http needs url"]),
+    "a source that would leave the root": (dict(sources__weights__provides=["../a"]), ["sources.weights.provides.0"]),
+    "a source of no benchmark": (
+        dict(sources__json__benchmark="abcd"),
+        ["sources.json.benchmark", "did you mean `abc`?"],
+    ),
+    "more files than paths": (
+        dict(sources__json__provides=["a.json"]),
+        ["sources.json", "one file for each of `files`"],
+    ),
+    "a digest that is none": (
+        dict(sources__json__sha256={"json/test_bamfg.json": "abc"}),
+        ["sources.json.sha256.json/test_bamfg.json", "'abc'"],
+    ),
+    "a digest of no file": (dict(sources__json__sha256={"a": "0" * 64}), ["sources.json", "sha256 names a"]),
+    "unknown key of download": (dict(download__retry=1), ["download.retry", "did you mean `retries`?"]),
+    "a mirror that is no folder": (dict(download__mirrors={"http://a/": "http://b"}), ["download.mirrors", "http://b"]),
     "unknown partition": (dict(sample__style_entries__tset=3), ["sample.style_entries.tset", "did you mean `test`?"]),
 }
 

@@ -75,6 +75,9 @@ KEYS = [
     ("extractor_registry", {**TINY["extractor_registry"], "tiny": {**TINY["extractor_registry"]["tiny"], "seed": 1}},
      jobs(*RESULTS, decode=3, extract=3, rank=2, metrics=2)),
     ("extractor_registry", {**TINY["extractor_registry"], "unused": {"library": "timm", "model": "x"}}, NOTHING),
+    ("download", {"retries": 0, "keep_archives": True}, NOTHING),
+    ("sources", {"images": {"benchmark": "sample", "kind": "http", "url": "http://127.0.0.1:9/", "files": ["a.tar"],
+                            "unpack": "tar", "provides": ["dataset/"], "licence": "", "unlocks": ""}}, NOTHING),
     ("benchmarks", {"sample": {"extractors": ["color"]}}, NOTHING),
     ("variants", ["pretrained"], NOTHING),
     ("published_numbers", None, NOTHING),  # as the file that is there, which states none
@@ -103,7 +106,9 @@ MODULES = {
     "identity.py": EVERY,
     "stage.py": EVERY,
     "config.py": [],
+    **{f"download/{path.name}": [] for path in (REPOSITORY / "workflow_scripts/attribench/download").glob("*.py")},
     "lock.py": [],
+    "layout.py": [],
     "plan.py": [],
     "feature_files.py": ["manifest"],
     "feature_rows.py": ["manifest"],
@@ -150,7 +155,7 @@ MODULES = {
     "plots/distribution.py": ["plots", "contact"],
     **{f"sample/{path.name}": ["sample"] for path in (REPOSITORY / "workflow_scripts/attribench/sample").glob("*.py")},
 }
-UNUSED = ("import_features", "feature_source", "rank_scores", "trec")
+UNUSED = ("import_features", "feature_source", "rank_scores", "trec", "download")
 SCRIPTS = {f"../{stage}.py": [stage] for stage in WHOLE} | {f"../{stage}.py": [] for stage in UNUSED}
 
 

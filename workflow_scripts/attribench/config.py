@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, Field, ValidationError, model_validator
 
+from attribench.download.table import DownloadSettings, Source
 from attribench.errors import InputError
 from attribench.registry import Closed, ExtractorEntry, Name, Positive
 from attribench.suggest import nearest
@@ -52,6 +53,7 @@ class BenchmarkEntry(Closed):
 
     splits: Annotated[dict[Name, str], Field(min_length=1)]
     default_splits: Names | None = None
+    split_folders: tuple[str, ...] = ()
     database: Database
     split_features: str | None = None
     extractors: Names
@@ -115,6 +117,8 @@ class Config(Closed):
     contact_sheet: ContactSheet
     published_numbers: Annotated[str, Field(min_length=1)] | None
     sample: Sample
+    download: DownloadSettings
+    sources: dict[Name, Source]
     benchmarks: dict[Name, BenchmarkEntry]
     extractor_registry: dict[Name, ExtractorEntry]
     variant_registry: dict[Name, VariantEntry]
@@ -155,6 +159,8 @@ def load(raw: dict[str, Any]) -> Config:
         }
     )
     _check_choices(config)
+    for name, source in config.sources.items():
+        _known(f"sources.{name}.benchmark", [source.benchmark], config.benchmarks)
     return config
 
 

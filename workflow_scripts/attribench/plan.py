@@ -1,4 +1,4 @@
-"""The plan of a run: which collections, shards and methods there are, where each file lies, and each job's key.
+"""The plan of a run: its methods, the given files that it needs, and each job's key.
 
 The rules ask the plan and hold no logic of their own. Everything here follows from the config and from what `sources`
 says of the given files; nothing is discovered while the workflow runs.
@@ -6,75 +6,35 @@ says of the given files; nothing is discovered while the workflow runs.
 
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
 
 from attribench import sources
 from attribench.checkpoints import weights_file
-from attribench.config import PRETRAINED, SCORES, Config
+from attribench.config import SCORES, Config
+from attribench.download.choice import Downloads
+from attribench.download.space import Budget
 from attribench.errors import InputError
 from attribench.extractors import preprocessing_of
 from attribench.files import sha256_file
 from attribench.identity import code_digest, digest, recorded_key
-from attribench.manifest import all_shards, given_files, shard_names
+from attribench.layout import SAMPLE_FOLDERS, TABLES, Layout, Method
+from attribench.manifest import given_files
 from attribench.published import Number, read_published
 from attribench.registry import WeightsFile
 from attribench.sample import MARKER, SPLIT_FILES
 
-# Below the results folder, by kind; `{…}` are the rules' wildcards.
-FILES = {
-    "manifest": "manifests/{collection}.csv",
-    "sources": "manifests/.sources/{collection}.csv",
-    "pixels": "pixels/{collection}/{preprocessing}/{shard}.h5",
-    "features": "features/{collection}/{extractor}/{shard}.h5",
-    "feature_source": "features/{collection}/{extractor}/.source.csv",
-    "ranks": "ranks/{split}/{extractor}_{variant}.h5",
-    "score_sources": "ranks/{split}/.sources/{extractor}.csv",
-    "metrics": "metrics/{split}/{extractor}_{variant}.csv",
-    "split_table": "tables/{split}.csv",
-    "table": "tables/{table}.csv",
-    "plot": "plots/{split}_{figure}",
-    "qrels": "trec/{split}.qrels",
-    "run": "trec/{split}/{extractor}_{variant}.run",
-}
-# The kinds of file that a job of each rule makes, where these are all it makes.
-PRODUCTS = {
-    "manifest": ("manifest",),
-    "extract": ("features",),
-    "feature_source": ("feature_source",),
-    "rank": ("ranks",),
-    "rank_scores": ("ranks",),
-    "metrics": ("metrics",),
-}
-TABLES = (
-    *("summary", "comparisons", "breakdown", "database_sizes"),
-    *("invalid_images", "near_duplicates", "missing_variants", "published"),
-)
-# The figures of a split, by the rule that draws them; `sizes` only where ranks at several sizes are asked for.
-FIGURES = {"plots": ("metrics", "recall", "ranks", "sizes"), "contact": ("contact", "comparison")}
-FIGURE_ENDINGS = (".png", ".svg", ".csv")
-# What the sample stage makes anew below the root, beside the split files.
-SAMPLE_FOLDERS = ("dataset/database", "dataset/exemplar", "dataset/synth")
 
-
-@dataclass(frozen=True)
-class Method:
-    """An extractor with a variant, or a method that gives scores (its name, `scores`): one row of a table."""
-
-    extractor: str
-    variant: str
-
-
-class Plan:
+class Plan(Layout):
     """What a run consists of. `verify` compares the given files with their records; jobs of a run trust the records."""
 
     def __init__(self, config: Config, scripts: Path, verify: bool = True):
-        self.config = config
+        super().__init__(config)
         self.scripts = scripts
         self.verify = verify
-        self.database = f"{config.benchmark}_database"
-        self.collections = (self.database, *config.splits)
+        table = {name: source for name, source in config.sources.items() if source.benchmark == config.benchmark}
+        self.downloads = Downloads(config.root, table)
+        self.budget = Budget(self.downloads.state, config.download.keep_archives)
         self.missing_variants = self._missing_variants()
         self.feature_methods = tuple(
             Method(e, v) for e in config.extractors for v in config.variants if (e, v) not in self.missing_variants
@@ -100,11 +60,6 @@ class Plan:
             return str(preprocessing_of(self.config.extractor_registry[extractor]))
         except InputError as error:
             raise InputError(f"config key extractor_registry.{extractor}: {error}") from error
-
-    @property
-    def rendered(self) -> bool:
-        """Whether the workflow draws the benchmark's images itself."""
-        return self.config.entry.rendered
 
     def _refuse_foreign_root(self) -> None:
         """Rendering replaces files and folders of the root: never those of somebody's data."""
@@ -138,7 +93,7 @@ class Plan:
         return missing
 
     def _is_there(self, path: str) -> bool:
-        return os.path.exists(self.in_root(path))
+        return os.path.exists(self.in_root(path)) or self.downloads.source_of(path) is not None
 
     def _published_numbers(self) -> list[Number]:
         """The published numbers that this run has to be held against.
@@ -163,71 +118,58 @@ class Plan:
         numbers = read_published(config.published_numbers) if config.published_numbers else []
         return [number for number in numbers if not is_of_another_run(number)]
 
-    # --- files --------------------------------------------------------------------------------------------------------
+    # --- given files --------------------------------------------------------------------------------------------------
 
-    def pattern(self, kind: str) -> str:
-        """Path of a kind of file, with its wildcards left open."""
-        return f"{self.config.results}/{FILES[kind]}"
+    def collection_paths(self, collection: str) -> list[str]:
+        """Paths below the root that the manifest job reads, as far as the config names them."""
+        given = self.given(collection)
+        paths = [path for kind, path in given.items() if kind != "source"]
+        is_split_of_images = "split" in given and given["source"] == "images"
+        return [*paths, *(self.config.entry.split_folders if is_split_of_images else ())]
 
-    def path(self, kind: str, **wildcards: str) -> str:
-        """Path of one file."""
-        return self.pattern(kind).format(**wildcards)
+    def weights_paths(self, extractor: str) -> list[str]:
+        """Path below the root of the extractor's weights, where a file there holds them."""
+        weights = self.config.extractor_registry[extractor].pretrained
+        is_below_root = isinstance(weights, WeightsFile) and not weights.package and not os.path.isabs(weights.file)
+        return [weights.file] if is_below_root else []
 
-    def in_root(self, path: str) -> str:
-        """Path of a file below the benchmark's root."""
-        return f"{self.config.root}/{path}"
+    def mapper_paths(self, extractor: str, variant: str) -> list[str]:
+        """The checkpoint of the variant's mapper, below the root; none for features as they are."""
+        path = self.mapper_file(extractor, variant)
+        return [path] if path else []
 
-    def source(self, collection: str) -> str:
-        """`images` or `features`: what the collection's features come from."""
-        return self.config.database_source if collection == self.database else self.config.split_source
+    @cached_property
+    def given_paths(self) -> list[str]:
+        """All paths below the root that the chosen config reads."""
+        paths = [path for collection in self.collections for path in self.collection_paths(collection)]
+        for collection in self.collections:
+            for extractor in self.config.extractors:
+                if self.source(collection) == "images":
+                    paths += self.weights_paths(extractor)
+                else:
+                    paths.append(self.feature_file(collection, extractor))
+        paths += [path for m in self.feature_methods for path in self.mapper_paths(m.extractor, m.variant)]
+        return list(dict.fromkeys(paths))
 
-    def shards(self, collection: str) -> list[str]:
-        """Names of the collection's shards: `00000-of-00002`, …"""
-        return shard_names(self.config.database_shards if collection == self.database else self.config.split_shards)
+    def download_marker(self, source: str) -> str:
+        """What a source's download makes last."""
+        return f"{self.downloads.state}/{source}.done"
 
-    def feature_shards(self, collection: str, extractor: str) -> list[str]:
-        """Paths of the collection's feature shards, in order."""
-        shards = self.shards(collection)
-        return [self.path("features", collection=collection, extractor=extractor, shard=shard) for shard in shards]
+    def downloads_for(self, paths: list[str]) -> list[str]:
+        """The markers of the downloads without which the root lacks some of `paths` (below it)."""
+        return [self.download_marker(source) for source in self.downloads.needed(paths)]
 
-    def features_asked_for(self, collection: str, extractor: str) -> list[str]:
-        """Of the collection's feature shards, those to ask Snakemake for: one for each job that makes some."""
-        shards = self.feature_shards(collection, extractor)
-        return shards if self.source(collection) == "images" else shards[:1]
+    def _to_come(self, paths: list[str]) -> list[str]:
+        """Tokens of the downloads that `paths` wait for."""
+        return [self.downloads.token(source) for source in self.downloads.needed(paths)]
 
-    def split_file(self, split: str) -> str:
-        """Path of the split's JSON file."""
-        return self.in_root(self.config.entry.splits[split])
-
-    def feature_file(self, collection: str, extractor: str) -> str:
-        """Path, below the root, of the existing feature file of a collection whose source is `features`."""
-        entry = self.config.entry
-        pattern = entry.database.features if collection == self.database else entry.split_features
-        return pattern.replace("{extractor}", extractor).replace("{split}", collection)
-
-    def mapper_file(self, extractor: str, variant: str) -> str | None:
-        """Path, below the root, of the checkpoint of the variant's mapper; None for `pretrained`."""
-        if variant == PRETRAINED:
-            return None
-        return self.config.variant_registry[variant].mapper.replace("{extractor}", extractor)
-
-    def score_file(self, split: str, method: str) -> str:
-        """Path, below the root, of the scores of a method that is no feature."""
-        return self.config.score_registry[method].replace("{split}", split)
-
-    def figures(self, rule: str) -> list[str]:
-        """Names of the figures of each split that `rule` draws."""
-        return [name for name in FIGURES[rule] if name != "sizes" or self.config.database_sizes]
-
-    def given(self, collection: str) -> dict[str, str]:
-        """What the manifest job reads: one of `split`, `folder`, `list`, `features` (below the root), and the source."""
-        database, source = self.config.entry.database, self.source(collection)
-        if collection != self.database:
-            return {"split": self.config.entry.splits[collection], "source": source}
-        if source == "features" and self.config.extractors:
-            return {"features": self.feature_file(collection, self.config.extractors[0]), "source": source}
-        kind = "folder" if database.folder else "list"
-        return {kind: getattr(database, kind), "source": source}
+    def file_token(self, path: str) -> str:
+        """What stands for the content of a given file below the root (or at an absolute path): the same before and after
+        its download."""
+        if token := self.downloads.file_token(path):
+            return token
+        found = Path(self.config.root) / path
+        return sha256_file(found) if found.is_file() else "missing"
 
     # --- keys ---------------------------------------------------------------------------------------------------------
 
@@ -238,27 +180,6 @@ class Plan:
             parts = getattr(self, f"_{rule}_key")(**wildcards)
             self._keys[about] = digest(rule, code_digest(self.scripts / f"{rule}.py"), *parts)
         return self._keys[about]
-
-    def products(self, rule: str, **wildcards: str) -> list[str]:
-        """The files that a job makes (temporary ones aside)."""
-        if rule == "sample":
-            return [self.in_root(path) for path in (*self.config.entry.splits.values(), *SAMPLE_FOLDERS)]
-        if rule == "tables":
-            tables = [self.path("table", table=table) for table in TABLES]
-            return tables + [self.path("split_table", split=split) for split in self.config.splits]
-        if rule == "trec":
-            qrels = [self.path("qrels", split=split) for split in self.config.splits]
-            methods = [(split, m) for split in self.config.splits for m in self.methods]
-            return qrels + [self.path("run", split=s, extractor=m.extractor, variant=m.variant) for s, m in methods]
-        if rule in FIGURES:
-            return [
-                self.path("plot", figure=name, **wildcards) + ending
-                for name in self.figures(rule)
-                for ending in FIGURE_ENDINGS
-            ]
-        if rule == "import_features":
-            return all_shards([self.path("features", **wildcards)])
-        return [self.path(kind, **wildcards) for kind in PRODUCTS[rule]]
 
     def is_current(self, rule: str, **wildcards: str) -> bool:
         """Whether all that the job makes is there, made with the job's present key."""
@@ -283,13 +204,22 @@ class Plan:
             limit = self.config.database_limit if collection == self.database else None
             files = given_files(self.config.root, self.given(collection), limit)
         except InputError as error:  # not yet rendered; or the job that reads them has to run, and to say so
-            return digest(recorded, str(error))
-        return sources.current_token(record, self.config.root, files)
+            return digest(recorded, str(error), *self._to_come(self.collection_paths(collection)))
+        token = sources.current_token(record, self.config.root, files)
+        to_come = self._to_come(self.collection_paths(collection)) if token != recorded else []
+        return digest(token, *to_come) if to_come else token
 
+    @lru_cache  # noqa: B019  a run has one plan, and asks again when the file has come
     def import_token(self, collection: str, extractor: str) -> str:
         """What stands for the content of a feature file."""
         record = self.path("feature_source", collection=collection, extractor=extractor)
-        return sources.current_token(record, self.config.root, [self.feature_file(collection, extractor)])
+        file = self.feature_file(collection, extractor)
+        token = sources.current_token(record, self.config.root, [file])
+        to_come = self._to_come([file])
+        return digest(token, *to_come) if to_come else token
+
+    def _download_key(self, source: str) -> Iterator:
+        yield self.downloads.rows(source)
 
     def _sample_key(self) -> Iterator:
         yield self.config.sample.model_dump(mode="json")
@@ -318,9 +248,11 @@ class Plan:
         settings = entry.model_dump(mode="json", exclude={"resize", "crop", "interpolation", "squash"})
         if not isinstance(entry.pretrained, WeightsFile):
             return settings, None
-        path = weights_file(entry.pretrained, self.config.root)
         # Not where the file lies but what it holds.
         del settings["pretrained"]["file"]
+        if entry.pretrained.package is None:
+            return settings, self.file_token(entry.pretrained.file)
+        path = weights_file(entry.pretrained, self.config.root)
         return settings, sha256_file(path) if path.is_file() else "missing"
 
     def _feature_source_key(self, collection: str, extractor: str) -> Iterator:
@@ -350,7 +282,7 @@ class Plan:
     @lru_cache  # noqa: B019  a run has one plan
     def _mapper_identity(self, extractor: str, variant: str) -> str | None:
         path = self.mapper_file(extractor, variant)
-        return sha256_file(self.in_root(path)) if path else None
+        return self.file_token(path) if path else None
 
     def score_token(self, split: str, extractor: str) -> str:
         """What stands for the content of a score file."""
@@ -396,11 +328,3 @@ class Plan:
     def _trec_key(self) -> Iterator:
         yield [self.config.splits, [[m.extractor, m.variant] for m in self.methods]]
         yield [self.rank_keys(split) for split in self.config.splits]
-
-    @cached_property
-    def targets(self) -> list[str]:
-        """The files that `all` asks for."""
-        figures = [
-            path for split in self.config.splits for rule in FIGURES for path in self.products(rule, split=split)
-        ]
-        return self.products("tables") + figures

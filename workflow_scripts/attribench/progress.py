@@ -15,3 +15,18 @@ def progress(items: Iterable[T], what: str, total: int, unit: str = "img") -> It
     return iter(
         tqdm(items, desc=what, total=total, unit=unit, mininterval=0.5 if live else 5, ascii=not live, file=sys.stderr)
     )
+
+
+def byte_progress(what: str, total: int | None, initial: int = 0) -> tqdm:
+    """A bar over `total` bytes (None: unknown), `initial` of which are there; its `update` takes what was added."""
+    live = sys.stderr.isatty()
+    return tqdm(
+        desc=what,
+        total=total,
+        initial=initial,
+        unit="B",
+        unit_scale=True,
+        mininterval=0.5 if live else 5,
+        ascii=not live,
+        file=sys.stderr,
+    )

@@ -10,6 +10,7 @@ import io
 import os
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import NamedTuple
 
 from attribench.errors import InputError
 from attribench.files import sha256_file, write_text
@@ -19,22 +20,32 @@ _COLUMNS = ("path", "bytes", "mtime_ns", "sha256")
 _HASHING_THREADS = 8
 
 
+class Row(NamedTuple):
+    """A file as it was read: its path below the root, bytes, time stamp (ns) and SHA-256."""
+
+    path: str
+    bytes: int
+    mtime_ns: int
+    sha256: str
+
+
 def record(record_path: Path | str, root: Path | str, files: list[str], token: str, threads: int = 1) -> None:
     """Write size, time stamp (ns) and SHA-256 of each of `files` (relative to `root`) under `token`.
 
     Raises InputError that names the files which are not there.
     """
     with ThreadPoolExecutor(max_workers=max(1, threads)) as pool:
-        rows = list(pool.map(lambda file: _row(Path(root), file), files))
+        rows = list(pool.map(lambda file: row_of(root, file), files))
     missing = [file for file, row in zip(files, rows, strict=True) if row is None]
     if missing:
         shown = "".join(f"\n  {file}" for file in missing[:20])
         rest = f"\n  … and {len(missing) - 20} more" if len(missing) > 20 else ""
         raise InputError(f"{len(missing)} file(s) missing below {root} (expected: {len(files)}):{shown}{rest}")
-    _write(record_path, token, rows)
+    write_record(record_path, token, rows)
 
 
-def _write(record_path: Path | str, token: str, rows: list[tuple[str, int, int, str]]) -> None:
+def write_record(record_path: Path | str, token: str, rows: list[Row]) -> None:
+    """Write `rows` under `token`."""
     text = io.StringIO(newline="")
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["token", token])
@@ -52,12 +63,11 @@ def current_token(record_path: Path | str, root: Path | str, files: list[str]) -
     """
     if (token := recorded_token(record_path)) is None:
         return digest([[file, *(_stat(Path(root), file) or ["missing"])] for file in files])
-    with open(record_path, encoding="utf-8", newline="") as file:
-        known = {path: (int(size), int(mtime), sha) for path, size, mtime, sha in list(csv.reader(file))[2:]}
+    known = recorded_rows(record_path)
     stats = {file: _stat(Path(root), file) for file in files}
-    suspects = [file for file in files if stats[file] is None or stats[file] != known.get(file, ())[:2]]
+    suspects = [file for file in files if stats[file] is None or stats[file] != known.get(file, ())[1:3]]
     with ThreadPoolExecutor(max_workers=_HASHING_THREADS) as pool:
-        rows = dict(zip(suspects, pool.map(lambda file: _row(Path(root), file), suspects), strict=True))
+        rows = dict(zip(suspects, pool.map(lambda file: row_of(root, file), suspects), strict=True))
     changes = [
         [file, row[3] if row else "missing"]
         for file, row in rows.items()
@@ -67,8 +77,27 @@ def current_token(record_path: Path | str, root: Path | str, files: list[str]) -
     if changes:
         return digest(token, changes)
     if rows:
-        _write(record_path, token, [rows.get(file) or (file, *known[file]) for file in files])
+        write_record(record_path, token, [rows.get(file) or known[file] for file in files])
     return token
+
+
+def is_as_recorded(record_path: Path | str, root: Path | str, file: str) -> bool:
+    """Whether the record has `file`, and the file has the content that is recorded."""
+    known = recorded_rows(record_path).get(file)
+    found = _stat(Path(root), file)
+    if known is None or found is None:
+        return False
+    return found == known[1:3] or sha256_file(Path(root) / file) == known.sha256
+
+
+def recorded_rows(record_path: Path | str) -> dict[str, Row]:
+    """The record's rows by path; none when there is no record."""
+    try:
+        with open(record_path, encoding="utf-8", newline="") as file:
+            rows = list(csv.reader(file))[2:]
+    except FileNotFoundError:
+        return {}
+    return {path: Row(path, int(size), int(mtime), sha) for path, size, mtime, sha in rows}
 
 
 def recorded_token(record_path: Path | str) -> str | None:
@@ -89,9 +118,10 @@ def _stat(root: Path, file: str) -> tuple[int, int] | None:
     return status.st_size, status.st_mtime_ns
 
 
-def _row(root: Path, file: str) -> tuple[str, int, int, str] | None:
+def row_of(root: Path | str, file: str) -> Row | None:
+    """The file as it is now; None when it is not there."""
     try:
-        status = os.stat(root / file)
-        return file, status.st_size, status.st_mtime_ns, sha256_file(root / file)
+        status = os.stat(Path(root) / file)
+        return Row(file, status.st_size, status.st_mtime_ns, sha256_file(Path(root) / file))
     except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
         return None

@@ -1,0 +1,51 @@
+# Fetch the given files that the root does not have. A job that is to run and reads such files asks for the marker of the
+# source that provides them (`downloads_of`); a file that is there asks for nothing.
+
+
+localrules:
+    download,
+    download_source,
+
+
+rule download:
+    input:
+        # Of a target without inputs, Snakemake does not say that there is nothing to be done.
+        plan.downloads_for(plan.given_paths) or workflow.main_snakefile,
+
+
+def announced(wildcards):
+    """No input, or what makes an old marker's job run again; and a line of the table of downloads, once for each source.
+
+    Snakemake asks while it builds the graph, so the table is there before any job, and with `-n` too.
+    """
+    if workflow.is_main_process:
+        for line in plan.budget.add(wildcards.source, plan.downloads.table[wildcards.source]):
+            logger.info(line)
+    is_old = Path(plan.download_marker(wildcards.source)).exists()
+    return [newer_than_anything()] if is_old else []
+
+
+rule download_source:
+    input:
+        announced,
+    output:
+        plan.download_marker("{source}"),
+    log:
+        log_file("download/{source}"),
+    benchmark:
+        benchmark_file("download/{source}")
+    wildcard_constraints:
+        source=one_of(plan.downloads.table),
+    resources:
+        downloads=1,
+        mem_mb=4000,
+        runtime="5d",
+    params:
+        key=job_key("download"),
+        token=lambda wildcards: plan.downloads.token(wildcards.source),
+        rows=lambda wildcards: plan.downloads.rows(wildcards.source),
+        wanted=plan.given_paths,
+    message:
+        "Downloading {wildcards.source}"
+    script:
+        "../workflow_scripts/download.py"

@@ -1,0 +1,95 @@
+"""The table of sources, and how downloads are made: closed models of the config keys `sources` and `download`."""
+
+from pathlib import PurePosixPath
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, Field, model_validator
+
+from attribench.registry import Closed, Name
+
+
+def _below_root(path: str) -> str:
+    parts = PurePosixPath(path).parts
+    if not parts or path.startswith("/") or ".." in parts or parts[0] == ".downloads":
+        raise ValueError("expected a path below the benchmark root, without `..`")
+    return path
+
+
+BelowRoot = Annotated[str, Field(pattern=r"^[^{}\\]+$"), AfterValidator(_below_root)]
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+BaseUrl = Annotated[str, Field(pattern=r"^https?://.+/$")]
+# What each kind must have, beside `files`.
+_NEEDS = {"http": {"url"}, "hub": {"repo"}, "drive": {"id"}}
+
+
+class Source(Closed):
+    """One row: some files of one place on the net, and the paths below the root that they provide.
+
+    files: http: below `url`; hub: within the dataset repo; drive: the one name that the file is kept under.
+    size: bytes to fetch, about; None: unknown. sha256: of files, where upstream publishes it.
+    provides: with `unpack: none` one path for each file; otherwise what the archive holds, a folder with `/` at its end.
+    fallback: the source that is tried when this one cannot be had. One that is a fallback is never chosen by itself.
+    """
+
+    benchmark: Name
+    kind: Literal["http", "hub", "drive"]
+    url: BaseUrl | None = None
+    repo: Annotated[str, Field(pattern=r"^[\w.\-]+/[\w.\-]+$")] | None = None
+    revision: str = "main"
+    id: str | None = None
+    files: Annotated[list[BelowRoot], Field(min_length=1)]
+    size: Annotated[int, Field(ge=0)] | None = None
+    sha256: Annotated[dict[str, Sha256], Field(default_factory=dict)]
+    unpack: Literal["7z", "tar", "none"] = "none"
+    provides: Annotated[list[BelowRoot], Field(min_length=1)]
+    licence: str
+    unlocks: str
+    fallback: Name | None = None
+
+    @model_validator(mode="after")
+    def _complete(self) -> "Source":
+        missing = [key for key in _NEEDS[self.kind] if getattr(self, key) is None]
+        if missing:
+            raise ValueError(f"kind {self.kind} needs {', '.join(missing)}")
+        names = [local_name(file) for file in self.files]
+        if len(set(names)) != len(names):
+            raise ValueError("two of `files` have the same name; expected different ones")
+        if self.unpack == "none" and (len(self.files) != len(self.provides) or any(map(is_folder, self.provides))):
+            raise ValueError("with `unpack: none`, `provides` names one file for each of `files`")
+        if (self.unpack == "tar" and len(self.files) != 1) or (self.kind == "drive" and len(self.files) != 1):
+            raise ValueError("a tar archive or a file on Google Drive is one of `files`; expected no more")
+        if unknown := sorted(set(self.sha256) - set(self.files)):
+            raise ValueError(f"sha256 names {', '.join(unknown)}, which `files` does not")
+        return self
+
+
+class DownloadSettings(Closed):
+    """How downloads are made. None of it can change a result."""
+
+    retries: Annotated[int, Field(ge=0)]
+    backoff: Annotated[float, Field(ge=0)]
+    timeout: Annotated[float, Field(gt=0)]
+    expansion: Annotated[float, Field(ge=1)]
+    keep_archives: bool
+    mirrors: dict[BaseUrl, BaseUrl]
+
+
+def local_name(file: str) -> str:
+    """The name under which one of a source's files is kept."""
+    return PurePosixPath(file).name
+
+
+def is_folder(path: str) -> bool:
+    """Whether a path of `provides` is a folder's."""
+    return path.endswith("/")
+
+
+def covers(provided: str, path: str) -> bool:
+    """Whether what is `provided` is `path`, or the folder that it is in."""
+    path = path.rstrip("/")
+    return provided.rstrip("/") == path or (is_folder(provided) and path.startswith(provided))
+
+
+def origin(source: Source) -> str:
+    """Where the source lies, in words for people."""
+    return {"http": source.url, "hub": f"hub {source.repo}", "drive": f"Google Drive {source.id}"}[source.kind]

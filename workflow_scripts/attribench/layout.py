@@ -1,0 +1,162 @@
+"""Where everything of a run lies: its collections, shards and methods, and the path of each file.
+
+Everything here follows from the config alone; nothing is discovered while the workflow runs.
+"""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+from attribench.config import PRETRAINED, Config
+from attribench.manifest import all_shards, shard_names
+
+# Below the results folder, by kind; `{…}` are the rules' wildcards.
+FILES = {
+    "manifest": "manifests/{collection}.csv",
+    "sources": "manifests/.sources/{collection}.csv",
+    "pixels": "pixels/{collection}/{preprocessing}/{shard}.h5",
+    "features": "features/{collection}/{extractor}/{shard}.h5",
+    "feature_source": "features/{collection}/{extractor}/.source.csv",
+    "ranks": "ranks/{split}/{extractor}_{variant}.h5",
+    "score_sources": "ranks/{split}/.sources/{extractor}.csv",
+    "metrics": "metrics/{split}/{extractor}_{variant}.csv",
+    "split_table": "tables/{split}.csv",
+    "table": "tables/{table}.csv",
+    "plot": "plots/{split}_{figure}",
+    "qrels": "trec/{split}.qrels",
+    "run": "trec/{split}/{extractor}_{variant}.run",
+}
+# The kinds of file that a job of each rule makes, where these are all it makes.
+PRODUCTS = {
+    "manifest": ("manifest",),
+    "extract": ("features",),
+    "feature_source": ("feature_source",),
+    "rank": ("ranks",),
+    "rank_scores": ("ranks",),
+    "metrics": ("metrics",),
+}
+TABLES = (
+    *("summary", "comparisons", "breakdown", "database_sizes"),
+    *("invalid_images", "near_duplicates", "missing_variants", "published"),
+)
+# The figures of a split, by the rule that draws them; `sizes` only where ranks at several sizes are asked for.
+FIGURES = {"plots": ("metrics", "recall", "ranks", "sizes"), "contact": ("contact", "comparison")}
+FIGURE_ENDINGS = (".png", ".svg", ".csv")
+# What the sample stage makes anew below the root, beside the split files.
+SAMPLE_FOLDERS = ("dataset/database", "dataset/exemplar", "dataset/synth")
+
+
+@dataclass(frozen=True)
+class Method:
+    """An extractor with a variant, or a method that gives scores (its name, `scores`): one row of a table."""
+
+    extractor: str
+    variant: str
+
+
+class Layout:
+    """Names and paths of a run. `methods` are all that can be ranked; a plan sets them."""
+
+    methods: tuple[Method, ...] = ()
+
+    def __init__(self, config: Config):
+        self.config = config
+        self.database = f"{config.benchmark}_database"
+        self.collections = (self.database, *config.splits)
+
+    @property
+    def rendered(self) -> bool:
+        """Whether the workflow draws the benchmark's images itself."""
+        return self.config.entry.rendered
+
+    def pattern(self, kind: str) -> str:
+        """Path of a kind of file, with its wildcards left open."""
+        return f"{self.config.results}/{FILES[kind]}"
+
+    def path(self, kind: str, **wildcards: str) -> str:
+        """Path of one file."""
+        return self.pattern(kind).format(**wildcards)
+
+    def in_root(self, path: str) -> str:
+        """Path of a file below the benchmark's root."""
+        return f"{self.config.root}/{path}"
+
+    def source(self, collection: str) -> str:
+        """`images` or `features`: what the collection's features come from."""
+        return self.config.database_source if collection == self.database else self.config.split_source
+
+    def shards(self, collection: str) -> list[str]:
+        """Names of the collection's shards: `00000-of-00002`, …"""
+        return shard_names(self.config.database_shards if collection == self.database else self.config.split_shards)
+
+    def feature_shards(self, collection: str, extractor: str) -> list[str]:
+        """Paths of the collection's feature shards, in order."""
+        shards = self.shards(collection)
+        return [self.path("features", collection=collection, extractor=extractor, shard=shard) for shard in shards]
+
+    def features_asked_for(self, collection: str, extractor: str) -> list[str]:
+        """Of the collection's feature shards, those to ask Snakemake for: one for each job that makes some."""
+        shards = self.feature_shards(collection, extractor)
+        return shards if self.source(collection) == "images" else shards[:1]
+
+    def split_file(self, split: str) -> str:
+        """Path of the split's JSON file."""
+        return self.in_root(self.config.entry.splits[split])
+
+    def feature_file(self, collection: str, extractor: str) -> str:
+        """Path, below the root, of the existing feature file of a collection whose source is `features`."""
+        entry = self.config.entry
+        pattern = entry.database.features if collection == self.database else entry.split_features
+        return pattern.replace("{extractor}", extractor).replace("{split}", collection)
+
+    def mapper_file(self, extractor: str, variant: str) -> str | None:
+        """Path, below the root, of the checkpoint of the variant's mapper; None for `pretrained`."""
+        if variant == PRETRAINED:
+            return None
+        return self.config.variant_registry[variant].mapper.replace("{extractor}", extractor)
+
+    def score_file(self, split: str, method: str) -> str:
+        """Path, below the root, of the scores of a method that is no feature."""
+        return self.config.score_registry[method].replace("{split}", split)
+
+    def figures(self, rule: str) -> list[str]:
+        """Names of the figures of each split that `rule` draws."""
+        return [name for name in FIGURES[rule] if name != "sizes" or self.config.database_sizes]
+
+    def given(self, collection: str) -> dict[str, str]:
+        """What the manifest job reads: one of `split`, `folder`, `list`, `features` (below the root), and the source."""
+        database, source = self.config.entry.database, self.source(collection)
+        if collection != self.database:
+            return {"split": self.config.entry.splits[collection], "source": source}
+        if source == "features" and self.config.extractors:
+            return {"features": self.feature_file(collection, self.config.extractors[0]), "source": source}
+        kind = "folder" if database.folder else "list"
+        return {kind: getattr(database, kind), "source": source}
+
+    def products(self, rule: str, **wildcards: str) -> list[str]:
+        """The files that a job makes (temporary ones aside)."""
+        if rule == "sample":
+            return [self.in_root(path) for path in (*self.config.entry.splits.values(), *SAMPLE_FOLDERS)]
+        if rule == "tables":
+            tables = [self.path("table", table=table) for table in TABLES]
+            return tables + [self.path("split_table", split=split) for split in self.config.splits]
+        if rule == "trec":
+            qrels = [self.path("qrels", split=split) for split in self.config.splits]
+            methods = [(split, m) for split in self.config.splits for m in self.methods]
+            return qrels + [self.path("run", split=s, extractor=m.extractor, variant=m.variant) for s, m in methods]
+        if rule in FIGURES:
+            return [
+                self.path("plot", figure=name, **wildcards) + ending
+                for name in self.figures(rule)
+                for ending in FIGURE_ENDINGS
+            ]
+        if rule == "import_features":
+            return all_shards([self.path("features", **wildcards)])
+        return [self.path(kind, **wildcards) for kind in PRODUCTS[rule]]
+
+    @cached_property
+    def targets(self) -> list[str]:
+        """The files that `all` asks for."""
+        figures = [
+            path for split in self.config.splits for rule in FIGURES for path in self.products(rule, split=split)
+        ]
+        return self.products("tables") + figures
