@@ -157,3 +157,15 @@ def split_ranks(wildcards):
 def figure_files(rule_name):
     """The files of a split's figures, with the wildcard {split}."""
     return plan.products(rule_name, split="{split}")
+
+
+def announced_download(wildcards):
+    """Of a download no input, or what makes it run again though its marker is there. Shows a line of the table of downloads.
+
+    Snakemake asks while it builds the graph, so the table is there before any job, and with `-n` too.
+    """
+    if workflow.is_main_process:
+        for line in plan.budget.add(wildcards.source, plan.downloads.table[wildcards.source]):
+            logger.info(line)
+    is_old = Path(plan.download_marker(wildcards.source)).exists()
+    return [newer_than_anything()] if is_old else []

@@ -13,21 +13,9 @@ rule download:
         plan.downloads_for(plan.given_paths) or workflow.main_snakefile,
 
 
-def announced(wildcards):
-    """No input, or what makes an old marker's job run again; and a line of the table of downloads, once for each source.
-
-    Snakemake asks while it builds the graph, so the table is there before any job, and with `-n` too.
-    """
-    if workflow.is_main_process:
-        for line in plan.budget.add(wildcards.source, plan.downloads.table[wildcards.source]):
-            logger.info(line)
-    is_old = Path(plan.download_marker(wildcards.source)).exists()
-    return [newer_than_anything()] if is_old else []
-
-
 rule download_source:
     input:
-        announced,
+        announced_download,
     output:
         plan.download_marker("{source}"),
     log:

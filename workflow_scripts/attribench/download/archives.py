@@ -180,6 +180,8 @@ def _chunks(stream: Any) -> Iterator[str]:
 
 
 def _unpack_tar(path: Path, target: Path, bound: Bound) -> None:
+    if not hasattr(tarfile, "data_filter"):
+        raise InputError(f"{path}: this Python unpacks no tar archive safely; expected Python 3.11.4 or later")
     unpacked = 0
     with open(path, "rb") as file, byte_progress("unpacking", bound.packed) as bar:
         with tarfile.open(fileobj=file, mode="r:*") as archive:

@@ -1,8 +1,8 @@
 """A source's folder while it is fetched: the part of a file that has come, and the files that are whole.
 
-Below `ROOT/.downloads/NAME/`: `parts/FILE` what has come of a file, `parts/FILE.json` what it is a part of,
-`parts/FILE.whole.json` size and digest of the whole file, which then lies in `files/FILE`. A file there without that note is
-not believed.
+Below `ROOT/.downloads/NAME/`: `parts/FILE` what has come of a file, `notes/FILE.part` what it is a part of,
+`notes/FILE.whole` size and digest of the whole file, which then lies in `files/FILE`. A file there without that note is not
+believed.
 """
 
 import json
@@ -39,8 +39,8 @@ class Partial:
     def __init__(self, folder: Path, name: str):
         self.part = folder / "parts" / name
         self.file = folder / "files" / name
-        self._part_of = self.part.with_name(f"{name}.json")
-        self._whole = self.part.with_name(f"{name}.whole.json")
+        self._part_of = folder / "notes" / f"{name}.part"
+        self._whole = folder / "notes" / f"{name}.whole"
         for path in (self.part, self.file):
             path.parent.mkdir(parents=True, exist_ok=True)
 
@@ -89,7 +89,7 @@ class Partial:
 def fetched_bytes(folder: Path) -> int:
     """Bytes of the source of `folder` that have come already, whole files and parts."""
     files = [path for name in ("parts", "files") for path in (folder / name).rglob("*") if path.is_file()]
-    return sum(path.stat().st_size for path in files if path.suffix != ".json")
+    return sum(path.stat().st_size for path in files)
 
 
 def _read(path: Path) -> dict | None:

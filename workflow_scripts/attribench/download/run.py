@@ -30,9 +30,9 @@ def download(
 ) -> None:
     """Put in place what a source provides and the root does not have, and record it under `token`.
 
-    rows: the source with its name, then the one to fall back on where nothing of it could be had. What is there already
-    stays as it is; what the source should provide and does not is an error if it is among `wanted`. Raises InputError with
-    each URL and reason when nothing could be had; what has come by then stays for the next attempt.
+    rows: the source with its name, then the one to fall back on where nothing of it can be had. What is there already stays
+    as it is; what the source should provide and does not is an error if it is among `wanted`. Raises InputError with each
+    URL and reason when all has failed; what has come by then stays for the next attempt.
     """
     name = rows[0][0]
     folder = Path(root) / STATE
