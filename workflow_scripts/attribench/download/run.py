@@ -99,6 +99,7 @@ def _obtain(
     else:
         found = {paths[file]: folder / "files" / local_name(file) for file in files}
     _refuse_other_content(name, found, recorded)
+    lock_files(folder.parent, name, files)
     rows = {}
     if is_archive:
         rows = {f"{STATE}/{name}/{local_name(file)}": whole for file, whole in files.items()}
@@ -108,7 +109,6 @@ def _obtain(
         put_in_place(made, root / path)
         if not is_folder(path):
             rows[path] = sources.row_of(root, path)
-    lock_files(folder.parent, name, files)
     return rows
 
 
