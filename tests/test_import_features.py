@@ -3,7 +3,6 @@
 import csv
 import json
 from collections import Counter
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,8 +11,6 @@ from attribench.errors import InputError
 from attribench.identity import record_key, recorded_key
 from clone import Clone
 from test_feature_files import FEATURES, ONE, PATHS, run_import, write_source
-
-GOLDEN = Path(__file__).parents[2] / "shared/golden/abc-mini"
 
 
 def test_missing_images_are_listed(tmp_path):
@@ -121,34 +118,3 @@ def test_the_workflow_ranks_imported_features(tmp_path):
     done = clone.run("--forcerun", "import_features", check=False)
     assert done.returncode != 0
     assert "feats/mine/test_made.pth" in done.stdout
-
-
-@pytest.mark.workflow
-@pytest.mark.skipif(not GOLDEN.exists(), reason=f"{GOLDEN} is not there")
-def test_the_published_protocol_on_its_own_features(tmp_path):
-    """All four published splits, two extractors, no mapper: the reference's average precision and recall, per query."""
-    settings = {
-        "benchmark": "abc",
-        "root": str(GOLDEN),
-        "extractors": ["clip", "dino"],
-        "database_source": "features",
-        "split_source": "features",
-        "database_shards": 3,
-        "bootstrap": {"samples": 100},
-    }
-    clone = Clone(tmp_path / "clone", settings)
-    clone.run()
-    compared = 0
-    for split in ("artchive", "bamfg", "observed_imagenet", "unobserved_imagenet"):
-        for extractor in ("clip", "dino"):
-            name = f"{extractor}_pretrained"
-            expected = json.loads((GOLDEN / f"expected/test_{split}/{name}.json").read_text())
-            with open(clone.folder / f"results/metrics/{split}/{name}.csv", newline="") as file:
-                found = list(csv.DictReader(file))
-            for prompt_type, values in expected.items():
-                mine = [row for row in found if row["prompt_type"] == prompt_type]
-                np.testing.assert_allclose([float(row["AP"]) for row in mine], values["all_maps"], atol=1e-9)
-                recalls = [[float(row[f"recall@{k}"]) for k in values["recall_ks"]] for row in mine]
-                np.testing.assert_allclose(recalls, values["all_recalls"], atol=1e-9)
-                compared += len(mine)
-    assert compared == 2 * 261

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 from collections import Counter
 
 import h5py
@@ -14,7 +15,7 @@ from attribench.rank_file import read_rank_file
 from attribench.rank_scores import rank_scores
 from attribench.rank_split import Options
 from attribench.shards import feature_shard
-from clone import TINY, Clone
+from clone import REPOSITORY, TINY, Clone
 
 N, ENTRIES, D = 300, 4, 16
 
@@ -167,6 +168,27 @@ def scores_of_features(clone, split, extractor, path):
         )
         file["database_scores"] = rows[is_query] @ other_rows.T
         file["exemplar_scores"] = rows[is_query] @ rows[~is_query].T
+
+
+def test_the_documented_writer(tmp_path):
+    """The function in docs/formats.md, block by block, writes what is read."""
+    code = re.search(r"```python\n(.*?)```", (REPOSITORY / "docs/formats.md").read_text(), re.DOTALL)[1]
+    names: dict = {}
+    exec(code, names)
+    made = made_up()
+    write_manifests(tmp_path, made)
+    with h5py.File(write_scores(tmp_path / "expected.h5", made)) as file:
+        axes = [file[axis].asstr()[:].tolist() for axis in ("queries", "database", "exemplars")]
+        x, e = file["database_scores"][:], file["exemplar_scores"][:]
+    blocks = [
+        (r, c, x[r : r + 5, c : c + 70], None if c else e[r : r + 5]) for r in range(0, 12, 5) for c in range(0, N, 70)
+    ]
+    names["write_scores"](tmp_path / "s.h5", *axes, blocks)
+    expected = rank(*made[:4], [(made[4], None)])
+    assert ranked(tmp_path, tmp_path / "s.h5").ranking.ranks.tolist() == expected.ranks.tolist()
+    names["write_scores"](tmp_path / "s.h5", *axes, blocks[:-1])
+    with pytest.raises(InputError, match="database_scores holds nan at row 10, column 280"):
+        ranked(tmp_path, tmp_path / "s.h5")
 
 
 @pytest.mark.workflow

@@ -35,12 +35,18 @@ def merged(defaults, changes):
 
 
 def test_the_commands_are_those_that_are_tested():
+    abc = (".venv/bin/snakemake", "--config benchmark=abc")
     assert COMMANDS == [
         "make sample",
         "make test",
         ".venv/bin/snakemake --cores 8 all",
         ".venv/bin/snakemake --cores 8 all --config extractors='[color]' recall_ks='[1,10]' results=results_color",
         ".venv/bin/snakemake --cores 8 all --configfile mine.yaml",
+        f"{abc[0]} -n {abc[1]}",
+        f"{abc[0]} --cores 8 all {abc[1]} database_source=features variants='[pretrained,tuned]'",
+        f"{abc[0]} --cores 8 all {abc[1]} root=/data/abc",
+        f"{abc[0]} --cores 8 all {abc[1]} root=/data/abc database_source=features split_source=features",
+        f"{abc[0]} -c1 download {abc[1]} database_source=features",
         ".venv/bin/snakemake --profile slurm",
     ]
     assert "conda env create -f envs/environment.yaml" in README
@@ -51,6 +57,7 @@ def test_the_commands_are_those_that_are_tested():
 def test_a_command_plans_its_jobs(tmp_path, command):
     clone = Clone(tmp_path / "clone", {"recall_ks": [1]})
     (clone.folder / ".venv").symlink_to(REPOSITORY / ".venv")
+    command = command.replace("/data/abc", str(tmp_path / "abc"))
     done = subprocess.run(f"{command} -n", shell=True, cwd=clone.folder, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "Job stats:" in done.stdout
@@ -85,8 +92,8 @@ def test_every_path_is_there(finished):
         if "STAGE" in name:
             assert (REPOSITORY / name.replace("STAGE", "rank")).exists(), name
             continue
-        places = (REPOSITORY / name, finished.folder / name, finished.folder / "results/tables" / name)
-        assert any(place.exists() for place in places), name
+        folders = (REPOSITORY, REPOSITORY / "tests/data/abc-mini", finished.folder, finished.folder / "results/tables")
+        assert any((folder / name).exists() for folder in folders), name
 
 
 @pytest.mark.parametrize("rule", sorted(path.stem for path in (REPOSITORY / "rules").glob("*.smk")))
