@@ -4,7 +4,18 @@ import json
 
 import pytest
 from attribench.errors import InputError
-from attribench.manifest import collect, read_manifest, read_split_file, shard_of, write_manifest
+from attribench.manifest import (
+    MAX_JOBS,
+    collect,
+    database_rows,
+    job_rows,
+    job_starts,
+    read_manifest,
+    read_split_file,
+    shard_names,
+    shard_of,
+    write_manifest,
+)
 
 ENTRY = {
     "exemplar": ["d/e0.jpg"],
@@ -112,3 +123,20 @@ def test_shards_are_the_whole_in_order(n, count):
     assert [row for part, _ in parts for row in part] == rows
     assert [first for part, first in parts if part] == [part[0] for part, _ in parts if part]
     assert max(len(part) for part, _ in parts) - min(len(part) for part, _ in parts) <= 1
+
+
+@pytest.mark.parametrize("count", [1, 7, MAX_JOBS, MAX_JOBS + 1, 10 * MAX_JOBS + 3])
+def test_jobs_share_out_the_shards_and_their_rows(count):
+    rows = database_rows("db", [f"{i}.png" for i in range(5000)])
+    names = shard_names(count)
+    starts = job_starts(count)
+    assert len(starts) == min(count, MAX_JOBS)
+    parts = [part for start in starts for part in job_rows(rows, names[start])]
+    assert [name for name, _ in parts] == names
+    assert [row for _, part in parts for row in rows[part]] == rows
+    assert all(rows[part] == shard_of(rows, name)[0] for name, part in parts)
+
+
+def test_a_shard_that_begins_no_job_is_refused():
+    with pytest.raises(InputError, match="no job begins with it"):
+        job_rows([], f"00001-of-{10 * MAX_JOBS:05d}")

@@ -2,6 +2,7 @@
 
 import csv
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -152,11 +153,23 @@ def test_no_pixels_are_left(finished):
 
 def test_shards_blocks_and_settings_do_not_change_a_byte(finished, tmp_path):
     """A run from scratch, cut into other shards, gives the same tables and the same data of the plots."""
-    other = Clone(tmp_path / "clone", {**TINY, "database_shards": 2, "split_shards": 2, "results": "elsewhere"})
+    other = Clone(tmp_path / "clone", {**TINY, "database_shards": 5, "split_shards": 2, "results": "elsewhere"})
+    limit_jobs(other, 2)
     other.run()
+    assert len(list((other.folder / "elsewhere/features/sample_database/tiny").glob("*.h5"))) == 5
+    assert len(list((other.folder / "elsewhere/logs/extract/sample_database/tiny").glob("*"))) == 2
+    assert other.planned() == Counter()
     (other.folder / "elsewhere").rename(other.folder / "results")
     assert other.tables() == finished.tables()
     assert other.results("plots/*") == finished.results("plots/*")
+
+
+def limit_jobs(clone, count):
+    """Let at most `count` jobs extract a collection, as a database of very many shards would have it."""
+    path = clone.folder / "workflow_scripts/attribench/manifest.py"
+    text, changes = re.subn(r"^MAX_JOBS = \d+", f"MAX_JOBS = {count}", path.read_text(), flags=re.MULTILINE)
+    assert changes == 1
+    path.write_text(text)
 
 
 def kill_after(clone, seconds, how=signal.SIGKILL):

@@ -1,27 +1,35 @@
-"""Extract the features of a pixel shard."""
+"""Extract the features of a pixel file, into one feature shard or more."""
+
+from pathlib import Path
 
 import torch
 from attribench.extract import choose_device, extract_shard, keep_freed_memory
 from attribench.extractors import load_extractor
-from attribench.manifest import read_manifest, shard_of
+from attribench.manifest import job_rows, read_manifest
 from attribench.registry import ExtractorEntry
 from attribench.stage import stage
 
-with stage(snakemake):
+name = snakemake.wildcards.extractor
+parts = job_rows(read_manifest(snakemake.input.manifest), snakemake.wildcards.shard)
+outputs = [str(Path(snakemake.output.features).with_name(f"{shard}.h5")) for shard, _ in parts]
+
+with stage(snakemake, outputs=outputs):
     torch.set_num_threads(snakemake.threads)
     keep_freed_memory()
-    name = snakemake.wildcards.extractor
     device = choose_device(snakemake.config["device"])
     entry = ExtractorEntry(**snakemake.params.entry)
-    _, first_row = shard_of(read_manifest(snakemake.input.manifest), snakemake.wildcards.shard)
-    extract_shard(
-        snakemake.input.pixels,
-        snakemake.output.features,
-        load_extractor(name, entry, snakemake.config["root"]),
-        name=name,
-        collection=snakemake.wildcards.collection,
-        first_row=first_row,
-        precision=snakemake.params.precision,
-        device=device,
-        batch_size=snakemake.config["batch_size"],
-    )
+    extractor = load_extractor(name, entry, snakemake.config["root"])
+    first = parts[0][1].start
+    for output, (_, rows) in zip(outputs, parts, strict=True):
+        extract_shard(
+            snakemake.input.pixels,
+            output,
+            extractor,
+            name=name,
+            collection=snakemake.wildcards.collection,
+            first_row=rows.start,
+            precision=snakemake.params.precision,
+            device=device,
+            batch_size=snakemake.config["batch_size"],
+            part=slice(rows.start - first, rows.stop - first),
+        )

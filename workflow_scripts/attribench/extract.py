@@ -15,7 +15,7 @@ from attribench.errors import InputError
 from attribench.extractors import Loaded
 from attribench.progress import progress
 from attribench.read_ahead import read_ahead
-from attribench.shards import FeatureIdentity, feature_attributes, pixel_shard, write_shard
+from attribench.shards import FeatureIdentity, Rows, feature_attributes, pixel_shard, write_shard
 
 _PREFETCHED = 4  # batches read ahead
 _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4  # of malloc.h
@@ -58,10 +58,12 @@ def extract_shard(
     precision: str,
     device: torch.device,
     batch_size: int,
+    part: slice = slice(None),
 ) -> None:
-    """Write the features of the pixel shard `pixels` to the feature shard `output`: float32 [n, d], same rows.
+    """Write the features of the rows `part` of the pixel shard `pixels` to the feature shard `output`: float32 [n, d].
 
-    Rows of invalid images are zeros. Raises InputError for a feature that is NaN or infinite, naming the image.
+    `first_row` is the number of the first of them in the collection. Rows of invalid images are zeros. Raises InputError
+    for a feature that is NaN or infinite, naming the image.
     """
     with pixel_shard(pixels) as shard:
         network = extractor.module.to(device, memory_format=torch.channels_last)
@@ -71,12 +73,12 @@ def extract_shard(
         preprocessing = f"{shard.preprocessing} mean {_listed(extractor.mean)} std {_listed(extractor.std)}"
         identity = FeatureIdentity(name, dimension, extractor.weights, preprocessing, precision)
         attributes = feature_attributes(identity, collection, first_row, software_versions())
-        rows = shard.rows
+        rows = Rows(shard.rows.paths[part], shard.rows.valid[part], shard.rows.reasons[part])
         shape = (len(rows.paths), dimension)
         log.info("%s: %d images of %s on %s, %s, batch %d", name, shape[0], collection, device, precision, batch_size)
         started, filled, busy = perf_counter(), 0, 0.0
         with write_shard(output, "features", shape, "float32", rows, attributes) as writer:
-            batches = read_ahead(shard.blocks(batch_size), _PREFETCHED)
+            batches = read_ahead(shard.blocks(batch_size, part), _PREFETCHED)
             for batch in progress(batches, "extract", -(-shape[0] // batch_size), "batch"):
                 at = perf_counter()
                 # A short last batch is filled up: kernels may choose another summation order for another batch size, and

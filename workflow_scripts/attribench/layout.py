@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from attribench.config import PRETRAINED, Config
-from attribench.manifest import all_shards, shard_names
+from attribench.manifest import all_shards, job_shards, job_starts, shard_names
 
 # Below the results folder, by kind; `{…}` are the rules' wildcards.
 FILES = {
@@ -28,7 +28,6 @@ FILES = {
 # The kinds of file that a job of each rule makes, where these are all it makes.
 PRODUCTS = {
     "manifest": ("manifest",),
-    "extract": ("features",),
     "feature_source": ("feature_source",),
     "rank": ("ranks",),
     "rank_scores": ("ranks",),
@@ -88,15 +87,15 @@ class Layout:
         """Names of the collection's shards: `00000-of-00002`, …"""
         return shard_names(self.config.database_shards if collection == self.database else self.config.split_shards)
 
-    def feature_shards(self, collection: str, extractor: str) -> list[str]:
-        """Paths of the collection's feature shards, in order."""
+    def job_shards(self, collection: str) -> list[str]:
+        """Of the names of the collection's shards, the first of each job that makes some: what Snakemake is told of."""
         shards = self.shards(collection)
-        return [self.path("features", collection=collection, extractor=extractor, shard=shard) for shard in shards]
+        return [shards[i] for i in (job_starts(len(shards)) if self.source(collection) == "images" else [0])]
 
     def features_asked_for(self, collection: str, extractor: str) -> list[str]:
-        """Of the collection's feature shards, those to ask Snakemake for: one for each job that makes some."""
-        shards = self.feature_shards(collection, extractor)
-        return shards if self.source(collection) == "images" else shards[:1]
+        """Of the collection's feature shards, those to ask Snakemake for."""
+        shards = self.job_shards(collection)
+        return [self.path("features", collection=collection, extractor=extractor, shard=shard) for shard in shards]
 
     def split_file(self, split: str) -> str:
         """Path of the split's JSON file."""
@@ -151,6 +150,8 @@ class Layout:
             ]
         if rule == "import_features":
             return all_shards([self.path("features", **wildcards)])
+        if rule == "extract":
+            return [self.path("features", **{**wildcards, "shard": shard}) for shard in job_shards(wildcards["shard"])]
         return [self.path(kind, **wildcards) for kind in PRODUCTS[rule]]
 
     @cached_property

@@ -40,6 +40,30 @@ def shard_of(rows: list[Row], shard: str) -> tuple[list[Row], int]:
     return rows[start:stop], start
 
 
+MAX_JOBS = 400  # of one collection's decoding, or of its extraction by one extractor: Snakemake's graph stays small
+
+
+def job_starts(count: int) -> list[int]:
+    """The first shard of each job, where `count` shards are decoded or extracted by at most MAX_JOBS jobs."""
+    jobs = min(count, MAX_JOBS)
+    return [count * job // jobs for job in range(jobs)]
+
+
+def job_shards(shard: str) -> list[str]:
+    """The names of the shards that are made by the job whose first one is named `shard`, in order."""
+    number, count = map(int, shard.split("-of-"))
+    starts = [*job_starts(count), count]
+    if number not in starts:
+        raise InputError(f"shard {shard}: no job begins with it; those of {count} shards begin with {starts[:3]}, …")
+    return shard_names(count)[number : starts[starts.index(number) + 1]]
+
+
+def job_rows(rows: list[Row], shard: str) -> list[tuple[str, slice]]:
+    """Each shard of that job, with the slice of `rows` that it holds."""
+    parts = [(name, shard_of(rows, name)) for name in job_shards(shard)]
+    return [(name, slice(first, first + len(part))) for name, (part, first) in parts]
+
+
 def shard_names(count: int) -> list[str]:
     """The names of a collection's shards: `00000-of-00002`, …"""
     return [f"{i:05d}-of-{count:05d}" for i in range(count)]

@@ -265,9 +265,9 @@ class Plan(Layout):
 
     def features_keys(self, collection: str, extractor: str) -> list[str]:
         """The keys of the jobs that make the collection's feature shards, in order."""
-        is_image, shards = self.source(collection) == "images", self.shards(collection)
-        rule, shards = ("extract", shards) if is_image else ("import_features", shards[:1])
-        return [self.key(rule, collection=collection, extractor=extractor, shard=s) for s in shards]
+        rule = "extract" if self.source(collection) == "images" else "import_features"
+        about = {"collection": collection, "extractor": extractor}
+        return [self.key(rule, **about, shard=shard) for shard in self.job_shards(collection)]
 
     def rank_options(self) -> dict:
         """The settings of ranking, as `rank_split.Options` takes them."""

@@ -178,11 +178,12 @@ class ShardReader:
         """The canonical text of the preprocessing."""
         return str(self._file.attrs["preprocessing"])
 
-    def blocks(self, rows: int) -> Iterator[np.ndarray]:
-        """The data in order, `rows` rows at a time."""
-        for start in range(0, len(self.data), rows):
+    def blocks(self, rows: int, part: slice = slice(None)) -> Iterator[np.ndarray]:
+        """The data of the rows `part` in order, `rows` rows at a time."""
+        first, last, _ = part.indices(len(self.data))
+        for start in range(first, last, rows):
             with self._named_faults():
-                block = self.data[start : start + rows]
+                block = self.data[start : min(start + rows, last)]
             yield block
 
     def read(self) -> np.ndarray:
