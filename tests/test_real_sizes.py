@@ -23,7 +23,7 @@ from attribench.manifest import (
 )
 from attribench.metrics import query_table
 from attribench.rank_file import read_rank_file
-from attribench.rank_split import rank_split
+from attribench.rank_split import Options, rank_split
 from clone import REPOSITORY, Clone
 
 MB = 1 << 20
@@ -174,7 +174,8 @@ def check_split(folder, split_file, n_queries):
         split="split",
         extractor="e",
         variant="pretrained",
-        top_k=10,
+        mapper=None,
+        options=Options(),
         threads=2,
     )
     ranked = time.perf_counter()

@@ -118,7 +118,7 @@ MODULES = {
     "trec.py": [],
     "decode.py": ["decode"],
     "preprocessing.py": ["decode"],
-    "progress.py": ["decode"],
+    "progress.py": ["sample", "decode"],
     "shards.py": ["decode"],
     "checkpoints.py": ["extract"],
     "color.py": ["extract"],
