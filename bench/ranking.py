@@ -1,0 +1,208 @@
+"""Ranking beside the bare matrix products, the published benchmark's method, and faiss for the neighbours alone."""
+
+import multiprocessing
+import resource
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from attribench.features import Invalid, stream_database
+from attribench.rank import RankAccumulator
+from attribench.shards import FeatureIdentity, Rows, feature_attributes, write_shard
+
+from bench.measure import Contestant, Options, Row, compare
+
+UNIT = "ms a query, 1M rows"
+TILE_QUERIES, TILE_ROWS = 1024, 8192
+QUERIES, ROWS = 4096, 65536
+QUERIES_PER_ENTRY = 40
+EXEMPLARS = {"12 exemplars, well ranked": (12, True), "67 exemplars, deep": (67, False)}
+
+
+@dataclass(frozen=True)
+class Data:
+    """Queries [Q, d] and exemplars [E, d] with their entries, and database rows [N, d]: float32, of unit length."""
+
+    queries: np.ndarray
+    query_entry: np.ndarray
+    exemplars: np.ndarray
+    exemplar_entry: np.ndarray
+    database: np.ndarray
+
+    def accumulator(self, **options) -> RankAccumulator:
+        return RankAccumulator(self.queries, self.query_entry, self.exemplars, self.exemplar_entry, **options)
+
+
+def make(dimension: int, n_queries: int, n_rows: int, n_exemplars: int, ranked_well: bool) -> Data:
+    """Random directions. Exemplars that are `ranked_well` lie where most are among a query's best hundredth."""
+    rng = np.random.default_rng(dimension + n_exemplars)
+
+    def directions(n: int) -> np.ndarray:
+        rows = rng.standard_normal((n, dimension), np.float32)
+        return rows / np.linalg.norm(rows, axis=1, keepdims=True)
+
+    query_entry = np.arange(n_queries) // QUERIES_PER_ENTRY
+    exemplar_entry = np.repeat(np.arange(query_entry[-1] + 1), n_exemplars)
+    centres = directions(query_entry[-1] + 1)
+    queries = 0.8 * centres[query_entry] + 0.6 * directions(n_queries)
+    # Scores of random rows have the deviation 1 / sqrt(d); so many of them above the mean are the exemplars' scores.
+    deviations = rng.uniform(2.5, 5, len(exemplar_entry)).astype(np.float32) * ranked_well
+    toward = (deviations / 0.8 / np.sqrt(dimension))[:, None]
+    exemplars = toward * centres[exemplar_entry] + np.sqrt(1 - toward**2) * directions(len(exemplar_entry))
+    return Data(queries, query_entry, exemplars, exemplar_entry, directions(n_rows))
+
+
+def side_by_side(options: Options) -> Iterator[Row]:
+    """The contestants on the same rows, for two dimensions and two kinds of exemplars."""
+    n_rows = max(TILE_ROWS, round(ROWS * options.scale))
+    for dimension in (512, 768):
+        for name, (n_exemplars, ranked_well) in EXEMPLARS.items():
+            data = make(dimension, QUERIES, n_rows, n_exemplars, ranked_well)
+            yield from compare(f"d = {dimension}, {name}", UNIT, contestants(data, options), options)
+
+
+def contestants(data: Data, options: Options) -> list[Contestant]:
+    """The bare float32 product first: every ratio is to it."""
+    import torch
+
+    accumulator, added = data.accumulator(threads=options.threads), [0]
+
+    def ours() -> None:  # the same rows again, as further ones: what counts at any size
+        for start in range(0, len(data.database), TILE_ROWS):
+            accumulator.add(data.database[start : start + TILE_ROWS], None, added[0] + start)
+        added[0] += len(data.database)
+
+    low = [torch.from_numpy(rows).bfloat16() for rows in (data.queries, data.database)]
+    work = len(data.queries) * len(data.database) / 1e6
+    few = min(2, len(data.queries))
+    return [
+        Contestant("float32 product alone", lambda: _float32_product(data), work),
+        Contestant("exact ranks", ours, work),
+        Contestant("bf16 product alone", lambda: _bf16_product(*low), work),
+        Contestant("faiss, 10 neighbours", _faiss(data), work),
+        Contestant("the published method", lambda: _published_method(data, few), work * few / len(data.queries)),
+    ]
+
+
+def _float32_product(data: Data) -> None:
+    for a in range(0, len(data.queries), TILE_QUERIES):
+        for b in range(0, len(data.database), TILE_ROWS):
+            np.matmul(data.queries[a : a + TILE_QUERIES], data.database[b : b + TILE_ROWS].T)
+
+
+def _bf16_product(queries, database) -> None:
+    for a in range(0, len(queries), TILE_QUERIES):
+        for b in range(0, len(database), TILE_ROWS):
+            queries[a : a + TILE_QUERIES] @ database[b : b + TILE_ROWS].T
+
+
+def _published_method(data: Data, n_queries: int) -> list[np.ndarray]:
+    """For each query: copy the database with the entry's exemplars, one matrix-vector product, sort all of it."""
+    ranks = []
+    for q in range(n_queries):
+        own = data.exemplars[data.exemplar_entry == data.query_entry[q]]
+        scores = np.concatenate([data.database, own]) @ data.queries[q]
+        order = np.argsort(-scores, kind="stable")
+        ranks.append(np.flatnonzero(order >= len(data.database)) + 1)
+    return ranks
+
+
+def _faiss(data: Data):
+    import faiss
+
+    index = faiss.IndexFlatIP(data.database.shape[1])
+    index.add(data.database)
+    return lambda: index.search(data.queries, 10)
+
+
+def scaling(options: Options) -> Iterator[Row]:
+    """Time over the number of rows and of queries; each line's ratio is to the first, 1 being linear."""
+    sizes = [n for n in (10_000, 100_000, 1_000_000, 10_000_000) if options.large or n <= 150_000 * options.scale]
+    data = make(512, 2048, 100_000, 12, True)
+    first = None
+    for n in sizes:
+        seconds = _seconds(data, n, options)
+        value = seconds * 1e3 / (len(data.queries) * n / 1e6)
+        first = first or value
+        yield Row("scaling, d = 512", f"{n:,} rows", UNIT, value, value / first, [value])
+    for n in (1024, 4096):
+        value = _seconds(make(512, n, 50_000, 12, True), 50_000, options) * 1e3 / (n * 0.05)
+        yield Row("scaling, d = 512", f"{n:,} queries", UNIT, value, value / first, [value])
+
+
+def _seconds(data: Data, n_rows: int, options: Options) -> float:
+    """Wall time to rank against `n_rows` rows, the data's own over and over."""
+    accumulator = data.accumulator(threads=options.threads)
+    start = time.perf_counter()
+    for first in range(0, n_rows, TILE_ROWS):
+        place = first % (len(data.database) - TILE_ROWS)
+        accumulator.add(data.database[place : place + min(TILE_ROWS, n_rows - first)], None, first)
+    return time.perf_counter() - start
+
+
+def processes(options: Options) -> Iterator[Row]:
+    """Two processes with one thread each against one: the work done in the same time, in medians of the rounds."""
+    rates = {1: [], 2: []}
+    with multiprocessing.get_context("spawn").Pool(2) as pool:
+        pool.map(_rank_alone, [1] * 4)  # both have compiled and chosen
+        for _ in range(options.rounds):
+            for n in rates:
+                start = time.perf_counter()
+                pool.map(_rank_alone, [4] * n, chunksize=1)
+                rates[n].append(n / (time.perf_counter() - start))
+    gain = np.array(rates[2]) / np.array(rates[1])
+    yield Row("processes", "two over one, work in the same time", "times", float(np.median(gain)), None, gain.tolist())
+
+
+def _rank_alone(blocks: int) -> None:
+    data = make(512, 1024, TILE_ROWS, 12, True)
+    _seconds(data, blocks * TILE_ROWS, Options())
+
+
+def memory(options: Options) -> Iterator[Row]:
+    """Peak memory of a process that ranks feature shards read from disk, less what it held with the queries loaded."""
+    sizes = [100_000] if not options.large else [100_000, 1_000_000, 10_000_000]
+    for n in sizes:
+        path = Path(options.folder) / "memory.h5"
+        _write_database(path, n)
+        with multiprocessing.get_context("spawn").Pool(1) as pool:
+            seconds, used = pool.apply(_rank_file, (path, options))
+        path.unlink()
+        case = "16384 queries, d = 768, float16 shards"
+        yield Row(case, f"memory beyond the queries, {n:,} rows", "GB", used, None, [used])
+        yield Row(case, f"reading and ranking, {n:,} rows", UNIT, seconds * 1e3 / (16384 * n / 1e6), None, [seconds])
+
+
+_IDENTITY = FeatureIdentity("bench", 768, "none", "none", "float16")
+
+
+def _write_database(path: Path, n_rows: int) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    block = make(768, 40, TILE_ROWS, 1, False).database.astype(np.float16)
+    rows = Rows([f"{i}" for i in range(n_rows)], np.ones(n_rows, bool), [""] * n_rows)
+    about = feature_attributes(_IDENTITY, "database", 0, {})
+    with write_shard(path, "features", (n_rows, 768), "float16", rows, about) as shard:
+        for start in range(0, n_rows, TILE_ROWS):
+            shard.append(block[: min(TILE_ROWS, n_rows - start)])
+
+
+def _rank_file(path: Path, options: Options) -> tuple[float, float]:
+    """Seconds, and GB beyond what was held before."""
+    data = make(768, 16384, 1, 12, True)
+    before, start, first = _peak(), time.perf_counter(), 0
+    accumulator = data.accumulator(threads=options.threads)
+    for block, valid in stream_database([path], "database", Invalid(), _IDENTITY, TILE_ROWS, set()):
+        accumulator.add(block, valid, first)
+        first += len(block)
+    return time.perf_counter() - start, _peak() - before
+
+
+def _peak() -> float:
+    """The process's largest resident size so far, in GB."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1e9 if sys.platform == "darwin" else 1e6 / 1.024)
+
+
+BENCHMARKS = [side_by_side, scaling, processes, memory]
