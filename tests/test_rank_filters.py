@@ -114,3 +114,15 @@ def test_a_tile_gets_the_filter_that_is_cheapest_for_its_thresholds(monkeypatch)
     case |= {f"{name}_valid": np.ones(n, bool) for name, n in (("q", 8), ("e", 8), ("x", 3000))}
     monkeypatch.setattr(rank_filters, "_PATIENCE", -1)
     same(run(case), run(case, use_filter="float32"))
+
+
+@pytest.mark.parametrize("use_filter", FILTERS)
+def test_more_pairs_in_doubt_than_can_wait(use_filter):
+    """Forty queries, to each of which every database row is a tie of one of two exemplars."""
+    rng = np.random.default_rng(0)
+    exemplars = unit(rng.standard_normal((2, 64)))
+    queries, x = unit(rng.standard_normal((40, 64))), exemplars[rng.permutation(np.arange(900) % 3 // 2)]
+    ranking = rank(queries, np.zeros(40), exemplars, [0, 0], [(x, None)], top_k=1, use_filter=use_filter)
+    first_is_better = queries @ exemplars[0] > queries @ exemplars[1]
+    expected = [[601, 902] if first else [301, 902] for first in first_is_better]
+    assert ranking.ranks.reshape(40, 2).tolist() == expected

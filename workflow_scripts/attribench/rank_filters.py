@@ -13,8 +13,8 @@ most g(n, 2^-24) |q| |x| from the real dot product. r = 0. `adds_parts` sees whe
 quick ones do, and not its terms; if not, there is one part.
 
 **bf16.** q = q' + e and x = x' + f, where q' and x' are rounded to bfloat16, and the lengths of the residuals e and f are
-known: they are summed up while rounding. Then q.x - q'.x' = e.x + q'.f, and by Cauchy-Schwarz this is at most |e| |x| + |q'| |f|.
-A product of two bfloat16 numbers is exact in float32. What is assumed of the processor (AMX, AVX-512 BF16) and its library
+known: they are summed up while rounding. Then q.x - q'.x' = e.x + q'.f, by Cauchy-Schwarz at most |e| |x| + |q'| |f|. A
+product of two bfloat16 numbers is exact in float32. What is assumed of the processor (AMX, AVX-512 BF16) and its library
 is that they add these products in float32, in any order, each addition faithful: wrong by less than one unit in the last
 place (2^-23 of the result; to nearest would be half of it), and at most d + 2 of them for each term. So w, the float32 sum,
 is within g(d + 2, 2^-23) |q'| |x'| of q'.x'. At last v is w rounded to bfloat16, to nearest: r = 2^-8. `is_trusted` compares
