@@ -68,6 +68,7 @@ def _plot(name: str, rows: list[Row]) -> Figure:
         axes.bar_label(axes.containers[0], [f" {row.value:.3g} {row.unit}" for row in own], color=MUTED, fontsize=7)
         axes.axvline(1, color=MUTED, linewidth=0.8)
         axes.set(title=case, xscale="log")
+        axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
         axes.margins(x=0.3)
         axes.invert_yaxis()
     panels[-1, 0].set_xlabel("time, over that of each case's first line")

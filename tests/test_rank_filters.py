@@ -112,7 +112,7 @@ def test_a_tile_gets_the_filter_that_is_cheapest_for_its_thresholds(monkeypatch)
 
     case = {"queries": queries, "q_entry": np.arange(8), "exemplars": x[:8], "e_entry": np.arange(8), "x": x}
     case |= {f"{name}_valid": np.ones(n, bool) for name, n in (("q", 8), ("e", 8), ("x", 3000))}
-    monkeypatch.setattr(rank_filters, "_PATIENCE", -1)
+    monkeypatch.setattr(rank_filters, "PATIENCE", -1)
     same(run(case), run(case, use_filter="float32"))
 
 

@@ -41,7 +41,7 @@ from attribench.rank_scan import scan_bf16_tile, scan_tile
 _LONGEST = 1 + 1e-9  # of a unit row
 _SLACK = 1.0001  # for the float64 arithmetic of the bounds themselves
 _PART = 256  # columns that are multiplied at a time; libraries go through a product in such steps anyway
-_PATIENCE = 3.0  # seconds of the float32 product before the other one is tried
+PATIENCE = 3.0  # seconds of the float32 product before the other one is tried
 _SAMPLE_QUERIES, _SAMPLE_ROWS = 8, 64
 
 
@@ -190,7 +190,7 @@ class Choice:
         """The filters that may be chosen for the next tiles;"""
         if self._forced:
             return [self._forced]
-        if not self._is_tried and self._waited > _PATIENCE:
+        if not self._is_tried and self._waited > PATIENCE:
             self._is_tried = True
             self._try_bf16()
         return [self._float32] if self._bf16 is None else [self._float32, self._bf16]

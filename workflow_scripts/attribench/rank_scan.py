@@ -22,7 +22,7 @@ from attribench.rank_kernels import coarse_dot, dot, insert, quick_dot
 _SCAN = 256
 _BUCKETS = 4096
 _SPARSE = 6  # one in so many scores above the lowest threshold: pick them out
-_WAITING = 16  # rooms for as many pairs in doubt as a row of the tile has scores
+_WAITING = 32  # rooms for as many pairs in doubt as a row of the tile has scores
 _NEAR = 8  # 2^8 rows are near each other: they fit into a core's own cache
 
 _U = np.uintp  # numba looks for negative positions in all others, which keeps SIMD away
