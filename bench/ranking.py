@@ -143,7 +143,7 @@ def _seconds(data: Data, n_rows: int, options: Options) -> float:
     accumulator.add(data.database[:1024], None, n_rows + 1024)
     start = time.perf_counter()
     for first in range(0, n_rows, TILE_ROWS):
-        place = first % (len(data.database) - TILE_ROWS)
+        place = first % max(1, len(data.database) - TILE_ROWS)
         accumulator.add(data.database[place : place + min(TILE_ROWS, n_rows - first)], None, first)
     return time.perf_counter() - start
 

@@ -89,8 +89,8 @@ def test_the_bounds_of_the_dot_products_hold(dimension):
         compiled = np.array([[rank_kernels.coarse_dot(a, b) for a in low] for b in low])
         for product in (low @ low.T, in_order, compiled):
             assert np.abs(product - exact @ exact.T).max() <= coarse
-        compiled = np.array([[rank_kernels.quick_dot(a, b) for a in exact] for b in low])
-        for product in (exact @ low.astype(np.float64).T, compiled.T):
+        compiled = np.array([[rank_kernels.quick_dot(a, b) for a in low] for b in low])
+        for product in (low.astype(np.float64) @ low.astype(np.float64).T, compiled):
             assert np.abs(product - exact @ exact.T).max() <= quick
 
 

@@ -235,9 +235,9 @@ def added_bound(dimension: int) -> float:
 
 
 def dot_bounds(dimension: int) -> tuple[float, float]:
-    """Error bounds of `rank_kernels.coarse_dot`, of two rows rounded to float32, and of `quick_dot`, where only one is."""
+    """Error bounds of `rank_kernels.coarse_dot` and `quick_dot`, of two rows rounded to float32."""
     added = added_bound(dimension)
-    return _sum_bound(dimension, 2.0**-24) + added, _SLACK * 2.0**-24 + added
+    return _sum_bound(dimension, 2.0**-24) + added, _SLACK * 2.0**-23 + added
 
 
 def _sum_bound(dimension: int, unit: float) -> float:

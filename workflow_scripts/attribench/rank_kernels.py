@@ -45,10 +45,10 @@ def dot(a, b):
 
 @njit(cache=True, nogil=True, fastmath={"reassoc", "contract", "nsz"})
 def quick_dot(a, b):
-    """A float64 dot product of a float64 and a float32 row, in any order: only a filter."""
+    """A float64 dot product of float32 rows, in any order: only a filter."""
     total = 0.0
     for i in range(a.shape[0]):
-        total += a[i] * b[i]
+        total += np.float64(a[i]) * np.float64(b[i])
     return total
 
 

@@ -24,6 +24,7 @@ _BUCKETS = 4096
 _SPARSE = 6  # one in so many scores above the lowest threshold: pick them out
 _WAITING = 32  # rooms for as many pairs in doubt as a row of the tile has scores
 _NEAR = 8  # 2^8 rows are near each other: they fit into a core's own cache
+_FLOAT32, _TINY = 2.0**-22, 2.0**-140  # more than rounding to float32 can change
 
 _U = np.uintp  # numba looks for negative positions in all others, which keeps SIMD away
 
@@ -97,7 +98,7 @@ def _lowest(score, bound, relative):
     edge = score - bound
     if edge == -np.inf:
         return np.float32(-np.inf)
-    return np.nextafter(np.float32(edge - relative * abs(edge)), np.float32(-np.inf))
+    return np.float32(edge - (relative + _FLOAT32) * abs(edge) - _TINY)
 
 
 @njit(cache=True, nogil=True)
@@ -106,7 +107,7 @@ def _certain(score, bound, relative):
     edge = score + bound
     if edge == np.inf:
         return np.float32(np.inf)
-    return np.nextafter(np.float32(edge + relative * abs(edge)), np.float32(np.inf))
+    return np.float32(edge + (relative + _FLOAT32) * abs(edge) + _TINY)
 
 
 @njit(cache=True, nogil=True)
@@ -191,7 +192,10 @@ def _fill_buckets(scores, low, high, counts, scratch):
     total, top = 0, _BUCKETS
     for j in range(m):
         edge = np.int64(_bucket(high[j], base, scale))
-        total += filled[edge:top].sum()
+        within = np.int32(0)
+        for i in range(edge, top):
+            within = np.int32(within + filled[_U(i)])
+        total += within
         top = edge
         counts[j] += total
     return np.int64(n)
@@ -247,7 +251,7 @@ def _decide(pairs, waiting, n_waiting):
                 for j in range(a, b):
                     counts[j] += coarse > threshold[j]
                 continue
-        quick = quick_dot(queries[q], units32[row])
+        quick = quick_dot(queries32[q], units32[row])
         for j in range(a, b):
             if abs(quick - threshold[j]) > quick_margin:
                 counts[j] += quick > threshold[j]
@@ -264,7 +268,7 @@ def _top_row(scores, q, near, pairs, rows, top_score, top_index, found):
     """
     if top_score.shape[0] == 0:
         return
-    query, units, units32, margin = pairs[0][q], pairs[2], pairs[3], pairs[7][1]
+    query, query32, units, units32, margin = pairs[0][q], pairs[1][q], pairs[2], pairs[3], pairs[7][1]
     last = top_score.shape[0] - 1
     limit = _lowest(top_score[last], near[0], near[1])
     best = np.full(top_score.shape[0], np.float32(-np.inf))
@@ -290,5 +294,5 @@ def _top_row(scores, q, near, pairs, rows, top_score, top_index, found):
             exact = best[last] - near[1] * 1.01 * abs(best[last]) - near[0]
             limit = max(limit, _lowest(exact, near[0], near[1]))
     for i in found[:n]:
-        if scores[i] >= limit and quick_dot(query, units32[i]) >= top_score[last] - margin:
+        if scores[i] >= limit and quick_dot(query32, units32[i]) >= top_score[last] - margin:
             insert(top_score, top_index, dot(query, units[i]), rows[i])
