@@ -26,13 +26,15 @@ pairs in doubt, how many depends on the thresholds: before each tile, a few exac
 filter would leave, and the cheaper one is taken. None of this changes a result.
 """
 
+import ctypes
 import math
 import time
 from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
-from scipy.linalg.blas import sgemm
+import scipy.linalg.cython_blas  # noqa: F401  has the address of BLAS's sgemm
+from numba.extending import get_cython_function_address
 
 from attribench.errors import InputError
 from attribench.rank_kernels import coarse_dots, to_bf16
@@ -47,14 +49,14 @@ _SAMPLE_QUERIES, _SAMPLE_ROWS = 8, 64
 
 @dataclass(frozen=True)
 class Rows:
-    """Unit rows as a filter multiplies them: `data`, in parts [n, columns]; lengths [n] of what rounding took and left."""
+    """Unit rows as a filter multiplies them: `data` [n, d]; lengths [n] of what rounding took and left."""
 
-    data: list
+    data: object
     residual: np.ndarray
     length: np.ndarray
 
     def part(self, rows: slice) -> "Rows":
-        return Rows([part[rows] for part in self.data], self.residual[rows], self.length[rows])
+        return Rows(self.data[rows], self.residual[rows], self.length[rows])
 
 
 class Block:
@@ -89,11 +91,9 @@ class Float32Filter:
 
     def rows(self, units: np.ndarray, units32: np.ndarray) -> Rows:
         """The unit rows `units` float64 [n, d], which are `units32` in float32, to be multiplied."""
-        cuts = range(0, units32.shape[1], self._columns)
-        data = [np.ascontiguousarray(units32[:, cut : cut + self._columns]) for cut in cuts]
         # A zero query scores exactly 0 everywhere, so its bound shrinks with its length.
         length = np.minimum(np.sqrt(np.einsum("nd,nd->n", units32, units32)) * 1.001, 1.0)
-        return Rows(data, np.zeros(len(units)), length)
+        return Rows(units32, np.zeros(len(units)), length)
 
     def bound(self, queries: Rows, block: Block) -> np.ndarray:
         """B [q] for `queries` with any row of `block`."""
@@ -101,19 +101,38 @@ class Float32Filter:
 
     def product(self, queries: Rows, rows: Rows, out: np.ndarray) -> None:
         """Write the scores to `out` [q, n], in C order."""
-        for i, (q, x) in enumerate(zip(queries.data, rows.data, strict=True)):
-            # In BLAS's order of the axes all of these are transposed; nothing is copied.
-            sgemm(1.0, x.T, q.T, beta=float(i > 0), c=out.T, trans_a=True, overwrite_c=True)
+        for start in range(0, queries.data.shape[1], self._columns):
+            part = slice(start, start + self._columns)
+            _add_product(queries.data[:, part], rows.data[:, part], float(start > 0), out)
 
     def is_trusted(self, dimension: int) -> bool:
         return True
+
+
+def _add_product(q: np.ndarray, x: np.ndarray, beta: float, out: np.ndarray) -> None:
+    """out [q, n] = beta out + q [q, k] x [n, k]', float32 with rows without gaps; other threads may run meanwhile."""
+    # BLAS counts the axes the other way round, so to it `out` is x q'.
+    sizes = [ctypes.c_int(n) for n in (len(x), len(q), q.shape[1])]
+    steps = [ctypes.c_int(rows.strides[0] // 4) for rows in (x, q, out)]
+    steps[2] = ctypes.c_int(max(1, out.shape[1]))
+    a, b, c = (ctypes.c_void_p(rows.ctypes.data) for rows in (x, q, out))
+    one, beta = ctypes.c_float(1), ctypes.c_float(beta)
+    ref = ctypes.byref
+    _sgemm()(b"T", b"N", *map(ref, sizes), ref(one), a, ref(steps[0]), b, ref(steps[1]), ref(beta), c, ref(steps[2]))
+
+
+@cache
+def _sgemm():
+    """The BLAS that SciPy brings; its own wrapper keeps all other threads waiting, those that read ahead among them."""
+    address = get_cython_function_address("scipy.linalg.cython_blas", "sgemm")
+    return ctypes.CFUNCTYPE(None, ctypes.c_char_p, ctypes.c_char_p, *[ctypes.c_void_p] * 11)(address)
 
 
 @cache
 def adds_parts() -> bool:
     """Whether BLAS adds the sum of a product to what is there: one by one, terms this small would vanish beside the 1."""
     rows, one = np.full((300, _PART), 2.0**-13, np.float32), np.ones((300, 300), np.float32)
-    sgemm(1.0, rows.T, rows.T, beta=1.0, c=one.T, trans_a=True, overwrite_c=True)
+    _add_product(rows, rows, 1.0, one)
     return bool((one == 1 + _PART * 2.0**-26).all())
 
 
@@ -137,7 +156,7 @@ class Bf16Filter:
         bits = np.empty(units.shape, np.uint16)
         residual, length = np.empty(len(units)), np.empty(len(units))
         to_bf16(units, bits, residual, length)
-        return Rows([self._bf16(bits)], residual * _SLACK, length * _SLACK)
+        return Rows(self._bf16(bits), residual * _SLACK, length * _SLACK)
 
     def bound(self, queries: Rows, block: Block) -> np.ndarray:
         residual = block.rows(self).residual.max(initial=0.0)
@@ -145,7 +164,7 @@ class Bf16Filter:
         return (inputs + self._relative * queries.length * (_LONGEST + residual) + self._added) * _SLACK
 
     def product(self, queries: Rows, rows: Rows, out: np.ndarray) -> None:
-        self._torch.mm(queries.data[0], rows.data[0].T, out=self._bf16(out))
+        self._torch.mm(queries.data, rows.data.T, out=self._bf16(out))
 
     def _bf16(self, bits: np.ndarray):
         return self._torch.from_numpy(bits.view(np.int16)).view(self._torch.bfloat16)
@@ -159,7 +178,7 @@ class Bf16Filter:
         units[64:128] = np.abs(units[64:128])  # large sums of one sign
         rows, tile = self.rows(units, units), np.empty((192, 192), np.uint16)
         self.product(rows, rows, tile)
-        exact = rows.data[0].double().numpy()
+        exact = rows.data.double().numpy()
         exact = exact @ exact.T
         error = np.abs(self._bf16(tile).double().numpy() - exact)
         allowed = self.relative * np.abs(exact) + 1.01 * self._relative * rows.length[:, None] * rows.length[None, :]
