@@ -20,6 +20,7 @@ UNIT = "ms a query, 1M rows"
 TILE_QUERIES, TILE_ROWS = 1024, 8192
 QUERIES, ROWS = 8192, 16384  # a published split has 30,000 queries: they share what a row costs
 PUBLISHED_ROWS = 262_144
+SHARD_ROWS = 10_000
 QUERIES_PER_ENTRY = 40
 EXEMPLARS = {"12 exemplars, well ranked": (12, True), "67 exemplars, deep": (67, False)}
 
@@ -170,11 +171,11 @@ def memory(options: Options) -> Iterator[Row]:
     """Peak memory of a process that ranks feature shards read from disk, less what it held with the queries loaded."""
     sizes = [100_000] if not options.large else [100_000, 1_000_000, 10_000_000]
     for n in sizes:
-        path = Path(options.folder) / "memory.h5"
-        _write_database(path, n)
+        paths = _write_database(Path(options.folder), n)
         with multiprocessing.get_context("spawn").Pool(1) as pool:
-            seconds, used = pool.apply(_rank_file, (path, options))
-        path.unlink()
+            seconds, used = pool.apply(_rank_files, (paths, options))
+        for path in paths:
+            path.unlink()
         case = "16384 queries, d = 768, float16 shards"
         yield Row(case, f"memory beyond the queries, {n:,} rows", "GB", used, None, [used])
         yield Row(case, f"reading and ranking, {n:,} rows", UNIT, seconds * 1e3 / (16384 * n / 1e6), None, [seconds])
@@ -183,22 +184,28 @@ def memory(options: Options) -> Iterator[Row]:
 _IDENTITY = FeatureIdentity("bench", 768, "none", "none", "float16")
 
 
-def _write_database(path: Path, n_rows: int) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
+def _write_database(folder: Path, n_rows: int) -> list[Path]:
+    """Shards of at most SHARD_ROWS float16 rows; their paths."""
+    folder.mkdir(parents=True, exist_ok=True)
     block = make(768, 40, TILE_ROWS, 1, False).database.astype(np.float16)
-    rows = Rows([f"{i}" for i in range(n_rows)], np.ones(n_rows, bool), [""] * n_rows)
-    about = feature_attributes(_IDENTITY, "database", 0, {})
-    with write_shard(path, "features", (n_rows, 768), "float16", rows, about) as shard:
-        for start in range(0, n_rows, TILE_ROWS):
-            shard.append(block[: min(TILE_ROWS, n_rows - start)])
+    paths = []
+    for first in range(0, n_rows, SHARD_ROWS):
+        n = min(SHARD_ROWS, n_rows - first)
+        rows = Rows([f"{first + i}" for i in range(n)], np.ones(n, bool), [""] * n)
+        about = feature_attributes(_IDENTITY, "database", first, {})
+        paths.append(folder / f"ranking_{first}.h5")
+        with write_shard(paths[-1], "features", (n, 768), "float16", rows, about) as shard:
+            for start in range(0, n, TILE_ROWS):
+                shard.append(block[: min(TILE_ROWS, n - start)])
+    return paths
 
 
-def _rank_file(path: Path, options: Options) -> tuple[float, float]:
+def _rank_files(paths: list[Path], options: Options) -> tuple[float, float]:
     """Seconds, and GB beyond what was held before."""
     data = make(768, 16384, 1, 12, True)
     memory, start, first = _Memory(), CLOCKS[options.clock](), 0
     accumulator = data.accumulator(threads=options.threads)
-    for block, valid in stream_database([path], "database", Invalid(), _IDENTITY, TILE_ROWS, set()):
+    for block, valid in stream_database(paths, "database", Invalid(), _IDENTITY, TILE_ROWS, set()):
         accumulator.add(block, valid, first)
         first += len(block)
     return CLOCKS[options.clock]() - start, memory.grown()
