@@ -1,4 +1,4 @@
-# make sample | make test | make lint | make lock | make clean
+# make sample | make test | make bench | make lint | make lock | make clean
 # Set-up goes into .venv, from envs/requirements.txt alone: every package at one version, checked by digest.
 
 PYTHON ?= python3
@@ -8,7 +8,7 @@ READY := .venv/.ready
 # Where it is set, each of a run's jobs would compile all its libraries anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: sample test lint lock clean
+.PHONY: sample test bench lint lock clean
 
 sample: $(READY)
 	$(BIN)/snakemake --cores all all
@@ -17,6 +17,10 @@ sample: $(READY)
 
 test: $(READY)
 	$(BIN)/python -m pytest -n 2 --dist loadfile
+
+# What the machine reaches beside what it could: make bench BENCH='ranking --large'
+bench: $(READY)
+	PYTHONPATH=workflow_scripts $(BIN)/python -m bench $(BENCH)
 
 # A finding of `snakemake --lint` that is argued away is argued away in tests/lint_workflow.py, and nowhere else.
 lint: $(READY)

@@ -6,134 +6,16 @@ import math
 import numpy as np
 import pytest
 from attribench.errors import InputError
-from attribench.rank import RankAccumulator, filter_bounds, rank
-from hypothesis import given, settings
+from attribench.rank import RankAccumulator, rank
+from hypothesis import given
 from hypothesis import strategies as st
-
-FEW = settings(derandomize=True, deadline=None, max_examples=60, database=None)
-
-
-def unit(rows):
-    rows = np.asarray(rows, np.float64)
-    return rows / np.maximum(np.sqrt((rows * rows).sum(axis=1, keepdims=True)), 1e-12)
-
-
-def score_matrix(queries, images):
-    """Scores [Q, N]; equal rows get equal bits, which a matrix product does not promise."""
-    queries, images = unit(queries), unit(images)
-    return np.array([(images * query).sum(axis=1) for query in queries]).reshape(len(queries), len(images))
-
-
-def brute_force(case, top_k):
-    """Per query None, or (ranks, exemplar rows, neighbours): a stable falling sort of [database, exemplars]."""
-    x, e = case["x"], case["exemplars"]
-    x_score = score_matrix(case["queries"], np.where(case["x_valid"][:, None], x, 0))
-    e_score = score_matrix(case["queries"], np.where(case["e_valid"][:, None], e, 0))
-    results = []
-    for q in range(len(case["queries"])):
-        own = np.flatnonzero((case["e_entry"] == case["q_entry"][q]) & case["e_valid"])
-        if not case["q_valid"][q] or not len(own):
-            results.append(None)
-            continue
-        rows = np.flatnonzero(case["x_valid"])
-        # Raised by the tolerance, a database row comes before an exemplar that it ties with.
-        candidates = np.concatenate([x_score[q, rows] + 1e-9, e_score[q, own]])
-        order = np.argsort(-candidates, kind="stable")
-        ranks = np.flatnonzero(order >= len(rows)) + 1
-        neighbours = rows[np.argsort(-x_score[q, rows], kind="stable")][:top_k]
-        results.append((ranks, own[order[ranks - 1] - len(rows)], x_score[q], neighbours))
-    return results
-
-
-def check(case, ranking, top_k):
-    for q, expected in enumerate(brute_force(case, top_k)):
-        part = slice(ranking.offsets[q], ranking.offsets[q + 1])
-        index = ranking.neighbour_index[q]
-        assert ranking.query_valid[q] == (expected is not None)
-        if expected is None:
-            assert part.start == part.stop and (index == -1).all() and np.isnan(ranking.neighbour_score[q]).all()
-            continue
-        ranks, exemplar, scores, neighbours = expected
-        assert ranking.ranks[part].tolist() == ranks.tolist()
-        assert sorted(ranking.exemplar[part]) == sorted(exemplar)
-        found = index[index >= 0]
-        assert len(found) == len(neighbours) and len(set(found)) == len(found)
-        assert np.allclose(scores[found], scores[neighbours], rtol=0, atol=1e-13)
-        assert np.allclose(ranking.neighbour_score[q][: len(found)], scores[found], rtol=0, atol=1e-13)
-        for a, b in itertools.pairwise(range(len(found))):
-            better, worse = ranking.neighbour_score[q][[a, b]]
-            assert better > worse or (better == worse and found[a] < found[b])
-    assert ranking.n_database == case["x_valid"].sum()
-    assert ranking.n_database_invalid == (~case["x_valid"]).sum()
-
-
-def run(case, pieces=1, **options):
-    """Rank a case with its database in `pieces` slices."""
-    cuts = np.linspace(0, len(case["x"]), pieces + 1).astype(int)
-    database = [(case["x"][a:b], case["x_valid"][a:b]) for a, b in itertools.pairwise(cuts)]
-    return rank(*inputs(case), database, **masks(case), **options)
-
-
-def inputs(case):
-    return case["queries"], case["q_entry"], case["exemplars"], case["e_entry"]
-
-
-def masks(case):
-    return {"query_valid": case["q_valid"], "exemplar_valid": case["e_valid"]}
-
-
-def same(a, b):
-    names = ("offsets", "ranks", "scores", "exemplar", "neighbour_index", "neighbour_score", "query_valid")
-    assert all(getattr(a, name).tobytes() == getattr(b, name).tobytes() for name in names)
-    assert (a.n_database, a.n_database_invalid) == (b.n_database, b.n_database_invalid)
-
-
-@st.composite
-def cases(draw):
-    """Rows with duplicates across exemplars and database, zero rows, huge and tiny norms, invalid rows."""
-    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
-    dimension = draw(st.sampled_from([1, 2, 3, 16, 67]))
-    dtype = draw(st.sampled_from([np.float16, np.float32, np.float64]))
-    n_entries = draw(st.integers(1, 4))
-    n_exemplars = draw(st.lists(st.sampled_from([0, 1, 2, 7, 67]), min_size=n_entries, max_size=n_entries))
-    n = draw(st.sampled_from([0, 1, 2, 40, 700]))
-    e_entry = np.repeat(np.arange(n_entries), n_exemplars)
-    q_entry = np.repeat(np.arange(n_entries), 3)
-    coarse = draw(st.booleans())  # small whole numbers: many exact ties
-
-    def rows(count):
-        made = rng.standard_normal((count, dimension))
-        return np.round(made) if coarse else made
-
-    queries, exemplars, x = rows(len(q_entry)), rows(len(e_entry)), rows(n)
-    if draw(st.booleans()) and n and len(exemplars):  # images of the database that are exemplars too
-        copied = rng.integers(0, n, 10)
-        x[copied] = exemplars[rng.integers(0, len(exemplars), 10)]
-    if draw(st.booleans()) and n:
-        x[rng.integers(0, n, 5)] = x[0]
-    if draw(st.booleans()):
-        for group in (queries, exemplars, x):
-            group[rng.random(len(group)) < 0.2] = 0
-    extreme = draw(st.sampled_from([0, 0, 100])) if dtype != np.float16 else 0
-    for group in (queries, exemplars, x):  # powers of two, so that duplicates stay duplicates
-        group *= 2.0 ** rng.choice([-extreme, 0, extreme], len(group))[:, None]
-    invalid = draw(st.sampled_from([0.0, 0.3]))
-    return {
-        "queries": queries.astype(dtype),
-        "q_entry": q_entry,
-        "exemplars": exemplars.astype(dtype),
-        "e_entry": e_entry,
-        "x": x.astype(dtype),
-        "q_valid": rng.random(len(queries)) >= invalid,
-        "e_valid": rng.random(len(exemplars)) >= invalid,
-        "x_valid": rng.random(n) >= invalid,
-    }
+from rank_cases import CHOICES, FEW, cases, check, inputs, masks, run, same
 
 
 @FEW
-@given(cases(), st.sampled_from([0, 1, 3, 10]))
-def test_ranks_are_those_of_a_sort(case, top_k):
-    check(case, run(case, top_k=top_k, block_rows=300), top_k)
+@given(cases(), st.sampled_from([0, 1, 3, 10]), st.sampled_from(CHOICES))
+def test_ranks_are_those_of_a_sort(case, top_k, use_filter):
+    check(case, run(case, top_k=top_k, block_rows=300, use_filter=use_filter), top_k)
 
 
 @FEW
@@ -141,6 +23,7 @@ def test_ranks_are_those_of_a_sort(case, top_k):
 def test_cutting_the_work_changes_no_bit(case, random):
     expected = run(case)
     options = {"block_rows": random.choice([1, 7, 256, 9000]), "block_queries": random.choice([1, 5, 100])}
+    options["use_filter"] = random.choice(CHOICES)
     same(expected, run(case, pieces=random.randint(1, 6), threads=random.randint(1, 3), **options))
 
     cuts = sorted(random.choices(range(len(case["x"]) + 1), k=3))
@@ -154,20 +37,6 @@ def test_cutting_the_work_changes_no_bit(case, random):
     for part in parts[1:]:
         merged.merge(part)
     same(expected, merged.finish())
-
-
-@pytest.mark.parametrize("dimension", [2, 64, 512])
-@pytest.mark.parametrize("threads", [1, 2])
-def test_the_tolerance_is_seen_where_float32_sees_nothing(dimension, threads):
-    rng = np.random.default_rng(dimension)
-    queries, exemplars = unit(rng.standard_normal((8, dimension))), unit(rng.standard_normal((8, dimension)))
-    steps = [-1e-8, -2e-9, -1.1e-9, -9e-10, -1e-10, 0.0, 1e-10, 1e-8]
-    for q, e in zip(queries, exemplars, strict=True):
-        toward = q - (q @ e) * e
-        x = e + np.array(steps)[:, None] * toward / (toward @ q)  # cosine with q: that of e plus the step
-        ranking = rank(q[None], [0], e[None], [0], [(x, None)], threads=threads)
-        assert ranking.ranks.tolist() == [1 + sum(step >= -1e-9 for step in steps)]
-        assert ranking.neighbour_index[0, :8].tolist() == [7, 6, 5, 4, 3, 2, 1, 0]
 
 
 def test_scores_are_the_canonical_sum():
@@ -189,21 +58,6 @@ def test_scores_are_the_canonical_sum():
         for i in range(300):
             total += a[i] * b[i]
         assert ranking.scores[q] == total
-
-
-@pytest.mark.parametrize("dimension", [1, 64, 512, 4096])
-def test_the_filter_bounds_hold(dimension):
-    """Also for a sum in index order of terms of one sign, where a product's rounding errors add up most."""
-    rng = np.random.default_rng(dimension)
-    bound, added, second = filter_bounds(dimension)
-    for rows in (rng.standard_normal((40, dimension)), rng.random((40, dimension)) + 0.5):
-        exact = unit(rows)
-        low = exact.astype(np.float32)
-        in_order = np.array([[np.cumsum(a * b)[-1] for a in low] for b in low])
-        for product in (low @ low.T, in_order):
-            assert product.dtype == np.float32
-            assert np.abs(product - exact @ exact.T).max() <= bound + added
-        assert np.abs(exact @ low.astype(np.float64).T - exact @ exact.T).max() <= second
 
 
 def test_identical_database_images():
@@ -276,6 +130,7 @@ def test_arrays_that_do_not_fit_are_refused():
         "query_entry: expected 5": lambda: rank(rows, entry[:4], rows, entry, []),
         "expected bool": lambda: rank(rows, entry, rows, entry, [(rows, entry)]),
         "block_rows": lambda: rank(rows, entry, rows, entry, [], block_rows=0),
+        "use_filter is 'fp8'": lambda: rank(rows, entry, rows, entry, [], use_filter="fp8"),
     }.items():
         with pytest.raises(InputError, match=message):
             call()

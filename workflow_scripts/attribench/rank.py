@@ -8,20 +8,15 @@ One arithmetic. A score is the result of one fixed sequence of float64 operation
 `rank_kernels`): sums in index order, every operation rounded by itself (no fused multiply-add, no reassociation). Its
 bits depend on neither block size, shards, threads, BLAS nor SIMD width, and so neither do counts, ranks and neighbours.
 
-Two filters make it fast; both only skip comparisons whose result a proven bound already gives. `filter_bounds` computes
-the bounds, with slack. Let u = 2^-24, g(n) = n u / (1 - n u), and q, x float64 rows of length <= 1 + 1e-9.
-
-1. A float32 matrix product. Each input is rounded once, and a conventional product of d terms, summed in any order,
-   with or without fused operations, rounds each term at most d times. So the result is sum q_i x_i (1 + t_i) with
-   |t_i| <= g(d + 2) (Higham, Accuracy and Stability of Numerical Algorithms, 2nd ed., lemma 3.1), and by
-   Cauchy-Schwarz it is at most g(d + 2) |q| |x| from the real dot product. Numbers below 2^-126 may be flushed to zero:
-   less than d 2^-120 in all. The canonical score is within the float64 analogue of the real dot product.
-2. For the few pairs that filter 1 leaves undecided, a float64 dot product of q and the float32 x, in an order that the
-   compiler may choose. Rounding x costs at most u |q| |x|, and the sums, as well as those of the canonical score, the
-   float64 g(d) |q| |x| each. Reading half the bytes is what makes it quick.
+A filter makes it fast: a matrix product in low precision, with a proven error bound (`rank_filters` derives them), skips
+the comparisons whose result the bound already gives. Pairs that it leaves in doubt go to a float32 dot product, with the
+bound of the float32 filter for one part, if that is finer; the few that are left to a float64 dot product of the same
+float32 rows, in an order that the compiler may choose. Rounding costs at most 2 u (1 + u) |q| |x| with u = 2^-24, and the
+sums, as well as those of the canonical score, the float64 g(d) |q| |x| each. The very few left even then are computed as
+defined. Half the bytes of float64 rows is what makes it quick.
 """
 
-import math
+import time
 from collections.abc import Iterable, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from itertools import pairwise
@@ -29,9 +24,12 @@ from itertools import pairwise
 import numpy as np
 
 from attribench.errors import InputError
-from attribench.rank_kernels import normalize, pair_scores, scan_tile
+from attribench.rank_filters import FILTERS, Block, Choice, Rows, dot_bounds
+from attribench.rank_kernels import normalize, pair_scores
 from attribench.ranking import Ranking
 from attribench.tally import Tally, entry_pairs, sorted_pairs
+
+_NORMALIZED = 2048  # rows that a thread normalizes at a time
 
 
 def rank(
@@ -67,8 +65,8 @@ class RankAccumulator:
     are the numbers of their entries: a query is ranked with its own entry's exemplars only. `query_valid` [Q] and
     `exemplar_valid` [E] are bool (None: all valid). A query is left out when it is invalid or its entry has no valid
     exemplar. `sizes` are database sizes at which ranks are wanted besides those among all of it. `top_k` neighbours are
-    kept; `block_rows` x `block_queries` float32 scores are in memory at a time, and `threads` threads scan them. None of
-    the last three changes a result.
+    kept; `block_rows` x `block_queries` filter scores are in memory at a time, and `threads` threads scan them. `use_filter`
+    names one of `rank_filters.FILTERS`; None is the cheapest. None of the last four changes a result.
 
     Raises InputError for shapes that do not fit and for NaN or Inf in a valid row. After an error in `add` or `merge`
     the accumulator must not be used any more.
@@ -86,14 +84,17 @@ class RankAccumulator:
         sizes: Sequence[int] = (),
         top_k: int = 10,
         block_rows: int = 8192,
-        block_queries: int = 512,
+        block_queries: int = 1024,
         threads: int = 1,
+        use_filter: str | None = None,
     ):
         if top_k < 0 or block_rows < 1 or block_queries < 1 or threads < 1:
             raise InputError(
                 f"top_k must be at least 0, block_rows, block_queries and threads at least 1; found {top_k}, "
                 f"{block_rows}, {block_queries}, {threads}"
             )
+        if use_filter not in (None, *FILTERS):
+            raise InputError(f"use_filter is {use_filter!r}; expected None or one of {', '.join(FILTERS)}")
         self._block_rows, self._block_queries, self._threads = block_rows, block_queries, threads
         self.dimension = _check_rows(queries, "queries", None)
         _check_rows(exemplars, "exemplars", self.dimension)
@@ -104,7 +105,6 @@ class RankAccumulator:
         query_valid &= np.isin(query_entry, exemplar_entry[exemplar_valid])
 
         self._queries = _unit_rows(queries, query_valid, "queries")
-        self._queries32 = self._queries.astype(np.float32)
         self._query_entry = query_entry[query_valid]
         units = _unit_rows(exemplars, exemplar_valid, "exemplars")
         kept = np.flatnonzero(exemplar_valid)
@@ -113,12 +113,10 @@ class RankAccumulator:
         scores, pairs = sorted_pairs(self._offsets, pairs, scores)
         self._tally = Tally(query_valid, self._offsets, scores, kept[pairs], top_k, list(sizes))
 
-        bound, added, self._margin = filter_bounds(self.dimension)
-        # A zero query scores exactly 0 everywhere, so its bound shrinks with its length.
-        self._bound = bound * np.minimum(np.linalg.norm(self._queries, axis=1) * (1 + 1e-9), 1.0) + added
-        bound_of_pair = np.repeat(self._bound, np.diff(self._offsets))
-        self._low = _round_down(self._tally.threshold - bound_of_pair)
-        self._high = -_round_down(-(self._tally.threshold + bound_of_pair))
+        self._coarse_margin, self._quick_margin = dot_bounds(self.dimension)
+        self._choice = Choice(self.dimension, use_filter)
+        self._operands: dict[str, Rows] = {}
+        self._tile = np.empty(0, np.uint8)
 
     def add(self, features: np.ndarray, valid: np.ndarray | None, first_row: int) -> None:
         """Add database rows `first_row` to `first_row + n`: raw features [n, d] and valid bool [n] (None: all valid).
@@ -129,7 +127,7 @@ class RankAccumulator:
         valid = _check_mask(valid, len(features), "valid of the database")
         with ThreadPoolExecutor(self._threads) as pool:
             for stretch, part in self._tally.stretches(first_row, valid, self._block_rows):
-                units = _unit_rows(features[part], valid[part], "database", first_row + part.start)
+                units = _unit_rows(features[part], valid[part], "database", first_row + part.start, pool)
                 rows = first_row + part.start + np.flatnonzero(valid[part])
                 self._add_units(units, rows, self._tally.counts[stretch], pool)
 
@@ -175,43 +173,51 @@ class RankAccumulator:
         """
         if not len(units) or not len(self._queries):
             return
-        units32 = units.astype(np.float32)
-        tile = np.empty(min(self._block_queries, len(self._queries)) * len(units), np.float32)
+        block, filters = Block(units), self._choice.filters()
         for start in range(0, len(self._queries), self._block_queries):
-            stop = min(start + self._block_queries, len(self._queries))
-            scores = tile[: (stop - start) * len(units)].reshape(stop - start, len(units))
-            np.matmul(self._queries32[start:stop], units32.T, out=scores)
+            part = slice(start, min(start + self._block_queries, len(self._queries)))
+            kind, bound, scores = self._filtered(filters, part, block)
             if entry is not None:
-                scores[self._query_entry[start:stop, None] == entry[None, :]] = -np.inf
-            cuts = np.linspace(0, stop - start, self._threads + 1).astype(int)
+                scores[self._query_entry[part, None] == entry[None, :]] = kind.nothing
+            cuts = np.linspace(0, len(scores), min(self._threads, len(scores)) + 1).astype(int)
             # Threads own disjoint queries, so nothing they do meets.
             tasks = [
-                pool.submit(self._scan, scores[a:b], slice(start + a, start + b), units, units32, rows, counts)
+                pool.submit(self._scan, kind, scores[a:b], bound[a:b], slice(start + a, start + b), block, rows, counts)
                 for a, b in pairwise(cuts)
             ]
             for task in tasks:
                 task.result()
 
-    def _scan(self, scores, part: slice, units, units32, rows, counts) -> None:
-        """Count, and keep neighbours, for the queries of `part`, from their float32 `scores`."""
-        tally = self._tally
-        offsets = self._offsets[part.start : part.stop + 1]
-        pairs = (tally.threshold, self._low, self._high, counts)
-        top = (self._bound[part], tally.top_score[part], tally.top_index[part])
-        scan_tile(scores, self._queries[part], units, units32, rows, offsets, *pairs, *top, self._margin)
+    def _multiplied(self, kind) -> Rows:
+        """The queries as the filter `kind` multiplies them."""
+        if kind.name not in self._operands:
+            self._operands[kind.name] = kind.rows(self._queries, self._queries.astype(np.float32))
+        return self._operands[kind.name]
 
+    def _filtered(self, filters: list, part: slice, block: Block):
+        """The cheapest filter, its bounds [q] for the queries of `part`, and its scores [q, n] with `block`."""
+        units, queries = block.units, [self._multiplied(kind).part(part) for kind in filters]
+        bounds = [kind.bound(q, block) for kind, q in zip(filters, queries, strict=True)]
+        pairs = (self._offsets[part.start : part.stop + 1], self._tally.threshold)
+        best = self._choice.pick(filters, bounds, self._queries[part], units, pairs)
+        kind = filters[best]
+        size = (part.stop - part.start) * len(units)
+        if self._tile.nbytes < size * 4:
+            self._tile = np.empty(size * 4, np.uint8)
+        scores = self._tile.view(kind.dtype)[:size].reshape(-1, len(units))
+        start = time.perf_counter()
+        kind.product(queries[best], block.rows(kind), scores)
+        self._choice.note(time.perf_counter() - start)
+        return kind, bounds[best], scores
 
-def filter_bounds(dimension: int) -> tuple[float, float, float]:
-    """Error bounds of the two filters for rows of `dimension` elements (the module's text has the derivation).
-
-    Returns (filter 1's bound per unit of query length, what has to be added to it, filter 2's bound).
-    """
-
-    def relative(roundings: int, unit: float) -> float:
-        return roundings * unit / (1 - roundings * unit) if roundings * unit < 0.5 else math.inf
-
-    added = 4 * relative(dimension + 8, 2.0**-53) + dimension * 2.0**-120
-    return 1.0001 * relative(dimension + 2, 2.0**-24), added, 1.0001 * 2.0**-24 + added
+    def _scan(self, kind, scores, bound, part: slice, block: Block, rows, counts) -> None:
+        """Count, and keep neighbours, for the queries of `part`, from their `scores` by the filter `kind`."""
+        tally, queries = self._tally, self._queries[part]
+        pairs = (self._offsets[part.start : part.stop + 1], tally.threshold, counts, bound, kind.relative)
+        top = (tally.top_score[part], tally.top_index[part])
+        margins = (np.inf if kind.is_fine else self._coarse_margin, self._quick_margin)
+        operands = (queries, queries.astype(np.float32), block.units, block.units32)
+        kind.scan(scores, *operands, rows, *pairs, top, margins)
 
 
 def _check_rows(rows: np.ndarray, what: str, dimension: int | None) -> int:
@@ -239,16 +245,15 @@ def _check_mask(mask: np.ndarray | None, length: int, what: str) -> np.ndarray:
     return mask.copy()
 
 
-def _unit_rows(rows: np.ndarray, valid: np.ndarray, what: str, first_row: int = 0) -> np.ndarray:
+def _unit_rows(
+    rows: np.ndarray, valid: np.ndarray, what: str, first_row: int = 0, pool: Executor | None = None
+) -> np.ndarray:
     """The valid rows as canonical unit rows, float64 [n, d]; `first_row` is the number of the first row for errors."""
     units = np.ascontiguousarray(rows[:] if valid.all() else np.asarray(rows[:])[valid]).astype(np.float64)
-    bad = normalize(units)
-    if bad >= 0:
-        row = first_row + int(np.flatnonzero(valid)[bad])
-        raise InputError(f"{what}: row {row} (counted from 0) holds NaN or Inf, but is marked valid")
+    steps = range(0, len(units), _NORMALIZED)
+    parts = [units[start : start + _NORMALIZED] for start in steps]
+    for start, bad in zip(steps, (pool.map if pool else map)(normalize, parts), strict=True):
+        if bad >= 0:
+            row = first_row + int(np.flatnonzero(valid)[start + bad])
+            raise InputError(f"{what}: row {row} (counted from 0) holds NaN or Inf, but is marked valid")
     return units
-
-
-def _round_down(values: np.ndarray) -> np.ndarray:
-    """The largest float32, or its lower neighbour, at most `values`."""
-    return np.nextafter(values.astype(np.float32), np.float32(-np.inf))

@@ -1,7 +1,7 @@
-"""The compiled loops of `rank.py`, whose text defines the score and derives the bounds used here.
+"""The compiled loops of `rank.py`, whose text defines the score; `rank_filters` derives the bounds used here.
 
-Only `quick_dot` may be reassociated or fused by the compiler; every other function is compiled to strict IEEE
-operations in the order written. All release the interpreter lock, so threads may run them on disjoint queries.
+Only `quick_dot`, `coarse_dot` and `to_bf16` may be reassociated or fused by the compiler; all others are compiled to
+strict IEEE operations in the order written. All release the interpreter lock, so threads may run them on disjoint queries.
 """
 
 import math
@@ -10,7 +10,6 @@ import numpy as np
 from numba import njit
 
 NORM_FLOOR = 1e-12  # rows shorter than this are not blown up to unit length
-_SCAN = 256  # scores looked at together: small enough to rescan, large enough for SIMD
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -46,10 +45,29 @@ def dot(a, b):
 
 @njit(cache=True, nogil=True, fastmath={"reassoc", "contract", "nsz"})
 def quick_dot(a, b):
-    """A float64 dot product of a float64 and a float32 row, in any order: only a filter."""
+    """A float64 dot product of float32 rows, in any order: only a filter."""
     total = 0.0
     for i in range(a.shape[0]):
+        total += np.float64(a[i]) * np.float64(b[i])
+    return total
+
+
+@njit(cache=True, nogil=True, fastmath={"reassoc", "contract", "nsz"})
+def coarse_dot(a, b):
+    """A float32 dot product of float32 rows, in any order: only a filter."""
+    total = np.float32(0)
+    for i in range(a.shape[0]):
         total += a[i] * b[i]
+    return np.float64(total)
+
+
+@njit(cache=True, nogil=True)
+def coarse_dots(queries, rows, order):
+    """The sum of `coarse_dot` of each of `queries` with `rows` in `order`: to see what it costs."""
+    total = 0.0
+    for q in range(queries.shape[0]):
+        for i in order:
+            total += coarse_dot(queries[q], rows[i])
     return total
 
 
@@ -62,76 +80,27 @@ def pair_scores(queries, exemplars, offsets, pairs):
     return scores
 
 
-@njit(cache=True, nogil=True)
-def _count_between(scores, low, high):
-    """How many float32 scores are at least `low`, and how many at least `high`."""
-    above_low = above_high = np.int32(0)
-    for i in range(scores.shape[0]):  # 32-bit sums, as wide as the scores: SIMD keeps pace
-        above_low = np.int32(above_low + np.int32(scores[i] >= low))
-        above_high = np.int32(above_high + np.int32(scores[i] >= high))
-    return above_low, above_high
+@njit(cache=True, nogil=True, fastmath={"reassoc", "contract", "nsz"})
+def to_bf16(rows, bits, residual, length):
+    """Round rows float64 [n, d] to bfloat16, as uint16 `bits` [n, d].
 
-
-@njit(cache=True, nogil=True)
-def _positions_between(scores, low, high, found):
-    """Write to `found` the positions of the scores in [low, high); how many there are. Free of branches."""
-    n = 0
-    for i in range(scores.shape[0]):
-        found[n] = i  # overwritten by the next one when this score is outside
-        n += (low <= scores[i]) & (scores[i] < high)
-    return n
-
-
-@njit(cache=True, nogil=True)
-def scan_tile(
-    scores, queries, units, units32, rows, offsets, threshold, low, high, counts, bound, top_score, top_index, margin
-):
-    for q in range(scores.shape[0]):
-        a, b = offsets[q], offsets[q + 1]
-        _count_row(scores[q], queries[q], units, units32, threshold[a:b], low[a:b], high[a:b], counts[a:b], margin)
-        if top_score.shape[1] > 0:
-            _top_row(scores[q], queries[q], units, units32, rows, bound[q], top_score[q], top_index[q], margin)
-
-
-@njit(cache=True, nogil=True)
-def _count_row(scores, query, units, units32, threshold, low, high, counts, margin):
-    """Add to `counts` [m] the rows that reach each of the falling `threshold` [m] of one query."""
-    found = np.empty(_SCAN, np.int64)
-    for start in range(0, scores.shape[0], _SCAN):
-        block = scores[start : start + _SCAN]
-        for j in range(threshold.shape[0] - 1, -1, -1):
-            possible, certain = _count_between(block, low[j], high[j])
-            if possible == 0:  # then the better exemplars are out of reach too
-                break
-            counts[j] += certain
-            if possible == certain:
-                continue
-            n = _positions_between(block, low[j], high[j], found)
-            for i in found[:n]:
-                if block[i] == -np.inf:  # no candidate of this query
-                    continue
-                quick = quick_dot(query, units32[start + i])
-                if abs(quick - threshold[j]) > margin:
-                    counts[j] += quick > threshold[j]
-                else:
-                    counts[j] += dot(query, units[start + i]) >= threshold[j]
-
-
-@njit(cache=True, nogil=True)
-def _top_row(scores, query, units, units32, rows, bound, top_score, top_index, margin):
-    """Merge one query's row of scores into its best `top_score`, `top_index` [k], both in order."""
-    limit = _candidate_limit(scores, top_score, bound)
-    last = top_score.shape[0] - 1
-    for start in range(0, scores.shape[0], _SCAN):
-        block = scores[start : start + _SCAN]
-        if _count_between(block, limit, limit)[0] == 0:
-            continue
-        for i in range(block.shape[0]):
-            if block[i] < limit or block[i] == -np.inf:
-                continue
-            if quick_dot(query, units32[start + i]) < top_score[last] - margin:
-                continue
-            insert(top_score, top_index, dot(query, units[start + i]), rows[start + i])
+    The lengths of what rounding took away, and of the rounded rows, are written to `residual` and `length` float64 [n].
+    """
+    word = np.empty(rows.shape[1], np.uint32)
+    single = word.view(np.float32)
+    for i in range(rows.shape[0]):
+        for j in range(rows.shape[1]):
+            single[j] = rows[i, j]
+        for j in range(rows.shape[1]):
+            rounded = (word[j] + np.uint32(0x7FFF) + ((word[j] >> np.uint32(16)) & np.uint32(1))) >> np.uint32(16)
+            bits[i, j] = rounded
+            word[j] = rounded << np.uint32(16)
+        lost = kept = 0.0
+        for j in range(rows.shape[1]):
+            value = np.float64(single[j])
+            lost += (rows[i, j] - value) * (rows[i, j] - value)
+            kept += value * value
+        residual[i], length[i] = math.sqrt(lost), math.sqrt(kept)
 
 
 @njit(cache=True, nogil=True)
@@ -169,30 +138,3 @@ def scan_scores(scores, query, rows, offsets, threshold, counts, top_score, top_
                 counts[j] += 1
             if top_score.shape[1] > 0:
                 insert(top_score[q], top_index[q], score, rows[r])
-
-
-@njit(cache=True, nogil=True)
-def _candidate_limit(scores, top_score, bound):
-    """A float32 score below which no row can be among the query's best k.
-
-    Below the k-th best exact score by more than `bound` it cannot; nor below the k-th largest float32 score of this row
-    by more than twice `bound`, because the k rows with the larger scores beat it.
-    """
-    last = top_score.shape[0] - 1
-    below = np.float32(-np.inf)
-    limit = np.nextafter(np.float32(top_score[last] - bound), below)
-    best = np.full(top_score.shape[0], below)
-    for start in range(0, scores.shape[0], _SCAN):
-        block = scores[start : start + _SCAN]
-        if _count_between(block, limit, limit)[0] == 0:
-            continue
-        for i in range(block.shape[0]):
-            if block[i] < limit or block[i] <= best[last]:
-                continue
-            place = last
-            while place > 0 and block[i] > best[place - 1]:
-                best[place] = best[place - 1]
-                place -= 1
-            best[place] = block[i]
-            limit = max(limit, np.nextafter(np.float32(best[last] - 2 * bound), below))
-    return limit

@@ -1,0 +1,48 @@
+"""Run benchmarks: python -m bench [NAME ...] [--scale X] [--threads N] [--clock cpu] [--large]."""
+
+import argparse
+import importlib
+import os
+
+# Modules with a list BENCHMARKS of functions (Options) -> rows. Each gets its table, its JSON and its plot.
+NAMES = ["ranking"]
+
+
+def main() -> None:
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    parser = argparse.ArgumentParser(prog="python -m bench", description="Measure what this machine reaches.")
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(NAMES)}; all of them by default")
+    parser.add_argument("--scale", type=float, default=1.0, help="more or less data than the default (1)")
+    parser.add_argument("--rounds", type=int, default=5, help="measured rounds, after one to warm up (5)")
+    parser.add_argument("--threads", type=int, default=cores, help=f"threads of every contestant ({cores})")
+    parser.add_argument("--clock", choices=["wall", "cpu"], default="wall", help="cpu: for a machine that others use")
+    parser.add_argument("--large", action="store_true", help="also what takes long and needs 16 GB of disk")
+    parser.add_argument("--folder", default="results/bench", help="where JSON, plots and large files go")
+    chosen = vars(parser.parse_args())
+    names = chosen.pop("names") or NAMES
+    unknown = sorted(set(names) - set(NAMES))
+    if unknown:
+        parser.error(f"{unknown[0]} is no benchmark; expected {', '.join(NAMES)}")
+    for library in ("OMP", "OPENBLAS", "MKL"):  # read when the libraries are loaded, so nothing is imported before
+        os.environ[f"{library}_NUM_THREADS"] = str(chosen["threads"])
+    run(names, chosen)
+
+
+def run(names: list[str], chosen: dict) -> None:
+    """Run the benchmarks `names` with the options `chosen`, print each one's table, and write its files."""
+    from bench import report
+    from bench.measure import Options
+
+    options = Options(**chosen)
+    for name in names:
+        rows = []
+        for benchmark in importlib.import_module(f"bench.{name}").BENCHMARKS:
+            for row in benchmark(options):
+                print(f"{row.case}: {row.name}: {row.value:.3g} {row.unit}", flush=True)
+                rows.append(row)
+        print(f"\n{report.table(rows)}\n")
+        print(*report.write(name, rows, options), sep="\n")
+
+
+if __name__ == "__main__":
+    main()

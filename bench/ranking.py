@@ -1,0 +1,237 @@
+"""Ranking beside the bare matrix products, the published benchmark's method, and faiss for the neighbours alone."""
+
+import multiprocessing
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import psutil
+from attribench import rank_filters
+from attribench.features import Invalid, stream_database
+from attribench.rank import RankAccumulator
+from attribench.shards import FeatureIdentity, Rows, feature_attributes, write_shard
+
+from bench.measure import CLOCKS, Contestant, Options, Row, compare
+
+UNIT = "ms a query, 1M rows"
+TILE_QUERIES, TILE_ROWS = 1024, 8192
+QUERIES, ROWS = 8192, 16384  # a published split has 30,000 queries: they share what a row costs
+PUBLISHED_ROWS = 262_144
+SHARD_ROWS = 10_000
+QUERIES_PER_ENTRY = 40
+EXEMPLARS = {"12 exemplars, well ranked": (12, True), "67 exemplars, deep": (67, False)}
+
+
+@dataclass(frozen=True)
+class Data:
+    """Queries [Q, d] and exemplars [E, d] with their entries, and database rows [N, d]: float32, of unit length."""
+
+    queries: np.ndarray
+    query_entry: np.ndarray
+    exemplars: np.ndarray
+    exemplar_entry: np.ndarray
+    database: np.ndarray
+
+    def accumulator(self, **options) -> RankAccumulator:
+        return RankAccumulator(self.queries, self.query_entry, self.exemplars, self.exemplar_entry, **options)
+
+
+def make(dimension: int, n_queries: int, n_rows: int, n_exemplars: int, ranked_well: bool) -> Data:
+    """Random directions. Exemplars that are `ranked_well` lie where most are among a query's best hundredth."""
+    rng = np.random.default_rng(dimension + n_exemplars)
+
+    def directions(n: int) -> np.ndarray:
+        rows = rng.standard_normal((n, dimension), np.float32)
+        return rows / np.linalg.norm(rows, axis=1, keepdims=True)
+
+    query_entry = np.arange(n_queries) // QUERIES_PER_ENTRY
+    exemplar_entry = np.repeat(np.arange(query_entry[-1] + 1), n_exemplars)
+    centres = directions(query_entry[-1] + 1)
+    queries = 0.8 * centres[query_entry] + 0.6 * directions(n_queries)
+    # Scores of random rows have the deviation 1 / sqrt(d); so many of them above the mean are the exemplars' scores.
+    deviations = rng.uniform(2.5, 5, len(exemplar_entry)).astype(np.float32) * ranked_well
+    toward = (deviations / 0.8 / np.sqrt(dimension))[:, None]
+    exemplars = toward * centres[exemplar_entry] + np.sqrt(1 - toward**2) * directions(len(exemplar_entry))
+    return Data(queries, query_entry, exemplars, exemplar_entry, directions(n_rows))
+
+
+def side_by_side(options: Options) -> Iterator[Row]:
+    """The contestants on the same rows, for two dimensions and two kinds of exemplars."""
+    n_rows = max(TILE_ROWS, round(ROWS * options.scale))
+    for dimension in (512, 768):
+        for name, (n_exemplars, ranked_well) in EXEMPLARS.items():
+            data = make(dimension, QUERIES, n_rows, n_exemplars, ranked_well)
+            yield from compare(f"d = {dimension}, {name}", UNIT, contestants(data, options), options)
+
+
+def contestants(data: Data, options: Options) -> list[Contestant]:
+    """The bare float32 product first: every ratio is to it."""
+    import torch
+
+    rank_filters.PATIENCE = 0  # choose at once; a real ranking has the time to wait a little
+    accumulator, added = data.accumulator(threads=options.threads), [0]
+
+    def ours() -> None:  # the same rows again, as further ones: what counts at any size
+        for start in range(0, len(data.database), TILE_ROWS):
+            accumulator.add(data.database[start : start + TILE_ROWS], None, added[0] + start)
+        added[0] += len(data.database)
+
+    low = [torch.from_numpy(rows).bfloat16() for rows in (data.queries, data.database)]
+    work = len(data.queries) * len(data.database) / 1e6
+    long = np.tile(data.database, (-(-PUBLISHED_ROWS // len(data.database)), 1))  # its sort takes longer than linear
+    return [
+        Contestant("float32 product alone", lambda: _float32_product(data), work),
+        Contestant("exact ranks", ours, work),
+        Contestant("bf16 product alone", lambda: _bf16_product(*low), work),
+        Contestant("faiss, 10 neighbours", _faiss(data), work),
+        Contestant("the published method", lambda: _published_method(data, long), len(long) / 1e6),
+    ]
+
+
+def _float32_product(data: Data) -> None:
+    for a in range(0, len(data.queries), TILE_QUERIES):
+        for b in range(0, len(data.database), TILE_ROWS):
+            np.matmul(data.queries[a : a + TILE_QUERIES], data.database[b : b + TILE_ROWS].T)
+
+
+def _bf16_product(queries, database) -> None:
+    for a in range(0, len(queries), TILE_QUERIES):
+        for b in range(0, len(database), TILE_ROWS):
+            queries[a : a + TILE_QUERIES] @ database[b : b + TILE_ROWS].T
+
+
+def _published_method(data: Data, database: np.ndarray) -> np.ndarray:
+    """One query: copy the database with the entry's exemplars, one matrix-vector product, sort all of it."""
+    own = data.exemplars[data.exemplar_entry == data.query_entry[0]]
+    scores = np.concatenate([database, own]) @ data.queries[0]
+    order = np.argsort(-scores, kind="stable")
+    return np.flatnonzero(order >= len(database)) + 1
+
+
+def _faiss(data: Data):
+    import faiss
+
+    index = faiss.IndexFlatIP(data.database.shape[1])
+    index.add(data.database)
+    return lambda: index.search(data.queries, 10)
+
+
+def scaling(options: Options) -> Iterator[Row]:
+    """Time over the number of rows and of queries; each line's ratio is to the first, 1 being linear."""
+    sizes = [n for n in (10_000, 100_000, 1_000_000, 10_000_000) if options.large or n <= 150_000 * options.scale]
+    data = make(512, 2048, 100_000, 12, True)
+    first = None
+    for n in sizes:
+        seconds = _seconds(data, n, options)
+        value = seconds * 1e3 / (len(data.queries) * n / 1e6)
+        first = first or value
+        yield Row("scaling, d = 512", f"{n:,} rows", UNIT, value, value / first, [value])
+    for n in (1024, 4096):
+        value = _seconds(make(512, n, 50_000, 12, True), 50_000, options) * 1e3 / (n * 0.05)
+        yield Row("scaling, d = 512", f"{n:,} queries", UNIT, value, value / first, [value])
+
+
+def _seconds(data: Data, n_rows: int, options: Options) -> float:
+    """The time to rank against `n_rows` rows, the data's own over and over."""
+    rank_filters.PATIENCE = 0
+    accumulator = data.accumulator(threads=options.threads)
+    accumulator.add(data.database[:1024], None, n_rows)  # chooses
+    accumulator.add(data.database[:1024], None, n_rows + 1024)
+    start = CLOCKS[options.clock]()
+    for first in range(0, n_rows, TILE_ROWS):
+        place = first % max(1, len(data.database) - TILE_ROWS)
+        accumulator.add(data.database[place : place + min(TILE_ROWS, n_rows - first)], None, first)
+    return CLOCKS[options.clock]() - start
+
+
+def processes(options: Options) -> Iterator[Row]:
+    """Two processes with one thread each against one: the work done in the same time, in medians of the rounds."""
+    rates = {1: [], 2: []}
+    with multiprocessing.get_context("spawn").Pool(2) as pool:
+        pool.map(_rank_alone, [1] * 4)  # both have compiled and chosen
+        for _ in range(options.rounds):
+            for n in rates:
+                start = time.perf_counter()
+                pool.map(_rank_alone, [4] * n, chunksize=1)
+                rates[n].append(n / (time.perf_counter() - start))
+    gain = np.array(rates[2]) / np.array(rates[1])
+    yield Row("processes", "two over one, work in the same time", "times", float(np.median(gain)), None, gain.tolist())
+
+
+def _rank_alone(blocks: int) -> None:
+    rank_filters.PATIENCE = 0
+    data = make(512, 1024, TILE_ROWS, 12, True)
+    _seconds(data, blocks * TILE_ROWS, Options())
+
+
+def memory(options: Options) -> Iterator[Row]:
+    """Peak memory of a process that ranks feature shards read from disk, less what it held with the queries loaded."""
+    sizes = [100_000] if not options.large else [100_000, 1_000_000, 10_000_000]
+    for n in sizes:
+        paths = _write_database(Path(options.folder), n)
+        with multiprocessing.get_context("spawn").Pool(1) as pool:
+            seconds, used = pool.apply(_rank_files, (paths, options))
+        for path in paths:
+            path.unlink()
+        case = "16384 queries, d = 768, float16 shards"
+        yield Row(case, f"memory beyond the queries, {n:,} rows", "GB", used, None, [used])
+        yield Row(case, f"reading and ranking, {n:,} rows", UNIT, seconds * 1e3 / (16384 * n / 1e6), None, [seconds])
+
+
+_IDENTITY = FeatureIdentity("bench", 768, "none", "none", "float16")
+
+
+def _write_database(folder: Path, n_rows: int) -> list[Path]:
+    """Shards of at most SHARD_ROWS float16 rows; their paths."""
+    folder.mkdir(parents=True, exist_ok=True)
+    block = make(768, 40, TILE_ROWS, 1, False).database.astype(np.float16)
+    paths = []
+    for first in range(0, n_rows, SHARD_ROWS):
+        n = min(SHARD_ROWS, n_rows - first)
+        rows = Rows([f"{first + i}" for i in range(n)], np.ones(n, bool), [""] * n)
+        about = feature_attributes(_IDENTITY, "database", first, {})
+        paths.append(folder / f"ranking_{first}.h5")
+        with write_shard(paths[-1], "features", (n, 768), "float16", rows, about) as shard:
+            for start in range(0, n, TILE_ROWS):
+                shard.append(block[: min(TILE_ROWS, n - start)])
+    return paths
+
+
+def _rank_files(paths: list[Path], options: Options) -> tuple[float, float]:
+    """Seconds, and GB beyond what was held before."""
+    data = make(768, 16384, 1, 12, True)
+    memory, start, first = _Memory(), CLOCKS[options.clock](), 0
+    accumulator = data.accumulator(threads=options.threads)
+    for block, valid in stream_database(paths, "database", Invalid(), _IDENTITY, TILE_ROWS, set()):
+        accumulator.add(block, valid, first)
+        first += len(block)
+    return CLOCKS[options.clock]() - start, memory.grown()
+
+
+class _Memory:
+    """The resident size of this process, in GB: what it was at first, and the most that a thread has seen since."""
+
+    def __init__(self):
+        self._process, self._stop = psutil.Process(), threading.Event()
+        self.before = self.most = self._now()
+        self._watch = threading.Thread(target=self._look, daemon=True)
+        self._watch.start()
+
+    def grown(self) -> float:
+        """By how much it had grown at most."""
+        self._stop.set()
+        self._watch.join()
+        return max(self.most, self._now()) - self.before
+
+    def _look(self) -> None:
+        while not self._stop.wait(0.01):
+            self.most = max(self.most, self._now())
+
+    def _now(self) -> float:
+        return self._process.memory_info().rss / 1e9
+
+
+BENCHMARKS = [side_by_side, scaling, processes, memory]

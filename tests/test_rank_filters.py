@@ -1,0 +1,128 @@
+"""The filters of the ranking: their bounds, the choice between them, and that no result shows which one was used."""
+
+import numpy as np
+import pytest
+from attribench import rank_filters, rank_kernels
+from attribench.rank import rank
+from hypothesis import given
+from hypothesis import strategies as st
+from rank_cases import CHOICES, FEW, FILTERS, HAS_BF16, check, run, same, unit
+
+
+@pytest.mark.parametrize("dimension", [2, 64, 512])
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("use_filter", FILTERS)
+def test_the_tolerance_is_seen_where_float32_sees_nothing(dimension, threads, use_filter):
+    rng = np.random.default_rng(dimension)
+    queries, exemplars = unit(rng.standard_normal((8, dimension))), unit(rng.standard_normal((8, dimension)))
+    steps = [-1e-8, -2e-9, -1.1e-9, -9e-10, -1e-10, 0.0, 1e-10, 1e-8]
+    for q, e in zip(queries, exemplars, strict=True):
+        toward = q - (q @ e) * e
+        x = e + np.array(steps)[:, None] * toward / (toward @ q)  # cosine with q: that of e plus the step
+        ranking = rank(q[None], [0], e[None], [0], [(x, None)], threads=threads, use_filter=use_filter)
+        assert ranking.ranks.tolist() == [1 + sum(step >= -1e-9 for step in steps)]
+        assert ranking.neighbour_index[0, :8].tolist() == [7, 6, 5, 4, 3, 2, 1, 0]
+
+
+def toward(queries, scores, rng):
+    """Unit rows with the cosines `scores` to the unit rows `queries`, else in any direction."""
+    aside = rng.standard_normal(queries.shape)
+    aside = unit(aside - (aside * queries).sum(axis=1, keepdims=True) * queries)
+    scores = np.asarray(scores)[:, None]
+    return scores * queries + np.sqrt(1 - scores**2) * aside
+
+
+@FEW
+@given(st.integers(0, 2**32 - 1), st.sampled_from([16, 300]), st.sampled_from([1, 12, 67]), st.data())
+def test_every_filter_gives_the_same_bytes_where_scores_are_closest(seed, dimension, n_exemplars, data):
+    """Database rows whose scores are a hair from an exemplar's: far within every filter's bound, of any length."""
+    rng = np.random.default_rng(seed)
+    queries = unit(rng.standard_normal((3, dimension)))
+    spread = data.draw(st.sampled_from([0.0, 1e-3, 0.3, 1.0]))  # from all in each other's bounds to all over the scale
+    around = data.draw(st.sampled_from([0.0, 0.1, -0.6]))
+    scores = np.clip(around + spread * rng.uniform(-1, 1, (3, n_exemplars)), -0.99, 0.99)
+    steps = np.array([0.0, 1e-10, -1e-10, 1e-8, -1e-8, 1e-5, -1e-5, 1e-3, -1e-3])
+    near = (scores[:, :, None] + steps).reshape(3, -1)
+    exemplars = np.concatenate(
+        [toward(q[None].repeat(n_exemplars, 0), s, rng) for q, s in zip(queries, scores, strict=True)]
+    )
+    x = np.concatenate([toward(q[None].repeat(len(s), 0), s, rng) for q, s in zip(queries, near, strict=True)])
+    x = np.concatenate([x, rng.standard_normal((500, dimension)), np.zeros((2, dimension))])[
+        rng.permutation(len(x) + 502)
+    ]
+    lengths = 2.0 ** rng.choice([-120, 0, 120], len(x))[:, None]
+    entry = np.repeat(np.arange(3), n_exemplars)
+    case = {"queries": queries, "q_entry": np.arange(3), "exemplars": exemplars, "e_entry": entry, "x": x * lengths}
+    case |= {f"{name}_valid": np.ones(len(rows), bool) for name, rows in (("q", queries), ("e", exemplars), ("x", x))}
+    rankings = [run(case, use_filter=name, top_k=5, block_rows=700) for name in CHOICES]
+    case["x"] = np.where(lengths < 1e-30, 0, x)  # shorter than the floor of 1e-12: scores of zero
+    check(case, rankings[0], 5)
+    for ranking in rankings[1:]:
+        same(rankings[0], ranking)
+
+
+@pytest.mark.parametrize("dimension", [1, 64, 512, 770, 4096])
+@pytest.mark.parametrize("use_filter", FILTERS)
+def test_the_filter_bounds_hold(dimension, use_filter):
+    """Also for terms of one sign, where a product's rounding errors add up most."""
+    rng = np.random.default_rng(dimension)
+    kind = rank_filters.FILTERS[use_filter](dimension)
+    for made in (rng.standard_normal((40, dimension)), rng.random((40, dimension)) + 0.5):
+        block = rank_filters.Block(unit(made))
+        rows, tile = block.rows(kind), np.empty((40, 40), kind.dtype)
+        kind.product(rows, rows, tile)
+        scores = tile if tile.dtype == np.float32 else (tile.astype(np.uint32) << 16).view(np.float32)
+        exact = block.units @ block.units.T
+        bound = kind.bound(rows, block)[:, None]
+        assert (np.abs(scores - exact) <= bound + kind.relative * (np.abs(exact) + bound)).all()
+        assert bound.max() < (1e-3 if use_filter == "float32" else 0.02)
+
+
+@pytest.mark.parametrize("dimension", [1, 64, 512, 4096])
+def test_the_bounds_of_the_dot_products_hold(dimension):
+    rng = np.random.default_rng(dimension)
+    coarse, quick = rank_filters.dot_bounds(dimension)
+    for made in (rng.standard_normal((40, dimension)), rng.random((40, dimension)) + 0.5):
+        exact = unit(made)
+        low = exact.astype(np.float32)
+        in_order = np.array([[np.cumsum(a * b)[-1] for a in low] for b in low])
+        compiled = np.array([[rank_kernels.coarse_dot(a, b) for a in low] for b in low])
+        for product in (low @ low.T, in_order, compiled):
+            assert np.abs(product - exact @ exact.T).max() <= coarse
+        compiled = np.array([[rank_kernels.quick_dot(a, b) for a in low] for b in low])
+        for product in (low.astype(np.float64) @ low.astype(np.float64).T, compiled):
+            assert np.abs(product - exact @ exact.T).max() <= quick
+
+
+@pytest.mark.skipif(not HAS_BF16, reason="no bfloat16 products here")
+def test_a_tile_gets_the_filter_that_is_cheapest_for_its_thresholds(monkeypatch):
+    """bf16 where few pairs are in doubt, float32 where many are; tried only after a while, and never seen in a result."""
+    rng = np.random.default_rng(0)
+    queries, x = unit(rng.standard_normal((8, 64))), unit(rng.standard_normal((3000, 64)))
+    choice, block = rank_filters.Choice(64), rank_filters.Block(x)
+    assert [kind.name for kind in choice.filters()] == ["float32"]
+    choice.note(60)
+    filters = choice.filters()
+    assert [kind.name for kind in filters] == ["float32", "bf16"] and min(choice.seconds.values()) > 0
+    choice.seconds = {"float32": 11e-9, "bf16": 5e-9, "pair": 80e-9}
+    bounds = [kind.bound(kind.rows(queries, queries.astype(np.float32)), block) for kind in filters]
+    for thresholds, expected in ((np.linspace(0.9, 0.8, 12), 1), (np.linspace(0.3, -0.3, 67), 0)):
+        pairs = (np.arange(9) * len(thresholds), np.tile(thresholds, 8))
+        assert choice.pick(filters, bounds, queries, x, pairs) == expected
+
+    case = {"queries": queries, "q_entry": np.arange(8), "exemplars": x[:8], "e_entry": np.arange(8), "x": x}
+    case |= {f"{name}_valid": np.ones(n, bool) for name, n in (("q", 8), ("e", 8), ("x", 3000))}
+    monkeypatch.setattr(rank_filters, "PATIENCE", -1)
+    same(run(case), run(case, use_filter="float32"))
+
+
+@pytest.mark.parametrize("use_filter", FILTERS)
+def test_more_pairs_in_doubt_than_can_wait(use_filter):
+    """Forty queries, to each of which every database row is a tie of one of two exemplars."""
+    rng = np.random.default_rng(0)
+    exemplars = unit(rng.standard_normal((2, 64)))
+    queries, x = unit(rng.standard_normal((40, 64))), exemplars[rng.permutation(np.arange(900) % 3 // 2)]
+    ranking = rank(queries, np.zeros(40), exemplars, [0, 0], [(x, None)], top_k=1, use_filter=use_filter)
+    first_is_better = queries @ exemplars[0] > queries @ exemplars[1]
+    expected = [[601, 902] if first else [301, 902] for first in first_is_better]
+    assert ranking.ranks.reshape(40, 2).tolist() == expected
