@@ -180,7 +180,7 @@ def test_a_size_beyond_the_database_is_refused():
 def test_hard_negatives_are_ranked_as_database_rows_of_the_other_entries_queries(case, data):
     n, n_exemplars = len(case["x"]), len(case["exemplars"])
     sizes = [data.draw(st.integers(1, n))] if n else []
-    found = run(case, hard_negatives=True, sizes=sizes, top_k=5)
+    found = run(case, hard_negatives=True, sizes=sizes, top_k=5, use_filter=data.draw(st.sampled_from(CHOICES)))
     for entry in range(case["e_entry"].max(initial=-1) + 1):
         # For the queries of one entry, the database and the others' exemplars are one database.
         others = case["e_entry"] != entry
