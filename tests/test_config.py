@@ -95,6 +95,11 @@ REFUSED = {
     "no features given": (dict(database_source="features"), ["database_source", "benchmarks.sample.database.features"]),
     "crop larger than resize": (dict(extractor_registry__dino__crop=300), ["extractor_registry.dino", "crop 300"]),
     "braces in a folder": (dict(results="a{b}"), ["`results`", "a{b}"]),
+    "a variant called scores": (dict(variant_registry__scores={"mapper": "a"}), ["variant_registry.scores", "taken"]),
+    "nothing to rank": (dict(extractors=[]), ["extractors is empty"]),
+    "an unknown score method": (dict(score_methods=["x"]), ["score_methods", "unknown value `x`"]),
+    "a size beyond the limit": (dict(database_limit=5, database_sizes=[6]), ["database_sizes has 6", "which is 5"]),
+    "an unknown variant": (dict(variants=["tunde"]), ["variants", "did you mean `tuned`?"]),
     "a cut-off beyond all ranks": (dict(recall_ks=[10**20]), ["recall_ks.0"]),
     "unknown key of a source": (dict(sources__json__repos="a/b"), ["sources.json.repos", "did you mean `repo`?"]),
     "unknown kind of a source": (dict(sources__json__kind="hup"), ["sources.json.kind", "did you mean `hub`?"]),
@@ -129,6 +134,34 @@ def test_refused_with_the_key_and_what_is_valid(name):
 
 
 PLANS = {
+    "two methods of one name": (
+        dict(
+            benchmarks__mine={
+                "splits": {"a": "m.json"},
+                "database": {"folder": "d"},
+                "extractors": ["color", "color_x"],
+            },
+            extractor_registry__color_x={"library": "color", "resize": 8, "crop": 8, "interpolation": "bicubic"},
+            variants=["y", "x_y"],
+            variant_registry={name: {"mapper": str(REPOSITORY / "README.md")} for name in ("y", "x_y")},
+        ),
+        "color with x_y and color_x with y are both called color_x_y",
+    ),
+    "a variant without a checkpoint": (
+        dict(
+            benchmarks__mine={"splits": {"a": "m.json"}, "database": {"folder": "d"}, "extractors": ["color"]},
+            variants=["tuned"],
+        ),
+        "color_tuned: resources/mine/weights/mapper/color_tuned.pth",
+    ),
+    "nothing but variants without a checkpoint": (
+        dict(
+            benchmarks__mine={"splits": {"a": "m.json"}, "database": {"folder": "d"}, "extractors": ["color"]},
+            variants=["tuned"],
+            missing_variants="skip",
+        ),
+        "no extractor has a checkpoint",
+    ),
     "a split named like a table": (
         dict(benchmarks__mine={"splits": {"summary": "m.json"}, "database": {"folder": "d"}, "extractors": ["color"]}),
         "'summary' is the name of a table",
@@ -161,6 +194,25 @@ def test_rendering_refuses_a_root_with_somebodys_split_file(tmp_path):
     with pytest.raises(InputError, match="val_sample_style.json exists and was not rendered"):
         Plan(load(changed(root=str(tmp_path))), REPOSITORY / "workflow_scripts")
     assert mine.read_text() == "[]"
+
+
+def abc_plan(root, **changes):
+    raw = changed(
+        benchmark="abc", root=str(root), extractors=["clip", "moco"], variants=["pretrained", "tuned"], **changes
+    )
+    raw["sources"] = yaml.safe_load((REPOSITORY / "sources.yaml").read_text())["sources"]
+    return Plan(load(raw), REPOSITORY / "workflow_scripts")
+
+
+def test_a_variant_to_be_downloaded_is_not_missing_and_a_skipped_one_is_not_downloaded(tmp_path):
+    assert not abc_plan(tmp_path).missing_variants
+    (tmp_path / "weights/mapper").mkdir(parents=True)
+    (tmp_path / "weights/mapper/clip_tuned.pth").touch()
+    path = "weights/mapper/moco_tuned.pth"
+    assert path in abc_plan(tmp_path).given_paths
+    skipping = abc_plan(tmp_path, missing_variants="skip")
+    assert skipping.missing_variants == {("moco", "tuned"): path}
+    assert path not in skipping.given_paths
 
 
 def test_a_missing_key_is_named():

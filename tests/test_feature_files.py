@@ -181,19 +181,19 @@ BAD = {
     "pickle": (
         lambda folder: torch.save({"feats": torch.zeros(1), "x": Path("a")}, folder / "source.pth"),
         "source.pth",
-        r"source.pth: not a file of plain tensors and lists \(Unsupported global: GLOBAL pathlib.* was not .*\); exp",
+        r"source.pth: not a file of plain tensors \(Unsupported global: GLOBAL pathlib.* was not .*\); exp",
     ),
     "object": (
         lambda folder: torch.save(
             {"feats": torch.zeros(10, 4), "paths": PATHS, "by": Foreign()}, folder / "source.pth"
         ),
         "source.pth",
-        r"source.pth: not a file of plain tensors and lists \(Unsupported global: GLOBAL .*Foreign",
+        r"source.pth: not a file of plain tensors \(Unsupported global: GLOBAL .*Foreign",
     ),
     "numpy": (
         lambda folder: torch.save({"feats": FEATURES, "paths": PATHS}, folder / "source.pth"),
         "source.pth",
-        r"source.pth: not a file of plain tensors and lists \(Unsupported global: GLOBAL numpy",
+        r"source.pth: not a file of plain tensors \(Unsupported global: GLOBAL numpy",
     ),
     "integer": (
         lambda folder: torch.save({"feats": torch.zeros(10, 4).int(), "paths": PATHS}, folder / "source.pth"),

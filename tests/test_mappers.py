@@ -91,25 +91,48 @@ def test_the_product_sums_in_index_order_and_rounds_each_step(d, p):
     assert np.array_equal(product(rows, weight), expected)
 
 
+def norm(number, width, variance=1.0):
+    """The tensors of a batch normalization, as the layer `number`."""
+    tensors = {"running_mean": torch.zeros(width), "running_var": torch.full((width,), variance)}
+    return {f"{number}.{name}": tensor for name, tensor in tensors.items()}
+
+
 LINEAR = {"weight": torch.zeros(4, 24), "bias": torch.zeros(4)}
 BAD = {
     "no dict": (lambda path: torch.save([1], path), "found list; expected a dict"),
     "one side": (lambda path: torch.save({"real_mapper": LINEAR}, path), "expected a dict with the state dicts"),
-    "pickle": (lambda path: torch.save({"real_mapper": path}, path), "not a checkpoint of plain tensors"),
-    "garbage": (lambda path: path.write_bytes(b"x" * 50), "not a checkpoint of plain tensors"),
+    "pickle": (lambda path: torch.save({"real_mapper": path}, path), "not a file of plain tensors"),
+    "garbage": (lambda path: path.write_bytes(b"x" * 50), "not a file of plain tensors"),
     "bias": (lambda path: save(path, {**LINEAR, "bias": torch.zeros(5)}, LINEAR), "bias is .5.; expected .4."),
     "nan": (lambda path: save(path, {"weight": torch.full((4, 24), torch.nan)}, LINEAR), "weight holds NaN"),
     "unknown": (lambda path: save(path, {"conv.weight": torch.zeros(4, 24)}, LINEAR), "unknown tensor 'conv.weight'"),
     "chain": (
         lambda path: save(path, {"0.weight": torch.zeros(4, 24), "1.weight": torch.zeros(3, 5)}, LINEAR),
+        "layers are linear, linear; expected one linear layer",
+    ),
+    "width": (
+        lambda path: save(
+            path, {"0.weight": torch.zeros(4, 24), **norm(1, 4), "2.weight": torch.zeros(3, 5), **norm(3, 3)}, LINEAR
+        ),
         r"weight is \[3, 5\]; expected \[p, 4\]",
     ),
+    "variance": (
+        lambda path: save(path, {"0.weight": torch.zeros(4, 24), **norm(1, 4, -1.0)}, LINEAR),
+        "variance of batch normalization is negative",
+    ),
+    "channel": (
+        lambda path: save(path, {"weights": torch.ones(4, 6)}, LINEAR),
+        r"weights is \[4, 6\]; expected \[1, d\]",
+    ),
+    "complex": (lambda path: save(path, {"weight": torch.zeros(4, 24, dtype=torch.complex64)}, LINEAR), "is complex64"),
+    "empty": (lambda path: path.write_bytes(b""), "not a file of plain tensors"),
+    "text": (lambda path: path.write_text("hello world, this is text"), "not a file of plain tensors"),
     "norm": (
         lambda path: save(path, {"0.weight": torch.zeros(4, 24), "1.running_mean": torch.zeros(5)}, LINEAR),
         "batch normalization has",
     ),
     "sides differ": (lambda path: save(path, LINEAR, {"weight": torch.zeros(5, 24)}), "expected the same"),
-    "missing": (lambda path: None, "the mapper's checkpoint does not exist"),
+    "missing": (lambda path: None, "the file does not exist"),
 }
 
 
@@ -119,6 +142,12 @@ def test_a_bad_checkpoint_is_refused_by_name(tmp_path, name):
     spoil(tmp_path / "m.pth")
     with pytest.raises(InputError, match=rf"m\.pth.*{message}"):
         load_mappers(tmp_path / "m.pth")
+
+
+def test_parameters_are_taken_as_tensors(tmp_path):
+    state = {"weight": torch.nn.Parameter(torch.ones(4, 24))}
+    mapper, _ = load_mappers(save(tmp_path / "m.pth", state, state))
+    assert mapper(ROWS).shape == (50, 4)
 
 
 def test_features_of_another_dimension_are_refused(tmp_path):

@@ -169,7 +169,7 @@ def test_every_database_size_is_a_ranking_of_its_own(case, data):
 
 def test_a_size_beyond_the_database_is_refused():
     rows = np.ones((5, 3))
-    with pytest.raises(InputError, match="database size 6 is asked for; expected at most 5"):
+    with pytest.raises(InputError, match="database_sizes has 6; expected at most 5"):
         rank(rows, np.zeros(5, int), rows, np.zeros(5, int), [(rows, None)], sizes=[2, 6])
     with pytest.raises(InputError, match="rising"):
         rank(rows, np.zeros(5, int), rows, np.zeros(5, int), [(rows, None)], sizes=[4, 2])

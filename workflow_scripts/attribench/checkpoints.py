@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from attribench.errors import InputError
+from attribench.plain_torch import load_plain
 from attribench.registry import WeightsFile
 
 # The original ViT archives name tensors as Flax does; in turn, what becomes of such a name.
@@ -94,10 +95,10 @@ def _read(path: Path) -> Any:
                 return {name: torch.from_numpy(arrays[name]) for name in arrays.files}
         if _is_torchscript(path):
             return dict(torch.jit.load(path, map_location="cpu").state_dict())
-        return torch.load(path, map_location="cpu", weights_only=True)
     except (OSError, RuntimeError, ValueError, EOFError, TypeError, pickle.UnpicklingError, SafetensorError) as error:
         reason = (str(error) or type(error).__name__).splitlines()[0]
         raise InputError(f"{path}: not a checkpoint of plain tensors: {reason}") from error
+    return load_plain(path, "a checkpoint")
 
 
 def _is_torchscript(path: Path) -> bool:

@@ -197,10 +197,8 @@ def _check_choices(config: Config) -> None:
 def _check_methods(config: Config) -> None:
     if not config.extractors and not config.score_methods:
         raise InputError("config key extractors is empty; expected at least one extractor, or one of score_methods")
-    if "pretrained" in config.variant_registry:
-        raise InputError(
-            "config key variant_registry.pretrained: the name stands for no mapper; call the variant otherwise"
-        )
+    for name in sorted({PRETRAINED, SCORES} & {*config.variant_registry}):
+        raise InputError(f"config key variant_registry.{name}: the name is taken; call the variant otherwise")
     for name in sorted({*config.extractors} & {*config.score_methods}):
         raise InputError(f"config key score_methods: {name!r} is an extractor too; call one of them otherwise")
     limit, sizes = config.database_limit, config.database_sizes

@@ -1,8 +1,6 @@
 """Feature files that exist already: the published `.pth` layouts, and `.npy`, `.npz`, `.h5` of a user's own."""
 
 import logging
-import pickle
-import re
 import struct
 import sys
 import zipfile
@@ -17,6 +15,7 @@ import numpy as np
 
 from attribench.errors import InputError
 from attribench.feature_rows import READ_AS, FeatureRows, Hdf5Rows, MappedRows, PackedRows, map_npy
+from attribench.plain_torch import load_plain
 
 FORMS = """.pth: a dict with `feats` [n, d] and `paths`, or `features` and `paths`, or the published layout of a split
 (`exemplar_paths`, `exemplar_tensors`, `synth_paths`, `synth_tensors`); .npz and .h5: `features` [n, d] and `paths` [n];
@@ -68,20 +67,16 @@ def _check_kind(path: Path, kind: str) -> None:
 
 
 def _read_torch(path: Path, scratch: Path, stack: ExitStack) -> list[Part]:
-    import torch
-
     mapped = _is_mappable(path)
     if not mapped:
         size = path.stat().st_size / 1e6
         log.warning("%s: all of its %.0f MB are loaded: torch's old format cannot be mapped", path, size)
-    try:
-        content = torch.load(path, map_location="cpu", mmap=mapped, weights_only=True)
-    except (RuntimeError, ValueError, pickle.UnpicklingError, EOFError) as error:
-        raise InputError(
-            f"{path}: not a file of plain tensors and lists ({_reason(error)}); expected\n{FORMS}"
-        ) from error
+    content = load_plain(path, f"\n{FORMS}", mapped=mapped)
     if isinstance(content, dict) and "exemplar_tensors" in content:
         _require(path, content, ["exemplar_paths", "synth_paths", "synth_tensors"])
+        if not isinstance(content["synth_paths"], dict):
+            found = type(content["synth_paths"]).__name__
+            raise InputError(f"{path}: synth_paths is {found}; expected lists of paths by prompt type")
         for key in ("synth_paths", "synth_tensors"):
             _require(path, content[key], list(content["synth_paths"]))
         pairs = [(content["exemplar_paths"], content["exemplar_tensors"])]
@@ -107,12 +102,6 @@ def _is_mappable(path: Path) -> bool:
     if not stored:
         raise InputError(f"{path}: a compressed zip file; expected one as torch.save writes it, which is not")
     return set(orders) <= {sys.byteorder}
-
-
-def _reason(error: Exception) -> str:
-    """What torch found, without its advice on how to load a file that may run any code."""
-    found = re.search(r"WeightsUnpickler error: (.*?)(?:\.? Please use|\n|$)", str(error))
-    return found[1] if found else (str(error).splitlines() or [type(error).__name__])[0]
 
 
 def _tensor_rows(path: Path, tensor: Any, mapped: bool) -> MappedRows:

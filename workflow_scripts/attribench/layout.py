@@ -76,8 +76,8 @@ class Layout:
         return self.pattern(kind).format(**wildcards)
 
     def in_root(self, path: str) -> str:
-        """Path of a file below the benchmark's root."""
-        return f"{self.config.root}/{path}"
+        """Path of a file below the benchmark's root; an absolute path stays as it is."""
+        return path if path.startswith("/") else f"{self.config.root}/{path}"
 
     def source(self, collection: str) -> str:
         """`images` or `features`: what the collection's features come from."""
@@ -96,10 +96,6 @@ class Layout:
         """Of the collection's feature shards, those to ask Snakemake for."""
         shards = self.job_shards(collection)
         return [self.path("features", collection=collection, extractor=extractor, shard=shard) for shard in shards]
-
-    def split_file(self, split: str) -> str:
-        """Path of the split's JSON file."""
-        return self.in_root(self.config.entry.splits[split])
 
     def feature_file(self, collection: str, extractor: str) -> str:
         """Path, below the root, of the existing feature file of a collection whose source is `features`."""

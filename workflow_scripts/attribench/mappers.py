@@ -6,7 +6,8 @@ is told from the tensors, and the sizes with it:
 linear    `weight` [p, d] and `bias` [p] or none: y = W x + b
 channel   `weights` [1, d] or [d]: y = w * x
 mlp       numbered layers: linear ones (`N.weight` [p, d], perhaps `N.bias`), each followed by batch normalization in
-          inference mode (`N.running_mean`, `N.running_var`, perhaps `N.weight` and `N.bias`), ReLU after each but the last
+          inference mode (`N.running_mean`, `N.running_var`, perhaps `N.weight` and `N.bias`), ReLU after each but the last.
+          Any other sequence is refused: where its ReLUs are cannot be told from tensors
 
 Mapped features are part of what a rank is made from, so they are float64 in one fixed sequence of operations, like scores
 (`rank.py`): neither blocks, threads nor the machine change a bit.
@@ -23,6 +24,7 @@ import numpy as np
 
 from attribench.errors import InputError
 from attribench.mapper_kernels import product
+from attribench.plain_torch import load_plain
 
 BATCH_NORM_EPS = 1e-5  # torch's default, which no checkpoint states
 SIDES = ("real_mapper", "synth_mapper")
@@ -59,16 +61,7 @@ def load_mappers(path: Path | str) -> tuple[Mapper, Mapper]:
 
     Raises InputError that names the file for one that is missing, needs more than plain tensors, or has another layout.
     """
-    import pickle
-
-    import torch
-
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except FileNotFoundError:
-        raise InputError(f"{path}: the mapper's checkpoint does not exist") from None
-    except (RuntimeError, pickle.UnpicklingError, EOFError) as error:
-        raise InputError(f"{path}: not a checkpoint of plain tensors: {str(error).splitlines()[0]}") from error
+    content = load_plain(path, "a mapper's checkpoint")
     if not isinstance(content, dict) or not all(isinstance(content.get(side), dict) for side in SIDES):
         found = sorted(map(str, content)) if isinstance(content, dict) else type(content).__name__
         raise InputError(f"{path}: found {found}; expected a dict with the state dicts {' and '.join(SIDES)}")
@@ -84,7 +77,10 @@ def load_mappers(path: Path | str) -> tuple[Mapper, Mapper]:
 def _mapper(where: str, state: dict[str, Any]) -> Mapper:
     tensors = {str(name): _array(where, name, tensor) for name, tensor in state.items()}
     if set(tensors) == {"weights"}:
-        scale = tensors["weights"].reshape(-1)
+        scale = tensors["weights"]
+        if scale.ndim not in (1, 2) or scale.size == 0 or scale.shape[-1] != scale.size:
+            raise InputError(f"{where}: weights is {list(scale.shape)}; expected [1, d]")
+        scale = scale.reshape(-1)
         return Mapper((lambda rows: rows * scale,), len(scale), len(scale), where)
     if "weight" in tensors:
         tensors = {f"0.{name}": tensor for name, tensor in tensors.items()}
@@ -92,9 +88,11 @@ def _mapper(where: str, state: dict[str, Any]) -> Mapper:
 
 
 def _array(where: str, name: str, tensor: Any) -> np.ndarray:
-    if not hasattr(tensor, "numpy"):
-        raise InputError(f"{where}: {name} is {type(tensor).__name__}; expected a tensor")
-    values = tensor.double().numpy()
+    kind = str(getattr(tensor, "dtype", type(tensor).__name__)).removeprefix("torch.")
+    is_count = name.endswith("num_batches_tracked")
+    if not hasattr(tensor, "detach") or not (kind.startswith(("float", "bfloat")) or is_count) or tensor.is_sparse:
+        raise InputError(f"{where}: {name} is {kind}; expected a dense tensor of floating point")
+    values = tensor.detach().double().numpy()
     if not np.isfinite(values).all():
         raise InputError(f"{where}: {name} holds NaN or Inf; expected finite numbers")
     return values
@@ -120,6 +118,11 @@ _BATCH_NORM = {"weight", "bias", "running_mean", "running_var", "num_batches_tra
 
 def _sequence(where: str, layers: list[dict[str, np.ndarray]]) -> Mapper:
     """Linear layers and batch normalizations in turn, ReLU after each normalization but the last."""
+    kinds = ["normalization" if "running_mean" in tensors else "linear" for tensors in layers]
+    if kinds != ["linear"] and kinds != ["linear", "normalization"] * (len(kinds) // 2):
+        raise InputError(
+            f"{where}: layers are {', '.join(kinds)}; expected one linear layer, or linear, normalization, …"
+        )
     width, dimension, steps = None, None, []
     for number, tensors in enumerate(layers):
         if "running_mean" in tensors:
@@ -132,8 +135,6 @@ def _sequence(where: str, layers: list[dict[str, np.ndarray]]) -> Mapper:
             raise InputError(f"{where}: a linear layer's weight is {list(weight.shape)}; expected [p, {width or 'd'}]")
         dimension, width = dimension or weight.shape[1], weight.shape[0]
         steps.append(_linear(where, weight, tensors.get("bias")))
-    if dimension is None:
-        raise InputError(f"{where}: has no linear layer; expected at least one")
     return Mapper(tuple(steps), dimension, width, where)
 
 
@@ -153,6 +154,8 @@ def _batch_norm(where: str, tensors: dict[str, np.ndarray], width: int | None) -
         raise InputError(
             f"{where}: batch normalization has {wrong or sorted(tensors)}; expected mean and variance [{width}]"
         )
+    if (tensors["running_var"] < 0).any():
+        raise InputError(f"{where}: a variance of batch normalization is negative; expected none")
     mean, deviation = tensors["running_mean"], np.sqrt(tensors["running_var"] + BATCH_NORM_EPS)
     scale, shift = tensors.get("weight", 1.0), tensors.get("bias", 0.0)
     return lambda rows: (rows - mean) / deviation * scale + shift

@@ -44,6 +44,7 @@ class Plan(Layout):
             raise InputError(
                 "config key variants: no extractor has a checkpoint for one of them; expected at least one"
             )
+        self._refuse_equal_names()
         if self.database in config.splits:
             raise InputError(f"config key splits: {self.database!r} is the database's name; call the split otherwise")
         for name in sorted({*TABLES} & {*config.splits}):
@@ -53,6 +54,17 @@ class Plan(Layout):
         self._keys: dict[tuple, str] = {}
         if self.rendered:
             self._refuse_foreign_root()
+
+    def _refuse_equal_names(self) -> None:
+        """Two methods would share their files: `a` with variant `b_c`, and `a_b` with variant `c`."""
+        names: dict[str, Method] = {}
+        for method in self.methods:
+            other = names.setdefault(f"{method.extractor}_{method.variant}", method)
+            if other != method:
+                raise InputError(
+                    f"config keys extractors, variants: {other.extractor} with {other.variant} and {method.extractor} with "
+                    f"{method.variant} are both called {method.extractor}_{method.variant}; call one of them otherwise"
+                )
 
     def _preprocessing(self, extractor: str) -> str:
         """Its canonical text."""
@@ -93,7 +105,14 @@ class Plan(Layout):
         return missing
 
     def _is_there(self, path: str) -> bool:
-        return os.path.exists(self.in_root(path)) or self.downloads.source_of(path) is not None
+        """Whether the root has `path`, or a download will bring it: not into a folder that is there without it."""
+        if os.path.exists(self.in_root(path)):
+            return True
+        source = self.downloads.source_of(path)
+        if source is None or not os.path.isdir(os.path.dirname(self.in_root(path))):
+            return source is not None
+        is_listed = path in self.downloads.table[source].provides
+        return is_listed and self.config.missing_variants == "error"
 
     def _published_numbers(self) -> list[Number]:
         """The published numbers that this run has to be held against.
@@ -306,19 +325,24 @@ class Plan(Layout):
         """Keys of the rank files of all methods on `split`."""
         return [self.rank_key(split, m.extractor, m.variant) for m in self.methods]
 
-    def _tables_key(self) -> Iterator:
+    def _statistics_key(self) -> Iterator:
+        """Of the tables' key, what the statistics depend on, which the plots draw."""
+        yield code_digest(self.scripts / "tables.py")
         yield [self.config.benchmark, self.config.splits, self.config.recall_ks, self.config.bootstrap.model_dump()]
         yield [[m.extractor, m.variant] for m in self.methods]
-        yield [[*about, path] for about, path in self.missing_variants.items()]
         yield [
             self.key("metrics", split=split, extractor=m.extractor, variant=m.variant)
             for split in self.config.splits
             for m in self.methods
         ]
+
+    def _tables_key(self) -> Iterator:
+        yield [*self._statistics_key()]
+        yield [[*about, path] for about, path in self.missing_variants.items()]
         yield self.published
 
     def _plots_key(self, split: str) -> Iterator:
-        yield [split, self.config.recall_ks, self.key("tables")]
+        yield [split, self.config.recall_ks, *self._statistics_key()]
         yield self.rank_keys(split)
 
     def _contact_key(self, split: str) -> Iterator:

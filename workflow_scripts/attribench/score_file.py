@@ -27,6 +27,10 @@ class ScoreFile:
         missing = [name for name in (*AXES, *_SCORES) if name not in file]
         if missing:
             raise InputError(f"{path}: has no dataset {', '.join(missing)}; found {sorted(file)}")
+        odd = [name for name in (*AXES, *_SCORES) if not isinstance(file[name], h5py.Dataset)]
+        odd += [name for name in AXES if name not in odd and file[name].ndim != 1]
+        if odd:
+            raise InputError(f"{path}: {', '.join(odd)} is no list of paths or table of scores; see docs/formats.md")
         for name, axes in _SCORES.items():
             expected = tuple(len(file[axis]) for axis in axes)
             if file[name].shape != expected or file[name].dtype.kind != "f":

@@ -104,6 +104,11 @@ def _strings(file: h5py.File, name: str, values: list[str]) -> None:
     _dataset(file, name, (len(values),), dtype)[:] = np.array(encoded, dtype)
 
 
+def _plain(value):
+    """An attribute as a number of Python's, where HDF5 gives one of numpy's."""
+    return value.item() if isinstance(value, np.generic) else value
+
+
 def feature_attributes(identity: FeatureIdentity, collection: str, first_row: int, versions: dict[str, str]) -> dict:
     """The attributes of a feature shard."""
     return {
@@ -168,7 +173,7 @@ class ShardReader:
         missing = [field.name for field in fields(FeatureIdentity) if field.name not in attributes]
         if missing:
             raise InputError(f"{self.path}: has no attribute {', '.join(missing)}; expected a feature shard")
-        identity = FeatureIdentity(**{field.name: attributes[field.name] for field in fields(FeatureIdentity)})
+        identity = FeatureIdentity(**{field.name: _plain(attributes[field.name]) for field in fields(FeatureIdentity)})
         if self.data.ndim != 2 or self.data.shape[1] != identity.dimension:
             raise InputError(f"{self.path}: features are {self.data.shape}; expected [n, {identity.dimension}]")
         return identity

@@ -61,11 +61,6 @@ class _Metric:
     ceiling: Callable
 
 
-def metric_names(recall_ks: list[int]) -> list[str]:
-    """The metrics of the tables in their order: recall@K for each cut-off, mAP."""
-    return [metric.name for metric in _metrics(recall_ks)]
-
-
 def split_table(tables: Tables, split: str, recall_ks: list[int]) -> pd.DataFrame:
     """SPLIT.csv: one row a method, by feature and name, in the columns of the published benchmark."""
     metrics, rows = _metrics(recall_ks), []

@@ -108,7 +108,9 @@ class Tally:
                 raise InputError(f"database rows {expected} to {start - 1} were never added to the ranking")
             expected = stop
         if len(self.sizes) and self.sizes[-1] > expected:
-            raise InputError(f"database size {self.sizes[-1]} is asked for; expected at most {expected}, all images")
+            raise InputError(
+                f"config key database_sizes has {self.sizes[-1]}; expected at most {expected}, the images of the database"
+            )
         pairs_of = np.diff(self.offsets)
         lengths = np.zeros(len(self.query_valid), np.int64)
         lengths[self.query_valid] = pairs_of

@@ -4,9 +4,6 @@ import numpy as np
 
 from .fields import luma, mix
 
-SLOT_NAMES = (
-    "sky sun cloud far mid near water glint build build2 window trunk leaf leaf2 ground path wall table cloth frame"
-).split()
 (SKY, SUN, CLOUD, FAR, MID, NEAR, WATER, GLINT, BUILD, BUILD2) = range(10)
 (WINDOW, TRUNK, LEAF, LEAF2, GROUND, PATH, WALL, TABLE, CLOTH, FRAME) = range(10, 20)
 OBJECT = 20
