@@ -131,7 +131,7 @@ MODULES = {
     "rank.py": ["rank"],
     "rank_filters.py": ["rank"],
     "rank_kernels.py": ["rank"],
-    "plain_torch.py": ["extract", "rank"],
+    "plain_torch.py": ["manifest"],
     "published.py": ["tables"],
     "rank_scan.py": ["rank"],
     "rank_split.py": ["rank"],
