@@ -237,4 +237,4 @@ def test_the_published_benchmark_is_planned_whole_without_any_net(tmp_path, monk
     planned = clone.planned({"benchmark": "abc"})
     assert (planned["download_source"], planned["manifest"], planned["extract"], planned["rank"]) == (5, 5, 520, 20)
     features = clone.planned({"benchmark": "abc", "database_source": "features"})
-    assert (features["download_source"], features["extract"], features["import_features"]) == (5, 20, 500)
+    assert (features["download_source"], features["extract"], features["import_features"]) == (5, 20, 5)

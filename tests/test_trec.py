@@ -151,6 +151,7 @@ def test_methods_that_could_not_read_the_same_images_are_refused(tmp_path):
     valid[19] = False
     stop = content.ranking.offsets[19]
     cut = {name: getattr(content.ranking, name)[:stop] for name in ("ranks", "scores", "exemplar")}
+    cut["ranks_at"] = content.ranking.ranks_at[:, :stop]
     offsets = np.minimum(content.ranking.offsets, stop)
     other = dataclasses.replace(
         content, ranking=dataclasses.replace(content.ranking, query_valid=valid, offsets=offsets, **cut)
