@@ -42,6 +42,7 @@ from safetensors.torch import save
 from skimage import data
 from test_config import DEFAULTS, changed
 from test_decode import picture, rotated
+from test_extract import TINY
 
 WEIGHTS = "weights/pretrained/"
 # The one line that a user adds for a file; those of moco and sscd are the registry's own.
@@ -157,16 +158,6 @@ def test_features_equal_a_forward_pass_written_by_hand(tmp_path, root, states, n
 
 # --- identity ------------------------------------------------------------------------------------------------------------
 
-TINY = ExtractorEntry(
-    library="timm",
-    model="test_efficientnet",
-    pretrained="none",
-    resize=40,
-    crop=32,
-    interpolation="bilinear",
-    mean=[0.4, 0.5, 0.6],
-    std=[0.2, 0.3, 0.25],
-)
 CHANGES = {
     "interpolation": ({"interpolation": "bicubic"}, "preprocessing 'bicubic-40-32 .*' against 'bilinear-40-32"),
     "resize": ({"resize": 41}, "preprocessing 'bilinear-41-32 .*' against 'bilinear-40-32"),
