@@ -1,10 +1,15 @@
 """Contestants side by side: interleaved rounds in one process, so that a machine's moods meet all of them alike."""
 
+import multiprocessing
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
+import psutil
 
 CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time}
 
@@ -64,3 +69,37 @@ def compare(case: str, unit: str, contestants: list[Contestant], options: Option
         Row(case, contestant.name, unit, float(np.median(times[:, i])), float(ratios[i]), times[:, i].tolist())
         for i, contestant in enumerate(contestants)
     ]
+
+
+def in_fresh_process(function: Callable, *arguments: Any) -> Any:
+    """What `function` returns in a process of its own, where nothing was loaded before."""
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        return pool.apply(function, arguments)
+
+
+@dataclass
+class Memory:
+    """By how many GB this process has `grown`, at most, in resident memory."""
+
+    grown: float = 0.0
+
+
+@contextmanager
+def peak_memory() -> Iterator[Memory]:
+    """Watch this process while the block runs; the figure is there at its end."""
+    process, stop, memory = psutil.Process(), threading.Event(), Memory()
+    before = process.memory_info().rss
+
+    def look() -> None:
+        while True:
+            memory.grown = max(memory.grown, (process.memory_info().rss - before) / 1e9)
+            if stop.wait(0.01):
+                return
+
+    watch = threading.Thread(target=look, daemon=True)
+    watch.start()
+    try:
+        yield memory
+    finally:
+        stop.set()
+        watch.join()

@@ -1,20 +1,18 @@
 """Ranking beside the bare matrix products, the published benchmark's method, and faiss for the neighbours alone."""
 
 import multiprocessing
-import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import psutil
 from attribench import rank_filters
 from attribench.features import Invalid, stream_database
 from attribench.rank import RankAccumulator
 from attribench.shards import FeatureIdentity, Rows, feature_attributes, write_shard
 
-from bench.measure import CLOCKS, Contestant, Options, Row, compare
+from bench.measure import CLOCKS, Contestant, Options, Row, compare, in_fresh_process, peak_memory
 
 UNIT = "ms a query, 1M rows"
 TILE_QUERIES, TILE_ROWS = 1024, 8192
@@ -172,8 +170,7 @@ def memory(options: Options) -> Iterator[Row]:
     sizes = [100_000] if not options.large else [100_000, 1_000_000, 10_000_000]
     for n in sizes:
         paths = _write_database(Path(options.folder), n)
-        with multiprocessing.get_context("spawn").Pool(1) as pool:
-            seconds, used = pool.apply(_rank_files, (paths, options))
+        seconds, used = in_fresh_process(_rank_files, paths, options)
         for path in paths:
             path.unlink()
         case = "16384 queries, d = 768, float16 shards"
@@ -203,35 +200,14 @@ def _write_database(folder: Path, n_rows: int) -> list[Path]:
 def _rank_files(paths: list[Path], options: Options) -> tuple[float, float]:
     """Seconds, and GB beyond what was held before."""
     data = make(768, 16384, 1, 12, True)
-    memory, start, first = _Memory(), CLOCKS[options.clock](), 0
-    accumulator = data.accumulator(threads=options.threads)
-    for block, valid in stream_database(paths, "database", Invalid(), _IDENTITY, TILE_ROWS, set()):
-        accumulator.add(block, valid, first)
-        first += len(block)
-    return CLOCKS[options.clock]() - start, memory.grown()
-
-
-class _Memory:
-    """The resident size of this process, in GB: what it was at first, and the most that a thread has seen since."""
-
-    def __init__(self):
-        self._process, self._stop = psutil.Process(), threading.Event()
-        self.before = self.most = self._now()
-        self._watch = threading.Thread(target=self._look, daemon=True)
-        self._watch.start()
-
-    def grown(self) -> float:
-        """By how much it had grown at most."""
-        self._stop.set()
-        self._watch.join()
-        return max(self.most, self._now()) - self.before
-
-    def _look(self) -> None:
-        while not self._stop.wait(0.01):
-            self.most = max(self.most, self._now())
-
-    def _now(self) -> float:
-        return self._process.memory_info().rss / 1e9
+    with peak_memory() as memory:
+        start, first = CLOCKS[options.clock](), 0
+        accumulator = data.accumulator(threads=options.threads)
+        for block, valid in stream_database(paths, "database", Invalid(), _IDENTITY, TILE_ROWS, set()):
+            accumulator.add(block, valid, first)
+            first += len(block)
+        seconds = CLOCKS[options.clock]() - start
+    return seconds, memory.grown
 
 
 BENCHMARKS = [side_by_side, scaling, processes, memory]

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 
 from bench.measure import Options, Row
 
-_PACKAGES = ("numpy", "numba", "torch", "faiss-cpu")
+_PACKAGES = ("numpy", "numba", "torch", "timm", "h5py", "pillow", "snakemake", "faiss-cpu")
 
 
 def table(rows: list[Row]) -> str:

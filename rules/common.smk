@@ -59,7 +59,6 @@ wildcard_constraints:
     split=one_of(plan.config.splits),
     extractor=one_of([*plan.config.extractors, *plan.config.score_methods]),
     variant=one_of([*plan.config.variants, SCORES]),
-    preprocessing=one_of(sorted(set(plan.preprocessing.values()))),
     shard=r"\d+-of-\d+",
     table=one_of(TABLES),
 
@@ -77,10 +76,7 @@ def needs(rule_name, **inputs):
     """
 
     def input_files(wildcards):
-        settings = workflow.dag_settings
-        # A forced job runs though its product is current, and so does every job that a run hands to a node.
-        is_forced = settings.forceall or settings.forcerun or not workflow.is_main_process
-        if not is_forced and plan.is_current(rule_name, **wildcards):
+        if not may_be_forced() and plan.is_current(rule_name, **wildcards):
             return {}
         files = {name: function(wildcards) for name, function in inputs.items()}
         if plan.is_outdated(rule_name, **wildcards):
@@ -88,6 +84,12 @@ def needs(rule_name, **inputs):
         return files
 
     return input_files
+
+
+def may_be_forced():
+    """Whether jobs run though their products are current: forced ones, and every job that a run hands to a node."""
+    settings = workflow.dag_settings
+    return settings.forceall or settings.forcerun or not workflow.is_main_process
 
 
 def newer_than_anything():
@@ -120,8 +122,11 @@ def manifest_of(wildcards):
 
 
 def pixels_of(wildcards):
-    preprocessing = plan.preprocessing[wildcards.extractor]
-    return plan.path("pixels", collection=wildcards.collection, preprocessing=preprocessing, shard=wildcards.shard)
+    return plan.path("pixels", collection=wildcards.collection, shard=wildcards.shard)
+
+
+def preprocessings_of(wildcards):
+    return plan.preprocessings(wildcards.collection, wildcards.shard, only_needed=not may_be_forced())
 
 
 def feature_source_of(wildcards):

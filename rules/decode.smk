@@ -1,4 +1,4 @@
-# Decode a slice of a collection into pixels, once for each distinct preprocessing.
+# Decode a slice of a collection into pixels: each image once, for all the preprocessings that are needed.
 
 
 rule decode:
@@ -7,9 +7,9 @@ rule decode:
     output:
         pixels=temp(plan.pattern("pixels")),
     log:
-        log_file("decode/{collection}/{preprocessing}/{shard}"),
+        log_file("decode/{collection}/{shard}"),
     benchmark:
-        benchmark_file("decode/{collection}/{preprocessing}/{shard}")
+        benchmark_file("decode/{collection}/{shard}")
     wildcard_constraints:
         collection=collections_from("images"),
     threads: 8
@@ -18,8 +18,9 @@ rule decode:
         runtime="4h",
     params:
         key=job_key("decode"),
+        preprocessings=preprocessings_of,
         quarantine=plan.config.invalid_images == "quarantine",
     message:
-        "Decoding {wildcards.collection} {wildcards.shard} ({wildcards.preprocessing})"
+        "Decoding {wildcards.collection} {wildcards.shard} ({params.preprocessings})"
     script:
         "../workflow_scripts/decode.py"

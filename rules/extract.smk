@@ -26,6 +26,7 @@ rule extract:
         gpu=0 if plan.config.device == "cpu" else 1,
     params:
         key=job_key("extract"),
+        preprocessing=lambda wildcards: plan.preprocessing[wildcards.extractor],
         entry=lambda wildcards: plan.config.extractor_registry[wildcards.extractor].model_dump(mode="json"),
         precision=plan.config.precision,
     message:

@@ -8,7 +8,7 @@ import pytest
 from attribench.decode import decode_shard
 from attribench.errors import InputError
 from attribench.preprocessing import Preprocessing, UnreadableImage, load_pixels
-from attribench.shards import pixel_shard
+from attribench.shards import pixel_shard, pixels_name
 from PIL import Image
 from torchvision import transforms
 
@@ -50,7 +50,7 @@ def test_pixels_equal_torchvisions(tmp_path, name, text):
         [transforms.Resize(preprocessing.resize, mode), transforms.CenterCrop(preprocessing.crop)]
     )
     expected = np.asarray(reference(Image.open(path).convert("RGB")))
-    np.testing.assert_array_equal(load_pixels(path, preprocessing), expected)
+    np.testing.assert_array_equal(load_pixels(path, [preprocessing])[0], expected)
 
 
 # Around each published size, and around where a rounding turns over.
@@ -72,7 +72,7 @@ def test_every_size_gives_torchvisions_pixels(tmp_path, text):
     for seed, size in enumerate(SIZES):
         image = picture(*size, seed)
         image.save(tmp_path / "a.bmp")
-        found = load_pixels(tmp_path / "a.bmp", preprocessing)
+        [found] = load_pixels(tmp_path / "a.bmp", [preprocessing])
         assert np.array_equal(found, np.asarray(reference(image))), size
 
 
@@ -84,7 +84,7 @@ def test_squashing_gives_torchvisions_pixels(tmp_path):
     )
     for size in ((37, 90), (90, 37), (40, 41)):
         picture(*size).save(tmp_path / "a.png")
-        found = load_pixels(tmp_path / "a.png", preprocessing)
+        [found] = load_pixels(tmp_path / "a.png", [preprocessing])
         np.testing.assert_array_equal(found, np.asarray(reference(picture(*size))))
 
 
@@ -99,7 +99,7 @@ def test_exif_rotation_is_not_applied(tmp_path):
     image.save(tmp_path / "rotated.jpg", **rotated(image))
     assert Image.open(tmp_path / "rotated.jpg").getexif()[0x0112] == 6
     np.testing.assert_array_equal(
-        load_pixels(tmp_path / "plain.jpg", SMALL), load_pixels(tmp_path / "rotated.jpg", SMALL)
+        load_pixels(tmp_path / "plain.jpg", [SMALL])[0], load_pixels(tmp_path / "rotated.jpg", [SMALL])[0]
     )
 
 
@@ -122,9 +122,9 @@ def bad_files(folder):
 def test_bad_files_are_unreadable_and_missing_ones_are_missing(tmp_path):
     for name in bad_files(tmp_path):
         with pytest.raises(UnreadableImage):
-            load_pixels(tmp_path / name, SMALL)
+            load_pixels(tmp_path / name, [SMALL])
     with pytest.raises(InputError, match=r"none.jpg: the image does not exist"):
-        load_pixels(tmp_path / "none.jpg", SMALL)
+        load_pixels(tmp_path / "none.jpg", [SMALL])
 
 
 def collection(tmp_path, n=9):
@@ -134,21 +134,26 @@ def collection(tmp_path, n=9):
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-def test_a_shard_holds_the_images_in_order(tmp_path, workers):
-    paths = collection(tmp_path)
-    decode_shard(tmp_path / "s.h5", tmp_path, paths, SMALL, quarantine=False, workers=workers)
-    with pixel_shard(tmp_path / "s.h5") as shard:
-        assert shard.rows.paths == paths
-        assert shard.rows.valid.all()
-        assert shard.preprocessing == "bicubic-16-12"
-        for path, pixels in zip(paths, shard.read(), strict=True):
-            np.testing.assert_array_equal(pixels, load_pixels(tmp_path / path, SMALL))
+@pytest.mark.parametrize("n", [1, 19])
+def test_a_shard_holds_the_images_in_order(tmp_path, workers, n):
+    """In each preprocessing asked for, from one decoding."""
+    paths = collection(tmp_path, n)
+    several = [SMALL, Preprocessing(20, 20, "bilinear"), Preprocessing(16, 12, "lanczos", squash=True)]
+    decode_shard(tmp_path / "s.h5", tmp_path, paths, several, quarantine=False, workers=workers)
+    for preprocessing in several:
+        with pixel_shard(tmp_path / "s.h5", str(preprocessing)) as shard:
+            assert shard.rows.paths == paths
+            assert shard.rows.valid.all()
+            for path, pixels in zip(paths, shard.read(), strict=True):
+                np.testing.assert_array_equal(pixels, load_pixels(tmp_path / path, [preprocessing])[0])
+    with pytest.raises(InputError, match=r"s.h5: has no dataset pixels/bicubic-99-99; expected a shard of"):
+        pixel_shard(tmp_path / "s.h5", "bicubic-99-99")
 
 
 def test_an_unreadable_image_stops_the_shard_and_leaves_nothing(tmp_path):
     paths = collection(tmp_path) + bad_files(tmp_path)
     with pytest.raises(InputError, match=r"truncated.jpg: cannot be decoded .*invalid_images"):
-        decode_shard(tmp_path / "s.h5", tmp_path, paths, SMALL, quarantine=False)
+        decode_shard(tmp_path / "s.h5", tmp_path, paths, [SMALL], quarantine=False)
     assert not [path for path in tmp_path.iterdir() if "s." in path.name and path.suffix == ".h5"]
 
 
@@ -156,26 +161,29 @@ def test_quarantine_keeps_the_rows_and_the_reasons(tmp_path):
     good = collection(tmp_path, 3)
     bad = bad_files(tmp_path)
     paths = [good[0], *bad, *good[1:]]
-    decode_shard(tmp_path / "s.h5", tmp_path, paths, SMALL, quarantine=True)
-    with pixel_shard(tmp_path / "s.h5") as shard:
+    decode_shard(tmp_path / "s.h5", tmp_path, paths, [SMALL], quarantine=True)
+    with pixel_shard(tmp_path / "s.h5", str(SMALL)) as shard:
         assert shard.rows.valid.tolist() == [True, False, False, False, True, True]
         assert all(reason for reason, valid in zip(shard.rows.reasons, shard.rows.valid, strict=True) if not valid)
         assert not shard.read()[1:4].any()
 
 
 def test_an_empty_shard_is_a_shard(tmp_path):
-    decode_shard(tmp_path / "s.h5", tmp_path, [], SMALL, quarantine=False)
-    with pixel_shard(tmp_path / "s.h5") as shard:
+    decode_shard(tmp_path / "s.h5", tmp_path, [], [SMALL], quarantine=False)
+    with pixel_shard(tmp_path / "s.h5", str(SMALL)) as shard:
         assert shard.read().shape == (0, 12, 12, 3)
 
 
 def test_a_flipped_byte_is_found(tmp_path):
     paths = collection(tmp_path)
-    decode_shard(tmp_path / "s.h5", tmp_path, paths, SMALL, quarantine=False)
+    decode_shard(tmp_path / "s.h5", tmp_path, paths, [SMALL], quarantine=False)
     with h5py.File(tmp_path / "s.h5") as file:
-        offset = file["pixels"].id.get_chunk_info(0).byte_offset
+        offset = file[pixels_name(str(SMALL))].id.get_chunk_info(0).byte_offset
     content = bytearray((tmp_path / "s.h5").read_bytes())
     content[offset + 5] ^= 1
     (tmp_path / "s.h5").write_bytes(content)
-    with pixel_shard(tmp_path / "s.h5") as shard, pytest.raises(InputError, match=r"s.h5: corrupt .*delete it"):
+    with (
+        pixel_shard(tmp_path / "s.h5", str(SMALL)) as shard,
+        pytest.raises(InputError, match=r"s.h5: corrupt .*delete it"),
+    ):
         shard.read()

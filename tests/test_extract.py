@@ -1,5 +1,9 @@
 """Extraction: features equal a forward pass written out here; identity, floors and faults."""
 
+import os
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import timm
@@ -7,10 +11,12 @@ import torch
 from attribench.config import load
 from attribench.decode import decode_shard
 from attribench.errors import InputError
-from attribench.extract import choose_device, extract_shard
+from attribench.extract import extract_shard
 from attribench.extractors import load_extractor, preprocessing_of
+from attribench.forward import Forward, choose_device
 from attribench.registry import ExtractorEntry
 from attribench.shards import feature_shard
+from clone import REPOSITORY
 from PIL import Image
 from test_config import DEFAULTS
 from test_decode import picture
@@ -40,18 +46,13 @@ def images(tmp_path_factory):
 def extract(tmp_path, images, name, entry, paths=None, batch_size=4, precision="float32", loaded=None):
     folder, all_paths = images
     paths = all_paths if paths is None else paths
-    decode_shard(tmp_path / "pixels.h5", folder, paths, preprocessing_of(entry), quarantine=True)
-    extract_shard(
-        tmp_path / "pixels.h5",
-        tmp_path / "features.h5",
-        loaded or load_extractor(name, entry, tmp_path),
-        name=name,
-        collection="c",
-        first_row=0,
-        precision=precision,
-        device=torch.device("cpu"),
-        batch_size=batch_size,
-    )
+    preprocessing = preprocessing_of(entry)
+    decode_shard(tmp_path / "pixels.h5", folder, paths, [preprocessing], quarantine=True)
+    loaded = loaded or load_extractor(name, entry, tmp_path)
+    about = dict(precision=precision, device=torch.device("cpu"), batch_size=batch_size)
+    forward = Forward(loaded, preprocessing.crop, **about)
+    about = dict(name=name, collection="c", preprocessing=str(preprocessing), first_row=0)
+    extract_shard(tmp_path / "pixels.h5", tmp_path / "features.h5", forward, **about)
     with feature_shard(tmp_path / "features.h5") as shard:
         return shard.read(), shard.identity, shard.rows
 
@@ -99,6 +100,47 @@ def test_seed_and_precision_are_part_of_the_features(tmp_path, images):
     halved, bf16, _ = extract(tmp_path, images, "tiny", TINY, precision="bf16")
     assert "precision" in bf16.difference(identity)
     assert 0 < np.abs(halved - plain).max() < 0.1 * np.abs(plain).max()
+
+
+# Passes over 256 images where there is memory for fewer, and over one where there is none.
+SCARCE = """
+import resource, sys
+import numpy as np, psutil, timm, torch
+from attribench.errors import InputError
+from attribench.extractors import Loaded
+from attribench.forward import Forward
+
+torch.manual_seed(0)
+extractor = Loaded(timm.create_model("test_efficientnet", num_classes=0).eval(), (0.5,) * 3, (0.5,) * 3, "")
+pixels = np.random.default_rng(0).integers(0, 256, (300, 96, 96, 3), np.uint8)
+
+
+def features(batch_size, room):
+    forward = Forward(extractor, 96, precision="float32", device=torch.device("cpu"), batch_size=batch_size)
+    size = psutil.Process().memory_info().vms
+    resource.setrlimit(resource.RLIMIT_AS, (size + room if room else resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+    found = np.concatenate(list(forward.map([pixels[:256], pixels[256:]])))
+    return found, forward.batch_size
+
+
+expected, _ = features(16, None)
+found, batch_size = features(256, 100 << 20)
+assert np.allclose(found, expected, rtol=1e-3, atol=1e-5), np.abs(found - expected).max()
+assert 1 < batch_size < 256, batch_size
+try:
+    features(1, 1 << 16)
+except InputError as error:
+    assert "not enough memory on cpu for one image" in str(error)
+else:
+    sys.exit("a pass without memory")
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the memory of a process can be bounded on Linux")
+def test_a_pass_that_does_not_fit_into_memory_is_made_in_halves():
+    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY / "workflow_scripts"), "OMP_NUM_THREADS": "1"}
+    done = subprocess.run([sys.executable, "-c", SCARCE], capture_output=True, text=True, env=environment, timeout=300)
+    assert done.returncode == 0, done.stderr
 
 
 def test_the_real_network_names_a_photograph():

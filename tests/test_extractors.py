@@ -19,6 +19,7 @@ from attribench.errors import InputError
 from attribench.extract import extract_shard
 from attribench.extractors import load_extractor, preprocessing_of
 from attribench.features import Invalid, read_collection
+from attribench.forward import Forward
 from attribench.manifest import Row
 from attribench.plan import Plan
 from attribench.registry import ExtractorEntry
@@ -125,18 +126,12 @@ def normalized_by_hand(path, name):
 
 
 def extracted(folder, root, name, entry, paths, precision="float32"):
-    decode_shard(folder / "pixels.h5", root, paths, preprocessing_of(entry), quarantine=False)
-    extract_shard(
-        folder / "pixels.h5",
-        folder / f"{name}.h5",
-        load_extractor(name, entry, root),
-        name=name,
-        collection="c",
-        first_row=0,
-        precision=precision,
-        device=torch.device("cpu"),
-        batch_size=4,
-    )
+    preprocessing = preprocessing_of(entry)
+    decode_shard(folder / "pixels.h5", root, paths, [preprocessing], quarantine=False)
+    about = dict(precision=precision, device=torch.device("cpu"), batch_size=4)
+    forward = Forward(load_extractor(name, entry, root), preprocessing.crop, **about)
+    about = dict(name=name, collection="c", preprocessing=str(preprocessing), first_row=0)
+    extract_shard(folder / "pixels.h5", folder / f"{name}.h5", forward, **about)
     with feature_shard(folder / f"{name}.h5") as shard:
         return shard.read(), shard.identity
 

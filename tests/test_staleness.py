@@ -123,6 +123,7 @@ MODULES = {
     "checkpoints.py": ["extract"],
     "color.py": ["extract"],
     "extract.py": ["extract"],
+    "forward.py": ["extract"],
     "extractors.py": ["extract"],
     "registry.py": ["extract"],
     "suggest.py": ["extract"],
@@ -232,6 +233,18 @@ def test_a_module_re_runs_exactly_the_stages_that_use_it(clones):
         return f"{name} would run {dict(found)}; expected {dict(expected)}" if found != expected else None
 
     assert not in_parallel(clones, list(MODULES | SCRIPTS), check)
+
+
+def test_only_the_pixels_that_are_needed_are_decoded(clones):
+    """For another extractor its own preprocessing; when an image changed, those of all."""
+    clone, registry = clones[0], TINY["extractor_registry"]
+    other = {**registry["tiny"], "resize": 40, "crop": 32}
+    clone.configure({**TINY, "extractors": ["tiny", "other"], "extractor_registry": {**registry, "other": other}})
+    for config, expected in (({}, "bicubic-40-32"), ({"database_limit": 10}, "bicubic-40-32 bicubic-48-48")):
+        output = clone.run("-n", config=config).stdout
+        assert f"Decoding sample_database 00000-of-00001 ({expected})" in output
+    assert "Decoding sample_style 00000-of-00001 (bicubic-40-32)" in output
+    clone.configure(TINY)
 
 
 def test_touching_every_file_re_runs_nothing(finished_copy):

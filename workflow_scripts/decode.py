@@ -13,7 +13,7 @@ if __name__ == "__main__":  # worker processes import this file
             snakemake.output.pixels,
             snakemake.config["root"],
             [row.path for row in rows[parts[0][1].start : parts[-1][1].stop]],
-            Preprocessing.parse(snakemake.wildcards.preprocessing),
+            [Preprocessing.parse(text) for text in snakemake.params.preprocessings],
             quarantine=snakemake.params.quarantine,
             workers=snakemake.threads,
         )

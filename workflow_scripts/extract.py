@@ -3,13 +3,15 @@
 from pathlib import Path
 
 import torch
-from attribench.extract import choose_device, extract_shard, keep_freed_memory
+from attribench.extract import extract_shard
 from attribench.extractors import load_extractor
+from attribench.forward import Forward, choose_device, keep_freed_memory
 from attribench.manifest import job_rows, read_manifest
+from attribench.preprocessing import Preprocessing
 from attribench.registry import ExtractorEntry
 from attribench.stage import stage
 
-name = snakemake.wildcards.extractor
+name, preprocessing = snakemake.wildcards.extractor, snakemake.params.preprocessing
 parts = job_rows(read_manifest(snakemake.input.manifest), snakemake.wildcards.shard)
 outputs = [str(Path(snakemake.output.features).with_name(f"{shard}.h5")) for shard, _ in parts]
 
@@ -18,18 +20,22 @@ with stage(snakemake, outputs=outputs):
     keep_freed_memory()
     device = choose_device(snakemake.config["device"])
     entry = ExtractorEntry(**snakemake.params.entry)
-    extractor = load_extractor(name, entry, snakemake.config["root"])
+    forward = Forward(
+        load_extractor(name, entry, snakemake.config["root"]),
+        Preprocessing.parse(preprocessing).crop,
+        precision=snakemake.params.precision,
+        device=device,
+        batch_size=snakemake.config["batch_size"],
+    )
     first = parts[0][1].start
     for output, (_, rows) in zip(outputs, parts, strict=True):
         extract_shard(
             snakemake.input.pixels,
             output,
-            extractor,
+            forward,
             name=name,
             collection=snakemake.wildcards.collection,
+            preprocessing=preprocessing,
             first_row=rows.start,
-            precision=snakemake.params.precision,
-            device=device,
-            batch_size=snakemake.config["batch_size"],
             part=slice(rows.start - first, rows.stop - first),
         )

@@ -111,7 +111,7 @@ class Config(Closed):
     invalid_images: Literal["fail", "quarantine"]
     device: Literal["auto", "cpu", "cuda", "mps"]
     precision: PrecisionName
-    batch_size: Positive
+    batch_size: Positive | Literal["auto"]
     top_k: Positive
     bootstrap: Bootstrap
     contact_sheet: ContactSheet

@@ -1,8 +1,10 @@
 """Decode a slice of a collection into a pixel shard."""
 
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import closing
+from dataclasses import dataclass
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
@@ -12,67 +14,84 @@ import numpy as np
 from attribench.errors import InputError
 from attribench.preprocessing import Preprocessing, UnreadableImage, load_pixels
 from attribench.progress import progress
-from attribench.shards import Rows, write_shard
+from attribench.shards import Rows, pixels_name, write_datasets
 
-BLOCK_IMAGES = 256
+CHUNK_IMAGES = 8  # that a worker decodes at a time
+_CHUNKS_AHEAD = 4  # of each worker: decoded, or waiting for it
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """Images in order: for each preprocessing uint8 [n, crop, crop, 3], and the reasons [n], empty for a whole image."""
+
+    pixels: list[np.ndarray]
+    reasons: list[str]
 
 
 def decode_shard(
     output: Path | str,
     root: Path | str,
     paths: list[str],
-    preprocessing: Preprocessing,
+    preprocessings: Sequence[Preprocessing],
     *,
     quarantine: bool,
     workers: int = 1,
 ) -> Rows:
-    """Decode `paths` (relative to `root`) into the pixel shard `output`: uint8 [n, crop, crop, 3], rows in that order.
+    """Decode `paths` (relative to `root`), each once, into the pixel shard `output`.
 
-    An image that cannot be decoded raises InputError, or with `quarantine` leaves a row of zeros with valid = False and
-    the reason. Memory holds one block of images, not the shard.
+    It has a dataset uint8 [n, crop, crop, 3] for each of `preprocessings`, rows in the order of `paths`. An image that
+    cannot be decoded raises InputError, or with `quarantine` leaves rows of zeros with valid = False and the reason.
+    Memory holds a few images for each of `workers` processes, not the shard.
     """
-    crop = preprocessing.crop
     rows = Rows(list(paths), np.ones(len(paths), bool), [""] * len(paths))
-    attributes = {"preprocessing": str(preprocessing)}
+    shapes = {pixels_name(str(p)): (len(paths), p.crop, p.crop, 3) for p in preprocessings}
+    first = 0
     # Closed whatever happens: worker processes that outlive this one would keep its caller waiting.
     with (
-        closing(_decode_all(Path(root), paths, preprocessing, workers)) as decoded,
-        write_shard(output, "pixels", (len(paths), crop, crop, 3), "uint8", rows, attributes) as shard,
+        closing(_decode_all(Path(root), paths, preprocessings, workers)) as chunks,
+        write_datasets(output, shapes, "uint8", rows, {}) as writers,
     ):
-        block: list[np.ndarray] = []
-        for row, (pixels, reason) in enumerate(progress(decoded, "decode", len(paths))):
-            if pixels is None:
-                if not quarantine:
+        for chunk in progress(chunks, "decode", len(paths), count=lambda chunk: len(chunk.reasons)):
+            for row, reason in enumerate(chunk.reasons, first):
+                if reason and not quarantine:
                     raise InputError(
                         f"{Path(root) / paths[row]}: cannot be decoded ({reason}); replace the image, or set the config "
                         "key invalid_images to quarantine to go on without such images"
                     )
-                rows.valid[row], rows.reasons[row] = False, reason
-                pixels = np.zeros((crop, crop, 3), np.uint8)
-            block.append(pixels)
-            if len(block) == BLOCK_IMAGES:
-                shard.append(np.stack(block))
-                block = []
-        if block:
-            shard.append(np.stack(block))
+                rows.valid[row], rows.reasons[row] = not reason, reason
+            for writer, pixels in zip(writers.values(), chunk.pixels, strict=True):
+                writer.append(pixels)
+            first += len(chunk.reasons)
     return rows
 
 
 def _decode_all(
-    root: Path, paths: list[str], preprocessing: Preprocessing, workers: int
-) -> Iterator[tuple[np.ndarray | None, str]]:
-    """Each image's pixels, or None and the reason, in order. Images wait decoded for at most a few blocks."""
-    decode = partial(_decode_one, root=root, preprocessing=preprocessing)
-    if workers <= 1 or len(paths) < 2 * workers:
-        yield from map(decode, paths)
+    root: Path, paths: list[str], preprocessings: Sequence[Preprocessing], workers: int
+) -> Iterator[Decoded]:
+    """The images in order, chunk by chunk. Those that are decoded or being decoded are a few chunks of each worker."""
+    decode = partial(_decode_chunk, root=root, preprocessings=preprocessings)
+    chunks = [paths[start : start + CHUNK_IMAGES] for start in range(0, len(paths), CHUNK_IMAGES)]
+    workers = min(workers, len(chunks))
+    if workers <= 1:
+        yield from map(decode, chunks)
         return
     with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-        for start in range(0, len(paths), 2 * BLOCK_IMAGES):
-            yield from pool.map(decode, paths[start : start + 2 * BLOCK_IMAGES], chunksize=8)
+        waiting: deque = deque()
+        for chunk in chunks:
+            waiting.append(pool.submit(decode, chunk))
+            if len(waiting) == _CHUNKS_AHEAD * workers:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
 
 
-def _decode_one(path: str, *, root: Path, preprocessing: Preprocessing) -> tuple[np.ndarray | None, str]:
-    try:
-        return load_pixels(root / path, preprocessing), ""
-    except UnreadableImage as error:
-        return None, str(error)
+def _decode_chunk(paths: list[str], *, root: Path, preprocessings: Sequence[Preprocessing]) -> Decoded:
+    pixels = [np.zeros((len(paths), p.crop, p.crop, 3), np.uint8) for p in preprocessings]
+    reasons = [""] * len(paths)
+    for i, path in enumerate(paths):
+        try:
+            for array, image in zip(pixels, load_pixels(root / path, preprocessings), strict=True):
+                array[i] = image
+        except UnreadableImage as error:
+            reasons[i] = str(error)
+    return Decoded(pixels, reasons)

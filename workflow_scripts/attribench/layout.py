@@ -13,7 +13,7 @@ from attribench.manifest import all_shards, job_shards, job_starts, shard_names
 FILES = {
     "manifest": "manifests/{collection}.csv",
     "sources": "manifests/.sources/{collection}.csv",
-    "pixels": "pixels/{collection}/{preprocessing}/{shard}.h5",
+    "pixels": "pixels/{collection}/{shard}.h5",
     "features": "features/{collection}/{extractor}/{shard}.h5",
     "feature_source": "features/{collection}/{extractor}/.source.csv",
     "ranks": "ranks/{split}/{extractor}_{variant}.h5",

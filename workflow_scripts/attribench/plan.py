@@ -253,13 +253,26 @@ class Plan(Layout):
         else:
             yield entry.splits[collection]
 
-    def _decode_key(self, collection: str, preprocessing: str, shard: str) -> Iterator:
+    def preprocessings(self, collection: str, shard: str, only_needed: bool) -> list[str]:
+        """Canonical texts of the preprocessings that a decoding job gives each image, for all its extractors.
+
+        With `only_needed`, for those alone whose features are not there or not current.
+        """
+        about = {"collection": collection, "shard": shard}
+        needed = {
+            preprocessing
+            for extractor, preprocessing in self.preprocessing.items()
+            if not (only_needed and self.is_current("extract", extractor=extractor, **about))
+        }
+        return sorted(needed or set(self.preprocessing.values()))
+
+    def _decode_key(self, collection: str, shard: str) -> Iterator:
         yield self.key("manifest", collection=collection)
-        yield [preprocessing, shard, self.config.invalid_images]
+        yield [shard, self.config.invalid_images]
 
     def _extract_key(self, collection: str, extractor: str, shard: str) -> Iterator:
-        yield self.key("decode", collection=collection, preprocessing=self.preprocessing[extractor], shard=shard)
-        yield [extractor, self.config.precision, *self._extractor_identity(extractor)]
+        yield self.key("decode", collection=collection, shard=shard)
+        yield [extractor, self.preprocessing[extractor], self.config.precision, *self._extractor_identity(extractor)]
 
     @lru_cache  # noqa: B019  a run has one plan
     def _extractor_identity(self, extractor: str) -> tuple:

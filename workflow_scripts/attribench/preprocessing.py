@@ -2,6 +2,7 @@
 
 import os
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -47,8 +48,8 @@ class UnreadableImage(Exception):
     """The file is there but is no image that can be decoded whole; the text is the reason."""
 
 
-def load_pixels(path: Path | str, preprocessing: Preprocessing) -> np.ndarray:
-    """Decode the image at `path`: uint8 [crop, crop, 3], RGB.
+def load_pixels(path: Path | str, preprocessings: Sequence[Preprocessing]) -> list[np.ndarray]:
+    """Decode the image at `path` once, for all of `preprocessings`: for each, uint8 [crop, crop, 3], RGB.
 
     Any colour mode is converted to RGB; the EXIF orientation is not applied, as in the published benchmark. Raises
     UnreadableImage for a file that cannot be decoded, and InputError for one that is not there.
@@ -57,7 +58,8 @@ def load_pixels(path: Path | str, preprocessing: Preprocessing) -> np.ndarray:
         raise InputError(f"{path}: the image does not exist")
     try:
         with Image.open(path) as image:
-            return _fit(image.convert("RGB"), preprocessing)
+            whole = image.convert("RGB")
+        return [_fit(whole, preprocessing) for preprocessing in preprocessings]
     # Decoders raise whatever their parsers trip over (OSError, SyntaxError, struct.error, ValueError, ...): all of it
     # says one thing here, that these bytes are no whole image.
     except Exception as error:

@@ -52,7 +52,7 @@ class Rows:
 
 
 class ShardWriter:
-    """Writes blocks of rows into one dataset [n, ...] of a shard; made by `write_shard`."""
+    """Writes blocks of rows into one dataset [n, ...] of a shard; made by `write_shard` and `write_datasets`."""
 
     def __init__(self, dataset: h5py.Dataset):
         self._dataset = dataset
@@ -72,15 +72,26 @@ class ShardWriter:
 def write_shard(
     path: Path | str, name: str, shape: tuple[int, ...], dtype: str, rows: Rows, attributes: dict
 ) -> Iterator[ShardWriter]:
-    """Make the shard at `path`, atomically: dataset `name` [n, ...], filled by the yielded writer, and `rows`.
+    """Make a shard with one dataset `name` of `shape` [n, ...], filled by the yielded writer; see `write_datasets`."""
+    with write_datasets(path, {name: shape}, dtype, rows, attributes) as writers:
+        yield writers[name]
 
-    `rows.valid` and `rows.reasons` are stored when the block ends, so they may be filled while it runs.
+
+@contextmanager
+def write_datasets(
+    path: Path | str, shapes: dict[str, tuple[int, ...]], dtype: str, rows: Rows, attributes: dict
+) -> Iterator[dict[str, ShardWriter]]:
+    """Make the shard at `path`, atomically: a dataset [n, ...] for each name of `shapes`, and `rows`.
+
+    The yielded writers, by name, fill them. `rows.valid` and `rows.reasons` are stored when the block ends, so they may be
+    filled while it runs.
     """
     with atomic_path(path) as temporary:
         with h5py.File(temporary, "w", libver=("v110", "v110")) as file:
-            writer = ShardWriter(_dataset(file, name, shape, dtype))
-            yield writer
-            writer.check_full()
+            writers = {name: ShardWriter(_dataset(file, name, shape, dtype)) for name, shape in shapes.items()}
+            yield writers
+            for writer in writers.values():
+                writer.check_full()
             _strings(file, "paths", rows.paths)
             _strings(file, "reasons", rows.reasons)
             _dataset(file, "valid", (len(rows.paths),), "bool")[:] = rows.valid
@@ -89,12 +100,15 @@ def write_shard(
 
 
 def _dataset(file: h5py.File, name: str, shape: tuple[int, ...], dtype) -> h5py.Dataset:
-    """A checksummed dataset in chunks of whole rows of about a megabyte; HDF5 allows no chunks in an empty one."""
+    """A checksummed dataset in chunks of at most a megabyte; HDF5 allows no chunks in an empty one.
+
+    A chunk is a power of two of rows, so that batches seldom cut one: a chunk is checked whole each time it is read.
+    """
     if 0 in shape:
         return file.create_dataset(name, shape, dtype)
     row_bytes = max(1, int(np.prod(shape[1:])) * np.dtype(dtype).itemsize)
-    chunk = (int(np.clip(_CHUNK_BYTES // row_bytes, 1, shape[0])), *shape[1:])
-    return file.create_dataset(name, shape, dtype, chunks=chunk, fletcher32=True)
+    rows = 1 << max(0, (_CHUNK_BYTES // row_bytes).bit_length() - 1)
+    return file.create_dataset(name, shape, dtype, chunks=(min(rows, shape[0]), *shape[1:]), fletcher32=True)
 
 
 def _strings(file: h5py.File, name: str, values: list[str]) -> None:
@@ -131,7 +145,7 @@ class ShardReader:
         except OSError as error:
             raise InputError(f"{path}: not a readable HDF5 file ({error}); {_REMEDY}") from error
         try:
-            missing = {name, "paths", "valid", "reasons"} - set(self._file)
+            missing = [dataset for dataset in (name, "paths", "valid", "reasons") if dataset not in self._file]
             if missing:
                 raise InputError(f"{path}: has no dataset {', '.join(sorted(missing))}; expected a shard of {name}")
             version = self._file.attrs.get("format_version")
@@ -178,11 +192,6 @@ class ShardReader:
             raise InputError(f"{self.path}: features are {self.data.shape}; expected [n, {identity.dimension}]")
         return identity
 
-    @property
-    def preprocessing(self) -> str:
-        """The canonical text of the preprocessing."""
-        return str(self._file.attrs["preprocessing"])
-
     def blocks(self, rows: int, part: slice = slice(None)) -> Iterator[np.ndarray]:
         """The data of the rows `part` in order, `rows` rows at a time."""
         first, last, _ = part.indices(len(self.data))
@@ -205,6 +214,11 @@ def feature_shard(path: Path | str) -> ShardReader:
     return ShardReader(path, "features")
 
 
-def pixel_shard(path: Path | str) -> ShardReader:
-    """Open the pixel shard at `path`."""
-    return ShardReader(path, "pixels")
+def pixels_name(preprocessing: str) -> str:
+    """The dataset of a pixel shard that holds the images after `preprocessing` (its canonical text)."""
+    return f"pixels/{preprocessing}"
+
+
+def pixel_shard(path: Path | str, preprocessing: str) -> ShardReader:
+    """Open the pixels after `preprocessing` (its canonical text) in the pixel shard at `path`."""
+    return ShardReader(path, pixels_name(preprocessing))

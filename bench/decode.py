@@ -1,0 +1,88 @@
+"""Decoding: several preprocessings of an image beside one, several processes beside one, and the memory that it takes."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+from attribench.decode import decode_shard
+from attribench.preprocessing import Preprocessing, load_pixels
+from PIL import Image
+from skimage import data
+
+from bench.measure import Contestant, Options, Row, compare, in_fresh_process, peak_memory
+
+UNIT = "ms an image"
+# Those of the published extractors: clip, dino, moco, vit, sscd.
+PUBLISHED = [
+    Preprocessing.parse(text)
+    for text in ("bicubic-224-224", "bicubic-256-224", "bilinear-256-224", "bilinear-384-384", "bilinear-288-288")
+]
+IMAGES = 64
+
+
+@contextmanager
+def photographs(n: int, kind: str = "png") -> Iterator[tuple[Path, list[str]]]:
+    """A folder with `n` files of 512 x 512 pixels, cut out of a few photographs; the folder, and the names."""
+    wholes = [Image.fromarray(image) for image in (data.astronaut(), data.coffee(), data.chelsea(), data.rocket())]
+    with TemporaryDirectory() as folder:
+        names = [f"{i}.{kind}" for i in range(n)]
+        rng = np.random.default_rng(0)
+        for i, name in enumerate(names):
+            image = wholes[i % len(wholes)]
+            left, top = rng.uniform(0, 0.25, 2) * image.size
+            side = 0.75 * min(image.size)
+            image.resize((512, 512), Image.Resampling.BICUBIC, (left, top, left + side, top + side)).save(
+                Path(folder) / name
+            )
+        yield Path(folder), names
+
+
+def side_by_side(options: Options) -> Iterator[Row]:
+    """All published preprocessings from one decoding, beside one of them, and beside a decoding for each."""
+    with photographs(max(4, round(IMAGES * options.scale))) as (folder, names):
+
+        def load(groups: list) -> None:
+            for name in names:
+                for group in groups:
+                    load_pixels(folder / name, group)
+
+        contestants = [
+            Contestant("one preprocessing", lambda: load([PUBLISHED[:1]]), len(names)),
+            Contestant("the five published ones", lambda: load([PUBLISHED]), len(names)),
+            Contestant("the five, one after the other", lambda: load([[p] for p in PUBLISHED]), len(names)),
+        ]
+        yield from compare("decode, PNG 512 x 512", UNIT, contestants, options)
+
+
+def processes(options: Options) -> Iterator[Row]:
+    """A whole shard, start of the processes included, with as many as there are cores, beside one."""
+    n = max(32, round(12 * IMAGES * options.scale))
+    with photographs(n) as (folder, names):
+
+        def shard(workers: int) -> None:
+            decode_shard(folder / "shard.h5", folder, names, PUBLISHED, quarantine=False, workers=workers)
+
+        contestants = [
+            Contestant("one process", lambda: shard(1), n),
+            Contestant(f"{options.threads} processes", lambda: shard(options.threads), n * options.threads),
+        ]
+        yield from compare("pixel shard of the five, per core", UNIT, contestants, options)
+
+
+def memory(options: Options) -> Iterator[Row]:
+    """What decoding takes beyond what was held before, for a shard and for one four times as large."""
+    for n in (64, 256):
+        with photographs(n, "jpg") as (folder, names):
+            used = in_fresh_process(_memory_of, folder, names)
+        yield Row("memory of decoding the five", f"{n} images", "GB", used, None, [used])
+
+
+def _memory_of(folder: Path, names: list[str]) -> float:
+    with peak_memory() as memory:
+        decode_shard(folder / "shard.h5", folder, names, PUBLISHED, quarantine=False)
+    return memory.grown
+
+
+BENCHMARKS = [side_by_side, processes, memory]

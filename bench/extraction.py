@@ -1,0 +1,75 @@
+"""Extraction from a pixel shard beside the bare forward pass of the same network on data in memory."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+from attribench.shards import Rows, pixels_name, write_shard
+
+from bench.measure import Contestant, Options, Row, compare
+
+UNIT = "ms an image"
+PREPROCESSING, SIZE = "bicubic-224-224", 224
+# Batches that a round takes, on a CPU.
+NETWORKS = {"tf_efficientnet_lite0": 16, "vit_base_patch16_224": 3}
+
+
+def side_by_side(options: Options) -> Iterator[Row]:
+    """Each network in float32 and in bf16, on the GPU if there is one."""
+    import torch
+    from attribench.forward import CPU_BATCH, choose_device, keep_freed_memory
+
+    torch.set_num_threads(options.threads)
+    keep_freed_memory()
+    device = choose_device("auto")
+    batches_on_gpu = 20  # of what fits into its memory
+    for model, batches in NETWORKS.items():
+        for precision in ("float32", "bf16"):
+            forward = _forward(model, precision, device)
+            n = forward.batch_size * (
+                max(1, round(batches * options.scale)) if device.type == "cpu" else batches_on_gpu
+            )
+            assert device.type != "cpu" or forward.batch_size == CPU_BATCH
+            with TemporaryDirectory() as folder:
+                contestants = _contestants(forward, Path(folder), n)
+                yield from compare(f"{model}, {precision}, {device.type}", UNIT, contestants, options)
+
+
+def _forward(model: str, precision: str, device):
+    import timm
+    from attribench.extractors import Loaded
+    from attribench.forward import Forward
+
+    network = timm.create_model(model, pretrained=False, num_classes=0).eval()
+    return Forward(Loaded(network, (0.5,) * 3, (0.5,) * 3, "none"), SIZE, precision=precision, device=device)
+
+
+def _contestants(forward, folder: Path, n: int) -> list[Contestant]:
+    import torch
+    from attribench.extract import extract_shard
+
+    pixels = np.random.default_rng(0).integers(0, 256, (forward.batch_size, SIZE, SIZE, 3), np.uint8)
+    rows = Rows([str(i) for i in range(n)], np.ones(n, bool), [""] * n)
+    with write_shard(folder / "pixels.h5", pixels_name(PREPROCESSING), (n, SIZE, SIZE, 3), "uint8", rows, {}) as shard:
+        for _ in range(0, n, len(pixels)):
+            shard.append(pixels)
+    images = torch.from_numpy(pixels).permute(0, 3, 1, 2).to(forward.device).float().div_(255)
+    network = forward.extractor.module
+
+    def bare() -> None:
+        bf16 = torch.autocast(forward.device.type, torch.bfloat16, enabled=forward.precision == "bf16")
+        with torch.inference_mode(), bf16:
+            for _ in range(0, n, len(pixels)):
+                network(images)
+        if forward.device.type == "cuda":
+            torch.cuda.synchronize()
+
+    def ours() -> None:
+        about = dict(name="bench", collection="bench", preprocessing=PREPROCESSING, first_row=0)
+        extract_shard(folder / "pixels.h5", folder / "features.h5", forward, **about)
+
+    return [Contestant("bare forward pass", bare, n), Contestant("pixel shard to feature shard", ours, n)]
+
+
+BENCHMARKS = [side_by_side]
