@@ -6,9 +6,11 @@ import shutil
 import subprocess
 import sys
 from collections import Counter
+from functools import lru_cache
 from pathlib import Path
 
 import yaml
+from snakemake_server import Server
 
 REPOSITORY = Path(__file__).parents[1]
 LIBRARY = "workflow_scripts/attribench"
@@ -45,6 +47,12 @@ TINY = {
 }
 
 
+@lru_cache
+def server() -> Server:
+    """This process's Snakemake, which is loaded when it is first needed."""
+    return Server()
+
+
 class Clone:
     """A clone at `folder`, whose runs use the config `settings` over the defaults."""
 
@@ -73,25 +81,21 @@ class Clone:
 
     def command(self, *arguments: str, config: dict | None = None) -> list[str]:
         """The command line of a run; `config` are pairs for `--config`."""
+        return [sys.executable, "-m", "snakemake", *self.arguments(*arguments, config=config)]
+
+    def arguments(self, *arguments: str, config: dict | None = None) -> list[str]:
+        """Those of Snakemake."""
         pairs = [f"{key}={yaml.safe_dump(value, default_flow_style=True)}" for key, value in (config or {}).items()]
         pairs = [pair.replace("\n...", "").strip() for pair in pairs]
         given = ["--config", *pairs] if pairs else []
-        return [sys.executable, "-m", "snakemake", "--configfile", "mine.yaml", *arguments, *given]
+        return ["--configfile", "mine.yaml", *arguments, *given]
 
     def run(self, *arguments: str, config: dict | None = None, timeout: float = 600, check: bool = True):
         """Run Snakemake, on two cores unless the arguments say otherwise; the finished process, output in `stdout`."""
         if not {"-n", "--cores", "-c1", "--profile", "--unlock"} & set(arguments):
             arguments = ("--cores", "2", *arguments)
         environment = {**os.environ, "OMP_WAIT_POLICY": "passive"}
-        done = subprocess.run(
-            self.command(*arguments, config=config),
-            cwd=self.folder,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            timeout=timeout,
-            env=environment,
-        )
+        done = server().run(self.arguments(*arguments, config=config), self.folder, environment, timeout)
         if check and done.returncode:
             raise AssertionError(f"exit status {done.returncode} of {' '.join(arguments)}:\n{done.stdout[-6000:]}")
         return done
