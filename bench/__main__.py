@@ -5,7 +5,7 @@ import importlib
 import os
 
 # Modules with a list BENCHMARKS of functions (Options) -> rows. Each gets its table, its JSON and its plot.
-NAMES = ["ranking", "extraction", "decode", "shards", "workflow"]
+NAMES = ["ranking", "extraction", "decode", "shards", "workflow", "scale"]
 
 
 def main() -> None:
