@@ -16,7 +16,7 @@ sample: $(READY)
 	@echo "Tables: results/tables/    Plots and contact sheets: results/plots/"
 
 test: $(READY)
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 # What the machine reaches beside what it could: make bench BENCH='ranking --large'
 bench: $(READY)

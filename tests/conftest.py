@@ -7,6 +7,12 @@ from clone import TINY, Clone
 from filelock import FileLock
 
 
+def pytest_collection_modifyitems(items):
+    """Files that run workflows first: what comes last should be short, or one test process waits for the other."""
+    slow = {item.path for item in items if item.get_closest_marker("workflow") or item.get_closest_marker("slurm")}
+    items.sort(key=lambda item: item.path not in slow)
+
+
 @pytest.hookimpl(hookwrapper=True)
 def pytest_runtest_makereport(item, call):
     """In CI a skipped check is a failed one: everything that a check needs is there, or has to be put there."""
