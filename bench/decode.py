@@ -24,18 +24,17 @@ IMAGES = 64
 
 @contextmanager
 def photographs(n: int, kind: str = "png") -> Iterator[tuple[Path, list[str]]]:
-    """A folder with `n` files of 512 x 512 pixels, cut out of a few photographs; the folder, and the names."""
+    """A folder with `n` files of 512 x 512 pixels, most of one of four photographs each; the folder, and the names."""
     wholes = [Image.fromarray(image) for image in (data.astronaut(), data.coffee(), data.chelsea(), data.rocket())]
     with TemporaryDirectory() as folder:
         names = [f"{i}.{kind}" for i in range(n)]
         rng = np.random.default_rng(0)
         for i, name in enumerate(names):
             image = wholes[i % len(wholes)]
-            left, top = rng.uniform(0, 0.25, 2) * image.size
-            side = 0.75 * min(image.size)
-            image.resize((512, 512), Image.Resampling.BICUBIC, (left, top, left + side, top + side)).save(
-                Path(folder) / name
-            )
+            width, height = 0.95 * np.array(image.size)
+            left, top = rng.uniform(0, 0.05, 2) * image.size
+            box = (left, top, left + width, top + height)
+            image.resize((512, 512), Image.Resampling.BICUBIC, box).save(Path(folder) / name)
         yield Path(folder), names
 
 

@@ -55,13 +55,16 @@ def _contestants(kind: Kind, n: int, folder: Path) -> tuple[list[Contestant], li
 
     ours()
     with h5py.File(folder / "ours.h5") as file:
-        chunks = file["data"].chunks
+        like = {name: dict(dtype=d.dtype, chunks=d.chunks, shape=d.shape) for name, d in file.items()}
+        beside = {name: d[:] for name, d in file.items() if name != "data"}  # paths and the like, as bytes
 
     def bare() -> None:
         with h5py.File(folder / "bare.h5", "w", libver=("v110", "v110")) as file:
-            data = file.create_dataset("data", (n, *kind.shape), kind.dtype, chunks=chunks, fletcher32=True)
+            data = file.create_dataset("data", fletcher32=True, **like["data"])
             for start in starts:
                 data[start : start + kind.written] = block[: n - start]
+            for name, values in beside.items():
+                file.create_dataset(name, fletcher32=True, **like[name])[:] = values
         with open(folder / "bare.h5", "rb+") as file:
             os.fsync(file)
 
@@ -69,6 +72,8 @@ def _contestants(kind: Kind, n: int, folder: Path) -> tuple[list[Contestant], li
         with h5py.File(folder / "bare.h5") as file:
             for start in range(0, n, kind.read):
                 file["data"][start : start + kind.read]
+            for name in beside:
+                file[name][:]
 
     def read_ours() -> None:
         with ShardReader(folder / "ours.h5", "data") as shard:
