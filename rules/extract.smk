@@ -28,7 +28,7 @@ rule extract:
         key=job_key("extract"),
         preprocessing=lambda wildcards: plan.preprocessing[wildcards.extractor],
         entry=lambda wildcards: plan.config.extractor_registry[wildcards.extractor].model_dump(mode="json"),
-        precision=plan.config.precision,
+        precision=lambda wildcards: plan.config.precision_of(wildcards.extractor),
     message:
         "Extracting {wildcards.extractor} of {wildcards.collection} {wildcards.shard}"
     script:

@@ -62,6 +62,13 @@ def test_published_extractors_are_as_published(name):
     assert (entry.resize, entry.crop, entry.interpolation, entry.mean[0]) == (resize, crop, interpolation, mean0)
 
 
+def test_an_entrys_own_precision_comes_first():
+    config = load(changed(precision="bf16", extractor_registry__untrained__precision="float32"))
+    assert [config.precision_of(name) for name in ("efficientnet_lite0", "untrained", "color")] == [
+        *("bf16", "float32", "float32")
+    ]
+
+
 REFUSED = {
     "unknown key": (dict(benchmrk="abc"), ["unknown key `benchmrk`", "did you mean `benchmark`?"]),
     "unknown nested key": (dict(bootstrap__sample=3), ["unknown key `bootstrap.sample`", "did you mean `samples`?"]),
@@ -120,6 +127,10 @@ REFUSED = {
     "a digest of no file": (dict(sources__json__sha256={"a": "0" * 64}), ["sources.json", "sha256 names a"]),
     "unknown key of download": (dict(download__retry=1), ["download.retry", "did you mean `retries`?"]),
     "a mirror that is no folder": (dict(download__mirrors={"http://a/": "http://b"}), ["download.mirrors", "http://b"]),
+    "a colour histogram in bf16": (
+        dict(extractor_registry__color__precision="bf16"),
+        ["extractor_registry.color", "computes in float32"],
+    ),
     "unknown partition": (dict(sample__style_entries__tset=3), ["sample.style_entries.tset", "did you mean `test`?"]),
 }
 

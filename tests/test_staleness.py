@@ -44,13 +44,20 @@ def jobs(*rules, **other):
     return Counter({**{rule: WHOLE[rule] for rule in rules}, **other})
 
 
+def registry(**changes):
+    """The tiny registry with another `tiny`."""
+    entries = TINY["extractor_registry"]
+    return {**entries, "tiny": {**entries["tiny"], **changes}}
+
+
 MINE = {"splits": {"sample_style": "dataset/json/test_sample_style.json"}, "database": {"folder": "dataset/database"}}
 NOTHING = Counter()
+OF_ONE = dict(decode=3, extract=3, rank=2, metrics=2)  # jobs of one extractor before the results
 # A key of the config file, its new value, and the jobs that run again.
 KEYS = [
     ("device", "auto", NOTHING),
     ("batch_size", 3, NOTHING),
-    ("precision", "bf16", jobs(*FROM_DECODE)),
+    ("precision", "bf16", jobs(*RESULTS, **OF_ONE)),  # the colour histogram has one precision
     ("recall_ks", [1, 5], jobs("metrics", "tables", "plots")),
     ("recall_ks", [100, 10, 5], NOTHING),
     ("top_k", 7, jobs(*FROM_RANK)),
@@ -72,8 +79,9 @@ KEYS = [
     ("benchmark", "mine", jobs("tables", manifest=2, decode=2, extract=4, rank=2, metrics=2, plots=1, contact=1)),
     ("sample", {**TINY["sample"], "seed": 1}, WHOLE),
     ("sample", {**TINY["sample"], "database_images": 21}, WHOLE),
-    ("extractor_registry", {**TINY["extractor_registry"], "tiny": {**TINY["extractor_registry"]["tiny"], "seed": 1}},
-     jobs(*RESULTS, decode=3, extract=3, rank=2, metrics=2)),
+    ("extractor_registry", registry(seed=1), jobs(*RESULTS, **OF_ONE)),
+    ("extractor_registry", registry(precision="bf16"), jobs(*RESULTS, **OF_ONE)),
+    ("extractor_registry", registry(precision="float32"), NOTHING),
     ("extractor_registry", {**TINY["extractor_registry"], "unused": {"library": "timm", "model": "x"}}, NOTHING),
     ("download", {"retries": 0, "keep_archives": True}, NOTHING),
     ("sources", {"images": {"benchmark": "sample", "kind": "http", "url": "http://127.0.0.1:9/", "files": ["a.tar"],

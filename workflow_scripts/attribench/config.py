@@ -12,12 +12,11 @@ from pydantic import BaseModel, BeforeValidator, Field, ValidationError, model_v
 
 from attribench.download.table import DownloadSettings, Source
 from attribench.errors import InputError
-from attribench.registry import Closed, ExtractorEntry, Name, Positive
+from attribench.registry import Closed, ExtractorEntry, Name, Positive, PrecisionName
 from attribench.suggest import nearest
 
 Folder = Annotated[str, Field(pattern=r"^[^{}]+$")]  # braces would be taken for wildcards
 PathPattern = Annotated[str, Field(min_length=1)]
-PrecisionName = Literal["float32", "bf16"]
 CutOff = Annotated[int, Field(ge=1, le=10**12)]
 PRETRAINED, SCORES = "pretrained", "scores"  # variants that are no mapper: features as they are; a method's own scores
 Partition = Literal["test", "train", "val"]
@@ -133,6 +132,11 @@ class Config(Closed):
     def variant_names(self) -> list[str]:
         """The variants that may be chosen."""
         return [PRETRAINED, *self.variant_registry]
+
+    def precision_of(self, extractor: str) -> PrecisionName:
+        """The precision that the extractor computes in."""
+        entry = self.extractor_registry[extractor]
+        return "float32" if entry.library == "color" else entry.precision or self.precision
 
 
 def load(raw: dict[str, Any]) -> Config:

@@ -272,12 +272,13 @@ class Plan(Layout):
 
     def _extract_key(self, collection: str, extractor: str, shard: str) -> Iterator:
         yield self.key("decode", collection=collection, shard=shard)
-        yield [extractor, self.preprocessing[extractor], self.config.precision, *self._extractor_identity(extractor)]
+        how = (self.preprocessing[extractor], self.config.precision_of(extractor))
+        yield [extractor, *how, *self._extractor_identity(extractor)]
 
     @lru_cache  # noqa: B019  a run has one plan
     def _extractor_identity(self, extractor: str) -> tuple:
         entry = self.config.extractor_registry[extractor]
-        settings = entry.model_dump(mode="json", exclude={"resize", "crop", "interpolation", "squash"})
+        settings = entry.model_dump(mode="json", exclude={"resize", "crop", "interpolation", "squash", "precision"})
         if not isinstance(entry.pretrained, WeightsFile):
             return settings, None
         # Not where the file lies but what it holds.

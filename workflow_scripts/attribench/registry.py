@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_\-]*$")]
 Positive = Annotated[int, Field(ge=1)]
 Interpolation = Literal["nearest", "bilinear", "bicubic", "lanczos"]
+PrecisionName = Literal["float32", "bf16"]
 PerChannel = Annotated[list[float], Field(min_length=3, max_length=3)]
 
 
@@ -36,7 +37,7 @@ class WeightsFile(Closed):
 class ExtractorEntry(Closed):
     """One extractor. What is not given of the preprocessing is asked of the library that has the model.
 
-    squash: resize both sides to `resize`, not the short one alone.
+    squash: resize both sides to `resize`, not the short one alone; precision: this extractor's, in place of the config key.
     """
 
     library: Literal["timm", "open_clip", "torchscript", "color"]
@@ -49,6 +50,7 @@ class ExtractorEntry(Closed):
     mean: PerChannel | None = None
     std: PerChannel | None = None
     seed: int = 0
+    precision: PrecisionName | None = None
 
     @model_validator(mode="after")
     def _complete(self) -> "ExtractorEntry":
@@ -56,6 +58,8 @@ class ExtractorEntry(Closed):
             raise ValueError(f"library {self.library} needs a `model`")
         if self.library == "torchscript" and not isinstance(self.pretrained, WeightsFile):
             raise ValueError("library torchscript needs `pretrained: {file: …}`")
+        if self.library == "color" and self.precision not in (None, "float32"):
+            raise ValueError(f"library color computes in float32; expected no `precision`, found {self.precision}")
         if self.resize and self.crop and self.crop > self.resize:
             raise ValueError(f"crop {self.crop} is larger than resize {self.resize}")
         return self
