@@ -20,6 +20,7 @@ rule tables:
         # One (split, extractor, variant) for each of input.metrics and input.ranks.
         methods=[[split, m.extractor, m.variant] for split in plan.config.splits for m in plan.methods],
         missing_variants=[[*about, path] for about, path in plan.missing_variants.items()],
+        compared=[list(about) for about in plan.config.compared],
         splits=plan.config.splits,
         recall_ks=plan.config.recall_ks,
         bootstrap=plan.config.bootstrap.model_dump(),

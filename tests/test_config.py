@@ -127,6 +127,27 @@ REFUSED = {
     "a digest of no file": (dict(sources__json__sha256={"a": "0" * 64}), ["sources.json", "sha256 names a"]),
     "unknown key of download": (dict(download__retry=1), ["download.retry", "did you mean `retries`?"]),
     "a mirror that is no folder": (dict(download__mirrors={"http://a/": "http://b"}), ["download.mirrors", "http://b"]),
+    "unknown precision": (dict(compare_precisions=["bf17"]), ["compare_precisions.0", "did you mean `bf16`?"]),
+    "a precision of features that are given": (
+        dict(benchmark="abc", compare_precisions=["bf16"], split_source="features"),
+        ["compare_precisions is [bf16]", "split_source is `features`", "expected split_source: images"],
+    ),
+    "the precision that they have": (
+        dict(precision="bf16", compare_precisions=["bf16"]),
+        ["compare_precisions", "no extractor is left to run in bf16", "(efficientnet_lite0, color, untrained)"],
+    ),
+    "no network to compare": (
+        dict(extractors=["color"], compare_precisions=["bf16"]),
+        ["compare_precisions", "no extractor is left to run in bf16", "expected a network"],
+    ),
+    "a precision that takes an extractor's name": (
+        dict(compare_precisions=["bf16"], extractor_registry__untrained_bf16={"library": "timm", "model": "a"}),
+        ["compare_precisions", "untrained in bf16 would be called untrained_bf16"],
+    ),
+    "a precision that takes a score method's name": (
+        dict(compare_precisions=["bf16"], score_registry={"untrained_bf16": "a.h5"}),
+        ["compare_precisions", "untrained in bf16 would be called untrained_bf16"],
+    ),
     "a colour histogram in bf16": (
         dict(extractor_registry__color__precision="bf16"),
         ["extractor_registry.color", "computes in float32"],

@@ -58,6 +58,7 @@ KEYS = [
     ("device", "auto", NOTHING),
     ("batch_size", 3, NOTHING),
     ("precision", "bf16", jobs(*RESULTS, **OF_ONE)),  # the colour histogram has one precision
+    ("compare_precisions", ["bf16"], jobs(*RESULTS, **OF_ONE)),
     ("recall_ks", [1, 5], jobs("metrics", "tables", "plots")),
     ("recall_ks", [100, 10, 5], NOTHING),
     ("top_k", 7, jobs(*FROM_RANK)),
@@ -141,6 +142,7 @@ MODULES = {
     "rank_filters.py": ["rank"],
     "rank_kernels.py": ["rank"],
     "plain_torch.py": ["manifest"],
+    "precisions.py": ["tables"],
     "published.py": ["tables"],
     "rank_scan.py": ["rank"],
     "rank_split.py": ["rank"],

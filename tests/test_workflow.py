@@ -20,7 +20,7 @@ pytestmark = pytest.mark.workflow
 
 TABLES = [
     *("breakdown", "comparisons", "database_sizes", "invalid_images", "missing_variants", "near_duplicates"),
-    *("published", "sample_object", "sample_style", "summary"),
+    *("precisions", "published", "sample_object", "sample_style", "summary"),
 ]
 
 
@@ -63,11 +63,11 @@ def test_split_tables_have_the_published_columns(finished):
     assert [row["name"] for row in table] == ["color_pretrained", "tiny_pretrained"]
 
 
-def cosines(clone, split):
-    """Of `color`, in float64: the split's manifest rows, and the cosine of each with every row of split and database."""
+def cosines(clone, split, extractor="color"):
+    """In float64: the split's manifest rows, and the cosine of each with every row of split and database."""
     units, results = [], clone.folder / "results"
     for collection in (split, "sample_database"):
-        with h5py.File(results / f"features/{collection}/color/00000-of-00001.h5") as file:
+        with h5py.File(results / f"features/{collection}/{extractor}/00000-of-00001.h5") as file:
             features = file["features"][:].astype(np.float64)
         units.append(features / np.linalg.norm(features, axis=1, keepdims=True))
     with open(results / f"manifests/{split}.csv", newline="") as file:

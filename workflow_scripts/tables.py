@@ -2,6 +2,7 @@
 
 from attribench import tables
 from attribench.metrics import read_query_table
+from attribench.precisions import precisions_table
 from attribench.published import Number, published_table
 from attribench.rank_file import read_rank_file
 from attribench.stage import stage
@@ -21,6 +22,7 @@ with stage(snakemake):
         output.invalid_images: tables.invalid_table(content.invalid for content in rank_files),
         output.near_duplicates: tables.near_duplicates_table(rank_files),
         output.missing_variants: tables.missing_variants_table(params.missing_variants),
+        output.precisions: precisions_table(rank_files, params.compared, params.benchmark, about[-1]),
         output.published: published_table([Number(*number) for number in params.published], summary),
     }
     for split, path in zip(params.splits, output.splits, strict=True):

@@ -8,7 +8,7 @@ import types
 import typing
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, Field, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, Field, PrivateAttr, ValidationError, model_validator
 
 from attribench.download.table import DownloadSettings, Source
 from attribench.errors import InputError
@@ -88,7 +88,10 @@ class Sample(Closed):
 
 
 class Config(Closed):
-    """The whole configuration, checked. `root`, `splits`, `extractors` and `database_shards` are resolved: never None."""
+    """The whole configuration, checked. `root`, `splits`, `extractors` and `database_shards` are resolved: never None.
+
+    `extractors` and `extractor_registry` have those that `compare_precisions` adds, each after the one it is compared with.
+    """
 
     benchmark: Name
     root: Folder | None
@@ -110,6 +113,7 @@ class Config(Closed):
     invalid_images: Literal["fail", "quarantine"]
     device: Literal["auto", "cpu", "cuda", "mps"]
     precision: PrecisionName
+    compare_precisions: Annotated[list[PrecisionName], BeforeValidator(_as_list)]
     batch_size: Positive | Literal["auto"]
     top_k: Positive
     bootstrap: Bootstrap
@@ -122,6 +126,7 @@ class Config(Closed):
     extractor_registry: dict[Name, ExtractorEntry]
     variant_registry: dict[Name, VariantEntry]
     score_registry: dict[Name, PathPattern]
+    _compared: dict[str, str] = PrivateAttr({})  # by each added extractor's name, the one it is compared with
 
     @property
     def entry(self) -> BenchmarkEntry:
@@ -132,6 +137,15 @@ class Config(Closed):
     def variant_names(self) -> list[str]:
         """The variants that may be chosen."""
         return [PRETRAINED, *self.variant_registry]
+
+    @property
+    def compared(self) -> list[tuple[str, str, str, str]]:
+        """Of each extractor that `compare_precisions` adds: its name, whose it is, its precision, and that one's."""
+        return [(name, e, self.precision_of(name), self.precision_of(e)) for name, e in self._compared.items()]
+
+    def compared_with(self, extractor: str) -> str:
+        """The extractor that an added one is compared with, whose mappers are its own; any other itself."""
+        return self._compared.get(extractor, extractor)
 
     def precision_of(self, extractor: str) -> PrecisionName:
         """The precision that the extractor computes in."""
@@ -165,7 +179,7 @@ def load(raw: dict[str, Any]) -> Config:
     _check_choices(config)
     for name, source in config.sources.items():
         _known(f"sources.{name}.benchmark", [source.benchmark], config.benchmarks)
-    return config
+    return _with_compared(config)
 
 
 def _check_choices(config: Config) -> None:
@@ -179,7 +193,8 @@ def _check_choices(config: Config) -> None:
     _known("variants", config.variants, config.variant_names)
     _known("score_methods", config.score_methods, config.score_registry)
     _check_methods(config)
-    for key in ("splits", "extractors", "variants", "score_methods", "recall_ks", "database_sizes"):
+    methods, numbers = ("extractors", "variants", "score_methods"), ("recall_ks", "database_sizes")
+    for key in ("splits", *methods, *numbers, "compare_precisions"):
         values = getattr(config, key)
         repeated = sorted({str(v) for v in values if values.count(v) > 1})
         if repeated:
@@ -215,6 +230,41 @@ def _check_methods(config: Config) -> None:
             raise InputError(
                 f"config key {key}_source is `images`, but there is no extractor to run on them; expected `features`"
             )
+
+
+def _with_compared(config: Config) -> Config:
+    """`config` with EXTRACTOR_PRECISION after each network, for each of `compare_precisions` that is not its own."""
+    wanted, listed = config.compare_precisions, ", ".join(config.compare_precisions)
+    for key in ("database_source", "split_source"):
+        if wanted and getattr(config, key) == "features":
+            raise InputError(
+                f"config key compare_precisions is [{listed}], but {key} is `features`, which are as they were extracted; "
+                f"expected {key}: images, or compare_precisions: []"
+            )
+    extractors, registry, compared = [], dict(config.extractor_registry), {}
+    for extractor in config.extractors:
+        entry = registry[extractor]
+        extractors.append(extractor)
+        for precision in wanted if entry.library != "color" else ():
+            name = f"{extractor}_{precision}"
+            if precision == config.precision_of(extractor):
+                continue
+            if name in registry or name in config.score_registry:
+                raise InputError(
+                    f"config key compare_precisions: {extractor} in {precision} would be called {name}, which is the name "
+                    f"of another method; expected no such name in extractor_registry and score_registry"
+                )
+            registry[name], compared[name] = entry.model_copy(update={"precision": precision}), extractor
+            extractors.append(name)
+    for precision in wanted:
+        if precision not in {registry[name].precision for name in compared}:
+            raise InputError(
+                f"config key compare_precisions: no extractor is left to run in {precision}; expected a network among "
+                f"extractors ({', '.join(config.extractors)}) with another precision of its own"
+            )
+    config = config.model_copy(update={"extractors": extractors, "extractor_registry": registry})
+    config._compared = compared
+    return config
 
 
 def _known(key: str, values: list, choices: typing.Iterable[str]) -> None:

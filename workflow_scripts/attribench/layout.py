@@ -35,7 +35,7 @@ PRODUCTS = {
 }
 TABLES = (
     *("summary", "comparisons", "breakdown", "database_sizes"),
-    *("invalid_images", "near_duplicates", "missing_variants", "published"),
+    *("invalid_images", "near_duplicates", "missing_variants", "precisions", "published"),
 )
 # The figures of a split, by the rule that draws them; `sizes` only where ranks at several sizes are asked for.
 FIGURES = {"plots": ("metrics", "recall", "ranks", "sizes"), "contact": ("contact", "comparison")}
@@ -107,7 +107,7 @@ class Layout:
         """Path, below the root, of the checkpoint of the variant's mapper; None for `pretrained`."""
         if variant == PRETRAINED:
             return None
-        return self.config.variant_registry[variant].mapper.replace("{extractor}", extractor)
+        return self.config.variant_registry[variant].mapper.replace("{extractor}", self.config.compared_with(extractor))
 
     def score_file(self, split: str, method: str) -> str:
         """Path, below the root, of the scores of a method that is no feature."""

@@ -353,7 +353,7 @@ class Plan(Layout):
     def _tables_key(self) -> Iterator:
         yield [*self._statistics_key()]
         yield [[*about, path] for about, path in self.missing_variants.items()]
-        yield self.published
+        yield [self.published, self.config.compared]
 
     def _plots_key(self, split: str) -> Iterator:
         yield [split, self.config.recall_ks, *self._statistics_key()]
