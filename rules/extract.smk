@@ -19,6 +19,8 @@ rule extract:
         benchmark_file("extract/{collection}/{extractor}/{shard}")
     wildcard_constraints:
         collection=collections_from("images"),
+    # Before more is decoded: pixels take a hundred times the room of features, and go when they were used.
+    priority: 1
     threads: 8
     resources:
         mem_mb=6000,
