@@ -1,18 +1,20 @@
 """Decode a slice of a collection."""
 
+from itertools import islice
+
 from attribench.decode import decode_shard
-from attribench.manifest import job_rows, read_manifest
+from attribench.manifest import job_slices, manifest_length, manifest_paths
 from attribench.preprocessing import Preprocessing
 from attribench.stage import stage
 
 if __name__ == "__main__":  # worker processes import this file
     with stage(snakemake, keep_key=False):
-        rows = read_manifest(snakemake.input.manifest)
-        parts = job_rows(rows, snakemake.wildcards.shard)
+        manifest = snakemake.input.manifest
+        parts = job_slices(manifest_length(manifest), snakemake.wildcards.shard)
         decode_shard(
             snakemake.output.pixels,
             snakemake.config["root"],
-            [row.path for row in rows[parts[0][1].start : parts[-1][1].stop]],
+            list(islice(manifest_paths(manifest), parts[0][1].start, parts[-1][1].stop)),
             [Preprocessing.parse(text) for text in snakemake.params.preprocessings],
             quarantine=snakemake.params.quarantine,
             workers=snakemake.threads,

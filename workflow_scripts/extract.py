@@ -6,13 +6,13 @@ import torch
 from attribench.extract import extract_shard
 from attribench.extractors import load_extractor
 from attribench.forward import Forward, choose_device, keep_freed_memory
-from attribench.manifest import job_rows, read_manifest
+from attribench.manifest import job_slices, manifest_length
 from attribench.preprocessing import Preprocessing
 from attribench.registry import ExtractorEntry
 from attribench.stage import stage
 
 name, preprocessing = snakemake.wildcards.extractor, snakemake.params.preprocessing
-parts = job_rows(read_manifest(snakemake.input.manifest), snakemake.wildcards.shard)
+parts = job_slices(manifest_length(snakemake.input.manifest), snakemake.wildcards.shard)
 outputs = [str(Path(snakemake.output.features).with_name(f"{shard}.h5")) for shard, _ in parts]
 
 with stage(snakemake, outputs=outputs):

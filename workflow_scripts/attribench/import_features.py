@@ -10,7 +10,7 @@ import numpy as np
 from attribench.errors import InputError
 from attribench.feature_files import Part, open_feature_file
 from attribench.feature_rows import READ_AS, READ_BYTES
-from attribench.manifest import shard_of
+from attribench.manifest import shard_slice
 from attribench.progress import progress
 from attribench.shards import IMPORTED, FeatureIdentity, Rows, feature_attributes, write_shard
 
@@ -32,7 +32,8 @@ def import_features(
         dtype = "float16" if kinds == {"float16"} else "float32"
         identity = FeatureIdentity(extractor, int(parts[0].features.shape[1]), IMPORTED, IMPORTED, dtype)
         for output in progress(outputs, f"import {collection}", len(outputs), "shard"):
-            chosen, first_row = shard_of(rows, Path(output).stem)
+            part = shard_slice(len(rows), Path(output).stem)
+            chosen, first_row = rows[part], part.start
             _write(source, output, parts, chosen, identity, collection, first_row)
 
 

@@ -30,14 +30,13 @@ class Row(NamedTuple):
     category: str = ""
 
 
-def shard_of(rows: list[Row], shard: str) -> tuple[list[Row], int]:
-    """The contiguous slice of `rows` that the shard named `IIIII-of-NNNNN` holds, and the number of its first row.
+def shard_slice(n_rows: int, shard: str) -> slice:
+    """Which of a collection's `n_rows` rows the shard named `IIIII-of-NNNNN` holds.
 
     The slices of a collection's shards follow one another, and their sizes differ by at most one.
     """
     number, count = map(int, shard.split("-of-"))
-    start, stop = len(rows) * number // count, len(rows) * (number + 1) // count
-    return rows[start:stop], start
+    return slice(n_rows * number // count, n_rows * (number + 1) // count)
 
 
 MAX_JOBS = 400  # of one collection's decoding, or of its extraction by one extractor: Snakemake's graph stays small
@@ -58,10 +57,9 @@ def job_shards(shard: str) -> list[str]:
     return shard_names(count)[number : starts[starts.index(number) + 1]]
 
 
-def job_rows(rows: list[Row], shard: str) -> list[tuple[str, slice]]:
-    """Each shard of that job, with the slice of `rows` that it holds."""
-    parts = [(name, shard_of(rows, name)) for name in job_shards(shard)]
-    return [(name, slice(first, first + len(part))) for name, (part, first) in parts]
+def job_slices(n_rows: int, shard: str) -> list[tuple[str, slice]]:
+    """Each shard of that job, with the slice of the collection's `n_rows` rows that it holds."""
+    return [(name, shard_slice(n_rows, name)) for name in job_shards(shard)]
 
 
 def shard_names(count: int) -> list[str]:
@@ -232,6 +230,11 @@ def write_manifest(path: Path | str, rows: list[Row]) -> None:
 def read_manifest(path: Path | str) -> list[Row]:
     """The rows that `write_manifest` wrote."""
     return [Row(p, role, int(entry) if entry else None, *rest) for p, role, entry, *rest in _records(path)]
+
+
+def manifest_length(path: Path | str) -> int:
+    """The number of rows of a manifest, without keeping them."""
+    return sum(1 for _ in _records(path))
 
 
 def manifest_paths(path: Path | str) -> Iterator[str]:
