@@ -23,7 +23,7 @@ from attribench.manifest import (
 )
 from attribench.metrics import query_table
 from attribench.rank_file import read_rank_file
-from attribench.rank_split import Options, rank_split
+from attribench.rank_split import Options, Variant, rank_split
 from clone import REPOSITORY, Clone
 
 MB = 1 << 20
@@ -166,15 +166,13 @@ def check_split(folder, split_file, n_queries):
         import_features(source, paths, manifest_paths(manifest), extractor="e", collection=name)
     imported = time.perf_counter()
     rank_split(
-        folder / "ranks.h5",
+        [Variant("pretrained", None, folder / "ranks.h5")],
         folder / "split.csv",
         split_shards=files["split"],
         database_shards=files["database"],
         database="database",
         split="split",
         extractor="e",
-        variant="pretrained",
-        mapper=None,
         options=Options(),
         threads=2,
     )

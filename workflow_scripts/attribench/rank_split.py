@@ -1,8 +1,8 @@
-"""Rank one split by one method: from manifests and feature shards to a rank file."""
+"""Rank one split by variants of an extractor: from manifests and feature shards to rank files."""
 
 import logging
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -35,8 +35,17 @@ class Options:
     near_duplicates: float | None = None
 
 
+@dataclass(frozen=True)
+class Variant:
+    """What to rank by: the variant's name, its mapper's checkpoint (None: features as they are), and its rank file."""
+
+    name: str
+    mapper: Path | str | None
+    output: Path | str
+
+
 def rank_split(
-    output: Path | str,
+    variants: Sequence[Variant],
     manifest: Path | str,
     *,
     split_shards: list[Path | str],
@@ -44,47 +53,63 @@ def rank_split(
     database: str,
     split: str,
     extractor: str,
-    variant: str,
-    mapper: Path | str | None,
     options: Options,
     threads: int,
 ) -> None:
-    """Write the rank file of `split` by `extractor` with `variant`; `database` is the name of the database's collection.
+    """Write the rank files of `split` by `extractor` with each of `variants`: split and database are read once for all.
 
-    `mapper` is the variant's checkpoint, None for features as they are. Raises InputError for features that cannot be
-    compared, or that do not belong to the images of the manifest.
+    `database` is the name of the database's collection. Memory is the split's features, a few blocks of the database, and
+    for each variant its queries and exemplars as float64 and as the filters multiply them (14 bytes a number), and two tiles
+    of filter scores (32 MiB each). Raises InputError for features that cannot be compared, or that do not belong to the
+    images of the manifest.
     """
     rows = read_manifest(manifest)
     invalid = Invalid()
     features, valid, identity = read_collection(split_shards, rows, split, invalid)
-    is_query = np.array([row.role == "query" for row in rows])
-    queries, exemplars = np.flatnonzero(is_query), np.flatnonzero(~is_query)
-    real, synth = load_mappers(mapper) if mapper else (_as_they_are, _as_they_are)
+    queries, exemplars = (_Images.of_role(role, rows, features, valid) for role in ("query", "exemplar"))
+    del features
+    passes = [_Pass(variant.mapper, queries, exemplars, options, threads) for variant in variants]
     blocks = stream_database(database_shards, database, invalid, identity, BLOCK_ROWS, {row.path for row in rows})
-    ranking, near = _rank(
-        synth(features[queries], threads),
-        real(features[exemplars], threads),
-        ((real(block, threads), valid) for block, valid in blocks),
-        np.array([row.entry for row in rows], np.int64)[[*queries, *exemplars]],
-        (valid[queries], valid[exemplars]),
-        options,
-        threads,
+    n_images = _stream(blocks, passes)
+    found = [each.finish(n_images) for each in passes]
+    for ranking, _ in found:
+        check_ranking(ranking, manifest, database, split)
+    wanted = np.concatenate(
+        [index for ranking, near in found for index in (ranking.neighbour_index.ravel(), near.index)]
     )
-    check_ranking(ranking, manifest, database, split)
-    wanted = np.concatenate([ranking.neighbour_index.ravel(), near.index])
-    paths = database_paths(database_shards, wanted[(wanted >= 0) & (wanted < n_rows(ranking))])
-    exemplar_rows = [rows[i] for i in exemplars]
-    described = describe([rows[i] for i in queries], exemplar_rows, valid[exemplars], ranking, paths)
-    listed = [
-        (exemplar_rows[e].path, paths[i], s)
-        for e, i, s in zip(near.exemplar.tolist(), near.index.tolist(), near.similarity.tolist(), strict=True)
-    ]
-    about = {"split": split, "extractor": extractor, "variant": variant}
-    write_rank_file(output, RankFile(**about, invalid=invalid.images, near_duplicates=listed, **described))
+    paths = database_paths(database_shards, wanted[(wanted >= 0) & (wanted < n_images)])
+    for variant, (ranking, near) in zip(variants, found, strict=True):
+        about = {"split": split, "extractor": extractor, "variant": variant.name}
+        described = describe(queries.rows, exemplars.rows, exemplars.valid, ranking, paths)
+        listed = near.listed(exemplars.rows, paths)
+        write_rank_file(variant.output, RankFile(**about, invalid=invalid.images, near_duplicates=listed, **described))
 
 
-def _as_they_are(features: np.ndarray, threads: int) -> np.ndarray:
-    return features
+def _stream(blocks: Iterable[tuple[np.ndarray, np.ndarray]], passes: list["_Pass"]) -> int:
+    """Add the database's blocks to each of `passes`; the number of its rows."""
+    first_row = 0
+    for features, valid in blocks:
+        for each in passes:
+            each.add(features, valid, first_row)
+        first_row += len(features)
+    return first_row
+
+
+@dataclass(frozen=True)
+class _Images:
+    """A split's queries, or its exemplars: manifest rows, raw features [n, d], entry int64 [n], valid bool [n]."""
+
+    rows: list[Row]
+    features: np.ndarray
+    entry: np.ndarray
+    valid: np.ndarray
+
+    @classmethod
+    def of_role(cls, role: str, rows: list[Row], features: np.ndarray, valid: np.ndarray) -> "_Images":
+        """Those of `role` among the split's."""
+        index = np.array([i for i, row in enumerate(rows) if row.role == role], np.int64)
+        chosen = [rows[i] for i in index]
+        return cls(chosen, features[index], np.array([row.entry for row in chosen], np.int64), valid[index])
 
 
 @dataclass(frozen=True)
@@ -95,35 +120,47 @@ class _Near:
     index: np.ndarray
     similarity: np.ndarray
 
+    def listed(self, exemplars: list[Row], paths: dict[int, str]) -> list[tuple[str, str, float]]:
+        """Both images' paths, and their similarity; `paths` are those of database rows."""
+        pairs = zip(self.exemplar.tolist(), self.index.tolist(), self.similarity.tolist(), strict=True)
+        return [(exemplars[exemplar].path, paths[index], similarity) for exemplar, index, similarity in pairs]
 
-def _rank(queries, exemplars, blocks, entry, valid, options: Options, threads: int) -> tuple[Ranking, _Near]:
-    """Rank in one pass over the database's `blocks`; near duplicates are the neighbours of exemplars as queries."""
-    query_entry, exemplar_entry = np.split(entry, [len(queries)])
-    about = {"top_k": options.top_k, "threads": threads}
-    ranks = RankAccumulator(
-        queries,
-        query_entry,
-        exemplars,
-        exemplar_entry,
-        query_valid=valid[0],
-        exemplar_valid=valid[1],
-        sizes=options.database_sizes,
-        **about,
-    )
-    audit = None
-    if options.near_duplicates is not None:
-        each = np.arange(len(exemplars))
-        audit = RankAccumulator(
-            exemplars, each, exemplars, each, query_valid=valid[1], exemplar_valid=valid[1], **about
-        )
-    first_row = 0
-    for features, is_valid in blocks:
-        for accumulator in filter(None, (ranks, audit)):
-            accumulator.add(features, is_valid, first_row)
-        first_row += len(features)
-    if options.hard_negatives:
-        ranks.add_hard_negatives(exemplars, exemplar_entry, valid[1], first_row)
-    return ranks.finish(), _near(audit.finish() if audit else None, options.near_duplicates)
+
+class _Pass:
+    """One variant's part of the pass over the database: its maps, its ranks, and what is near its exemplars.
+
+    Near duplicates are the neighbours of exemplars as queries.
+    """
+
+    def __init__(self, mapper: Path | str | None, queries: _Images, exemplars: _Images, options: Options, threads: int):
+        self._options, self._threads = options, threads
+        self._real, synth = load_mappers(mapper) if mapper else (_as_they_are, _as_they_are)
+        self._exemplars = replace(exemplars, features=self._real(exemplars.features, threads))
+        about = {"top_k": options.top_k, "threads": threads, "exemplar_valid": exemplars.valid}
+        mapped, entry = self._exemplars.features, exemplars.entry
+        given = (synth(queries.features, threads), queries.entry, mapped, entry)
+        self._ranks = RankAccumulator(*given, query_valid=queries.valid, sizes=options.database_sizes, **about)
+        self._audit = None
+        if options.near_duplicates is not None:
+            each = np.arange(len(mapped))
+            self._audit = RankAccumulator(mapped, each, mapped, each, query_valid=exemplars.valid, **about)
+
+    def add(self, features: np.ndarray, valid: np.ndarray, first_row: int) -> None:
+        """Add database rows from `first_row` on: raw features [n, d], valid bool [n]."""
+        mapped = self._real(features, self._threads)
+        for accumulator in filter(None, (self._ranks, self._audit)):
+            accumulator.add(mapped, valid, first_row)
+
+    def finish(self, n_rows: int) -> tuple[Ranking, _Near]:
+        """The ranking among all `n_rows` rows of the database."""
+        if self._options.hard_negatives:
+            about = self._exemplars
+            self._ranks.add_hard_negatives(about.features, about.entry, about.valid, n_rows)
+        return self._ranks.finish(), _near(self._audit and self._audit.finish(), self._options.near_duplicates)
+
+
+def _as_they_are(features: np.ndarray, threads: int) -> np.ndarray:
+    return features
 
 
 def _near(ranking: Ranking | None, similarity: float | None) -> _Near:
