@@ -59,4 +59,4 @@ rule features:
 
 rule ranks:
     input:
-        all_files("ranks"),
+        all_ranks,

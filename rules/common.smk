@@ -5,6 +5,10 @@
 # input: neither a time stamp nor a temporary file that is gone can make it run again, and it is the end of the graph. Any
 # other job has all its inputs and runs. The key is noted beside the product, so this holds in another clone too.
 #
+# A job that makes more files than Snakemake is told of: of the shards that one job makes, it is told of the first (see
+# `layout.py`); of the rank files of an extractor's variants, of a marker, `ranked`. A rank file has a key of its own, and the
+# job makes those that are not current, unless it is forced. So Snakemake neither compares nor removes one.
+#
 # Given files (split files, images, feature files) are no inputs either: of a job whose input is missing, Snakemake takes
 # the old product as good. The stage that reads them records their content (`sources`), and says what is missing.
 #
@@ -23,6 +27,7 @@ sys.path.insert(0, str(Path(workflow.basedir) / "workflow_scripts"))
 from attribench.errors import InputError
 from attribench.lock import note_run, remove_dead_lock
 from attribench.config import SCORES, load
+from attribench.identity import forget_key
 from attribench.layout import FIGURE_ENDINGS, FIGURES, SAMPLE_FOLDERS, TABLES
 from attribench.plan import Plan
 
@@ -39,6 +44,7 @@ if workflow.is_main_process:
 
 onstart:
     note_run(".snakemake")
+    forget_forced_ranks()
     try:
         plan.budget.refuse_what_does_not_fit()
     except InputError as error:
@@ -86,10 +92,24 @@ def needs(rule_name, **inputs):
     return input_files
 
 
+def is_forced():
+    """Whether jobs run though their products are current because the user says so."""
+    return workflow.dag_settings.forceall or workflow.dag_settings.forcerun
+
+
 def may_be_forced():
     """Whether jobs run though their products are current: forced ones, and every job that a run hands to a node."""
-    settings = workflow.dag_settings
-    return settings.forceall or settings.forcerun or not workflow.is_main_process
+    return is_forced() or not workflow.is_main_process
+
+
+def forget_forced_ranks():
+    """Let the ranking jobs that are forced, or whose features are, rank all their variants, wherever they run."""
+    if is_forced():
+        for job in workflow.dag.needrun_jobs():
+            reason = workflow.dag.reason(job)
+            if job.rule.name == "rank" and (reason.forced or reason.updated_input_run):
+                for path in plan.products("rank", **job.wildcards_dict):
+                    forget_key(path)
 
 
 def newer_than_anything():
@@ -141,10 +161,6 @@ def database_features(wildcards):
     return plan.features_asked_for(plan.database, wildcards.extractor)
 
 
-def ranks_of(wildcards):
-    return plan.path("ranks", **wildcards)
-
-
 def method_files(kind, split):
     """The rank or metrics files of all methods on `split`."""
     return [plan.path(kind, split=split, extractor=m.extractor, variant=m.variant) for m in plan.methods]
@@ -152,11 +168,22 @@ def method_files(kind, split):
 
 def all_files(kind):
     """Those of all splits."""
-    return lambda wildcards: [path for split in plan.config.splits for path in method_files(kind, split)]
+    return [path for split in plan.config.splits for path in method_files(kind, split)]
+
+
+# What to ask Snakemake for to have a rank file, those of a split, and all of them. A rule's param says where they lie.
+
+
+def rank_of(wildcards):
+    return plan.rank_asked_for(**wildcards)
 
 
 def split_ranks(wildcards):
-    return method_files("ranks", wildcards.split)
+    return plan.ranks_asked_for(wildcards.split)
+
+
+def all_ranks(wildcards):
+    return [path for split in plan.config.splits for path in plan.ranks_asked_for(split)]
 
 
 def figure_files(rule_name):

@@ -16,6 +16,7 @@ rule contact:
         runtime="1h",
     params:
         key=job_key("contact"),
+        ranks=lambda wildcards: method_files("ranks", wildcards.split),
         size=plan.config.contact_sheet.model_dump(),
     message:
         "Contact sheet of {wildcards.split}"

@@ -3,7 +3,7 @@
 
 rule metrics:
     input:
-        unpack(needs("metrics", ranks=ranks_of)),
+        unpack(needs("metrics", ranks=rank_of)),
     output:
         metrics=plan.pattern("metrics"),
     log:
@@ -15,6 +15,7 @@ rule metrics:
         runtime="1h",
     params:
         key=job_key("metrics"),
+        ranks=lambda wildcards: plan.path("ranks", **wildcards),
         recall_ks=plan.config.recall_ks,
     message:
         "Metrics of {wildcards.extractor} {wildcards.variant} on {wildcards.split}"

@@ -23,6 +23,7 @@ rule plots:
         runtime="1h",
     params:
         key=job_key("plots"),
+        ranks=lambda wildcards: method_files("ranks", wildcards.split),
         recall_ks=plan.config.recall_ks,
         confidence=plan.config.bootstrap.confidence,
         figures=plan.figures("plots"),

@@ -3,7 +3,7 @@
 
 rule tables:
     input:
-        unpack(needs("tables", metrics=all_files("metrics"), ranks=all_files("ranks"))),
+        unpack(needs("tables", metrics=lambda wildcards: all_files("metrics"), ranks=all_ranks)),
     output:
         **{table: plan.path("table", table=table) for table in TABLES},
         splits=[plan.path("split_table", split=split) for split in plan.config.splits],
@@ -17,8 +17,9 @@ rule tables:
     params:
         key=job_key("tables"),
         benchmark=plan.config.benchmark,
-        # One (split, extractor, variant) for each of input.metrics and input.ranks.
+        # One (split, extractor, variant) for each of params.ranks and input.metrics.
         methods=[[split, m.extractor, m.variant] for split in plan.config.splits for m in plan.methods],
+        ranks=all_files("ranks"),
         missing_variants=[[*about, path] for about, path in plan.missing_variants.items()],
         compared=[list(about) for about in plan.config.compared],
         splits=plan.config.splits,

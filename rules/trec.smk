@@ -3,11 +3,11 @@
 
 rule trec:
     input:
-        unpack(needs("trec", ranks=all_files("ranks"))),
+        unpack(needs("trec", ranks=all_ranks)),
     output:
         qrels=[plan.path("qrels", split=split) for split in plan.config.splits],
-        # Split by split, in the order of input.ranks.
-        runs=[path for split in plan.config.splits for path in method_files("run", split)],
+        # Split by split, in the order of params.ranks.
+        runs=all_files("run"),
     log:
         log_file("trec"),
     benchmark:
@@ -17,6 +17,7 @@ rule trec:
         runtime="2h",
     params:
         key=job_key("trec"),
+        ranks=all_files("ranks"),
         n_methods=len(plan.methods),
     message:
         "TREC runs and qrels"

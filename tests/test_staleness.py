@@ -302,25 +302,63 @@ def save_mapper(clone, path, factor):
     torch.save({"real_mapper": {"weights": weights}, "synth_mapper": {"weights": weights * factor}}, path)
 
 
+def rank_files(clone):
+    """What tells a rank file of `color` from one that was written anew, by name."""
+    files = (clone.folder / "results/ranks").glob("*/color_*.h5")
+    return {"/".join(file.parts[-2:]): (file.stat().st_ino, file.stat().st_mtime_ns) for file in files}
+
+
+def written_anew(clone, before):
+    """The variants of `color` whose rank files are not those of `before`."""
+    return sorted({name.split("_")[-1].removesuffix(".h5") for name, _ in rank_files(clone).items() - before.items()})
+
+
 def test_a_mapper_re_runs_what_it_maps(finished_copy):
-    """The first variant with a mapper, another path to the same one, another one, and then none."""
+    """The first variant with a mapper, another path to the same one, another order, another one, and then none."""
     settings = {**TINY, "variants": ["pretrained", "scaled"], "extractors": ["color"]}
     finished_copy.configure({**settings, "variant_registry": {"scaled": {"mapper": "weights/{extractor}.pth"}}})
     assert "expected it, or `missing_variants: skip`" in finished_copy.run("-n", check=False).stdout
     save_mapper(finished_copy, "weights/color.pth", 1)
+    assert finished_copy.planned() == jobs(*RESULTS, rank=2, metrics=2)
+    before = rank_files(finished_copy)
     finished_copy.run()
+    assert written_anew(finished_copy, before) == ["scaled"]
+    assert finished_copy.planned() == NOTHING
     save_mapper(finished_copy, "weights/other/color.pth", 1)
     moved = {**settings, "variant_registry": {"scaled": {"mapper": "weights/other/{extractor}.pth"}}}
     finished_copy.configure(moved)
     assert finished_copy.planned() == NOTHING
+    assert finished_copy.planned({"variants": ["scaled", "pretrained"]}) == jobs(*RESULTS)
+    assert finished_copy.planned({"variants": ["scaled"]}) == jobs(*RESULTS)
+    assert finished_copy.planned({"top_k": 7}) == jobs(*RESULTS, rank=2, metrics=4)
     save_mapper(finished_copy, "weights/other/color.pth", 2)
     assert finished_copy.planned() == jobs(*RESULTS, rank=2, metrics=2)
+    check_that_variants_are_ranked_apart_and_together(finished_copy)
     (finished_copy.folder / "resources/sample/weights/other/color.pth").unlink()
     finished_copy.configure({**moved, "missing_variants": "skip"})
     assert finished_copy.planned() == jobs(*RESULTS)
     finished_copy.run("results/tables/missing_variants.csv")
     table = (finished_copy.folder / "results/tables/missing_variants.csv").read_text()
     assert table == "extractor,variant,file\ncolor,scaled,weights/other/color.pth\n"
+
+
+def check_that_variants_are_ranked_apart_and_together(clone):
+    """A changed mapper ranks its variant alone; a forced job all, to the same bytes; one without its mark none."""
+    before = rank_files(clone)
+    clone.run("ranks")
+    assert written_anew(clone, before) == ["scaled"]
+    apart, before = clone.results("ranks/*/color_*.h5"), rank_files(clone)
+    (clone.folder / "results/ranks/sample_style/color_pretrained.h5").unlink()
+    assert clone.planned(None, "ranks") == jobs(rank=1, ranks=1)
+    clone.run("ranks", "--forcerun", "rank")
+    assert written_anew(clone, before) == ["pretrained", "scaled"] and not before.items() & rank_files(clone).items()
+    assert clone.results("ranks/*/color_*.h5") == apart
+    before = rank_files(clone)
+    (clone.folder / "results/ranks/sample_style/.color.ranked").unlink()
+    shutil.rmtree(clone.folder / "results/features")
+    clone.run("ranks")
+    assert not written_anew(clone, before)
+    assert clone.planned(None, "ranks") == NOTHING
 
 
 def test_a_failed_stage_leaves_nothing_stale(finished_copy):

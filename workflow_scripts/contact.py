@@ -9,7 +9,7 @@ from attribench.stage import stage
 
 with stage(snakemake):
     root, size = snakemake.config["root"], snakemake.params.size
-    methods = [Retrieval.from_rank_file(read_rank_file(path)) for path in snakemake.input.ranks]
+    methods = [Retrieval.from_rank_file(read_rank_file(path)) for path in snakemake.params.ranks]
     sheets = {
         "contact": contact_sheet(methods[0], root, size["queries"], size["neighbours"]),
         "comparison": comparison_sheet(methods, root, n_neighbours=size["neighbours"]),

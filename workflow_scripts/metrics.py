@@ -6,4 +6,5 @@ from attribench.stage import stage
 from attribench.tables import write_csv
 
 with stage(snakemake):
-    write_csv(snakemake.output.metrics, query_table(read_rank_file(snakemake.input.ranks), snakemake.params.recall_ks))
+    ranks = read_rank_file(snakemake.params.ranks)
+    write_csv(snakemake.output.metrics, query_table(ranks, snakemake.params.recall_ks))

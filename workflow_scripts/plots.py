@@ -9,7 +9,7 @@ from attribench.tables import read_summary
 
 with stage(snakemake):
     split, params, tables = snakemake.wildcards.split, snakemake.params, snakemake.input
-    methods = [MethodRanks.from_rank_file(read_rank_file(path)) for path in snakemake.input.ranks]
+    methods = [MethodRanks.from_rank_file(read_rank_file(path)) for path in params.ranks]
     figures = {
         "metrics": lambda: metric_bars(read_summary(tables.summary), split, params.confidence),
         "recall": lambda: recall_curves(methods, params.recall_ks, split),

@@ -11,7 +11,7 @@ with stage(snakemake):
     params, output = snakemake.params, snakemake.output
     methods = [tuple(method) for method in params.methods]
     metrics = {method: read_query_table(path) for method, path in zip(methods, snakemake.input.metrics, strict=True)}
-    rank_files = [read_rank_file(path) for path in snakemake.input.ranks]
+    rank_files = [read_rank_file(path) for path in params.ranks]
     about = (metrics, params.benchmark, params.recall_ks, tables.Resampling(**params.bootstrap))
     summary = tables.summary_table(*about)
     written = {

@@ -8,6 +8,7 @@ param. It is also recorded beside each output, so that it travels with the resul
 import ast
 import hashlib
 import json
+import os
 from collections.abc import Iterable
 from functools import lru_cache
 from pathlib import Path
@@ -95,6 +96,11 @@ def recorded_key(output: Path | str) -> str | None:
         return _record(output).read_text().strip()
     except (FileNotFoundError, NotADirectoryError):
         return None
+
+
+def is_made(output: Path | str, key: str) -> bool:
+    """Whether `output` is there, made with `key`."""
+    return os.path.exists(output) and recorded_key(output) == key
 
 
 def forget_key(output: Path | str) -> None:

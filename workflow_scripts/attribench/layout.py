@@ -6,7 +6,7 @@ Everything here follows from the config alone; nothing is discovered while the w
 from dataclasses import dataclass
 from functools import cached_property
 
-from attribench.config import PRETRAINED, Config
+from attribench.config import PRETRAINED, SCORES, Config
 from attribench.manifest import all_shards, job_shards, job_starts, shard_names
 
 # Below the results folder, by kind; `{…}` are the rules' wildcards.
@@ -17,6 +17,7 @@ FILES = {
     "features": "features/{collection}/{extractor}/{shard}.h5",
     "feature_source": "features/{collection}/{extractor}/.source.csv",
     "ranks": "ranks/{split}/{extractor}_{variant}.h5",
+    "ranked": "ranks/{split}/.{extractor}.ranked",  # empty: a job has made the rank files of the extractor's variants
     "score_sources": "ranks/{split}/.sources/{extractor}.csv",
     "metrics": "metrics/{split}/{extractor}_{variant}.csv",
     "split_table": "tables/{split}.csv",
@@ -29,7 +30,6 @@ FILES = {
 PRODUCTS = {
     "manifest": ("manifest",),
     "feature_source": ("feature_source",),
-    "rank": ("ranks",),
     "rank_scores": ("ranks",),
     "metrics": ("metrics",),
 }
@@ -97,6 +97,23 @@ class Layout:
         shards = self.job_shards(collection)
         return [self.path("features", collection=collection, extractor=extractor, shard=shard) for shard in shards]
 
+    def variants(self, extractor: str) -> list[str]:
+        """The variants that the extractor is ranked with, all by one job of a split."""
+        return [method.variant for method in self.methods if method.extractor == extractor]
+
+    def rank_files(self, split: str, extractor: str) -> dict[str, str]:
+        """Their rank files, by variant."""
+        return {v: self.path("ranks", split=split, extractor=extractor, variant=v) for v in self.variants(extractor)}
+
+    def rank_asked_for(self, split: str, extractor: str, variant: str) -> str:
+        """What to ask Snakemake for to have the rank file of a method."""
+        about = {"split": split, "extractor": extractor}
+        return self.path("ranks", **about, variant=variant) if variant == SCORES else self.path("ranked", **about)
+
+    def ranks_asked_for(self, split: str) -> list[str]:
+        """Those of all methods on the split."""
+        return list(dict.fromkeys(self.rank_asked_for(split, m.extractor, m.variant) for m in self.methods))
+
     def feature_file(self, collection: str, extractor: str) -> str:
         """Path, below the root, of the existing feature file of a collection whose source is `features`."""
         entry = self.config.entry
@@ -146,6 +163,8 @@ class Layout:
             ]
         if rule == "import_features":
             return all_shards([self.path("features", **wildcards)])
+        if rule == "rank":
+            return [self.path("ranked", **wildcards), *self.rank_files(**wildcards).values()]
         if rule == "extract":
             return [self.path("features", **{**wildcards, "shard": shard}) for shard in job_shards(wildcards["shard"])]
         return [self.path(kind, **wildcards) for kind in PRODUCTS[rule]]

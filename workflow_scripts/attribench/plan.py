@@ -17,7 +17,7 @@ from attribench.download.space import Budget
 from attribench.errors import InputError
 from attribench.extractors import preprocessing_of
 from attribench.files import sha256_file
-from attribench.identity import code_digest, digest, recorded_key
+from attribench.identity import code_digest, digest, is_made
 from attribench.layout import SAMPLE_FOLDERS, TABLES, Layout, Method
 from attribench.manifest import given_files
 from attribench.published import Number, read_published
@@ -200,10 +200,15 @@ class Plan(Layout):
             self._keys[about] = digest(rule, code_digest(self.scripts / f"{rule}.py"), *parts)
         return self._keys[about]
 
+    def product_keys(self, rule: str, **wildcards: str) -> dict[str, str]:
+        """The key of each file that the job makes: the job's own, but of a rank file that of its variant."""
+        if rule == "rank":
+            return {path: key for _, _, path, key in self.ranked_variants(**wildcards)}
+        return dict.fromkeys(self.products(rule, **wildcards), self.key(rule, **wildcards))
+
     def is_current(self, rule: str, **wildcards: str) -> bool:
-        """Whether all that the job makes is there, made with the job's present key."""
-        key = self.key(rule, **wildcards)
-        return all(os.path.exists(path) and recorded_key(path) == key for path in self.products(rule, **wildcards))
+        """Whether all that the job makes is there, each file made with its present key."""
+        return all(is_made(path, key) for path, key in self.product_keys(rule, **wildcards).items())
 
     def is_outdated(self, rule: str, **wildcards: str) -> bool:
         """Whether some of what the job makes is there, but some of it not, or made with another key or with none."""
@@ -307,6 +312,18 @@ class Plan(Layout):
         names = ("top_k", "database_sizes", "hard_negatives", "near_duplicates")
         return {name: getattr(self.config, name) for name in names}
 
+    def ranked_variants(self, split: str, extractor: str) -> list[tuple[str, str, str, str]]:
+        """Name, mapper's checkpoint below the root (empty: none), rank file and its key, of each of a job's variants."""
+        return [
+            (variant, self.mapper_file(extractor, variant) or "", path, self.rank_key(split, extractor, variant))
+            for variant, path in self.rank_files(split, extractor).items()
+        ]
+
+    def mappers_to_apply(self, split: str, extractor: str, only_needed: bool) -> list[str]:
+        """The checkpoints of a job's mappers; with `only_needed`, of those variants alone that are not current."""
+        variants = self.ranked_variants(split, extractor)
+        return [mapper for _, mapper, *made in variants if mapper and not (only_needed and is_made(*made))]
+
     def _rank_key(self, split: str, extractor: str, variant: str) -> Iterator:
         yield self.key("manifest", collection=split)
         yield self.features_keys(self.database, extractor) + self.features_keys(split, extractor)
@@ -327,7 +344,7 @@ class Plan(Layout):
         yield [self.score_token(split, extractor), self.rank_options()]
 
     def rank_key(self, split: str, extractor: str, variant: str) -> str:
-        """The key of the job that makes the rank file."""
+        """The key of the rank file."""
         rule = "rank_scores" if variant == SCORES else "rank"
         return self.key(rule, split=split, extractor=extractor, variant=variant)
 

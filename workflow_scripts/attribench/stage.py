@@ -13,17 +13,20 @@ from attribench.identity import forget_key, record_key
 
 
 @contextmanager
-def stage(snakemake: Any, *, keep_key: bool = True, outputs: list[str] | None = None) -> Iterator[None]:
+def stage(
+    snakemake: Any, *, keep_key: bool = True, outputs: list[str] | dict[str, str] | None = None
+) -> Iterator[None]:
     """Run a stage's work: `with stage(snakemake): ...`.
 
     stderr and the log records of the block go to the job's log file. An InputError ends the process with status 1 and its
     message alone, since the user can mend it; any other exception keeps its traceback. When the block ends well, the
     job's key is noted beside its outputs, unless `keep_key` is false (temporary outputs).
 
-    outputs: all that the job makes (None: what Snakemake is told of).
+    outputs: all that the job makes (None: what Snakemake is told of); a dict gives each file a key of its own.
     """
-    outputs = outputs or list(snakemake.output)
-    for output in outputs:
+    outputs = list(snakemake.output) if outputs is None else outputs
+    keys = outputs if isinstance(outputs, dict) else dict.fromkeys(outputs, snakemake.params.key)
+    for output in keys:
         forget_key(output)
     terminal, started = sys.stderr, time.perf_counter()
     with open(snakemake.log[0], "w", encoding="utf-8", buffering=1) as file:
@@ -33,8 +36,8 @@ def stage(snakemake: Any, *, keep_key: bool = True, outputs: list[str] | None = 
         try:
             yield
             if keep_key:
-                for output in outputs:
-                    record_key(output, snakemake.params.key)
+                for output, key in keys.items():
+                    record_key(output, key)
             logging.info("%s: done in %.1f s", snakemake.rule, time.perf_counter() - started)
         except InputError as error:
             logging.error("%s", error)
