@@ -10,6 +10,7 @@ from pathlib import Path
 from attribench.files import atomic_path, write_text
 from attribench.plots.style import DPI, MUTED, plot_style
 from matplotlib.figure import Figure
+from matplotlib.ticker import NullFormatter
 
 from bench.measure import Options, Row
 
@@ -67,10 +68,14 @@ def _plot(name: str, rows: list[Row]) -> Figure:
         axes.barh([row.name for row in own], [row.ratio for row in own], color="#0072B2", height=0.7)
         axes.bar_label(axes.containers[0], [f" {row.value:.3g} {row.unit}" for row in own], color=MUTED, fontsize=7)
         axes.axvline(1, color=MUTED, linewidth=0.8)
-        axes.set(title=case, xscale="log")
-        axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
+        axes.set(title=case)
         axes.margins(x=0.3)
         axes.invert_yaxis()
+    ratios = [row.ratio for row in rows if row.ratio]
+    if ratios and max(ratios) > 10 * min(ratios):
+        panels[0, 0].set_xscale("log")  # of all, which share the axis
+        panels[0, 0].xaxis.set_minor_formatter(NullFormatter())
+    panels[0, 0].xaxis.set_major_formatter(lambda value, _: f"{value:g}")
     panels[-1, 0].set_xlabel("time, over that of each case's first line")
     figure.suptitle(name)
     return figure
