@@ -130,3 +130,37 @@ def cases(draw):
         "e_valid": rng.random(len(exemplars)) >= invalid,
         "x_valid": rng.random(n) >= invalid,
     }
+
+
+def toward(queries, scores, rng):
+    """Unit rows with the cosines `scores` to the unit rows `queries`, else in any direction."""
+    aside = rng.standard_normal(queries.shape)
+    aside = unit(aside - (aside * queries).sum(axis=1, keepdims=True) * queries)
+    scores = np.asarray(scores)[:, None]
+    return scores * queries + np.sqrt(1 - scores**2) * aside
+
+
+def close_case(seed, dimension, n_exemplars, data):
+    """Database rows whose scores are a hair from an exemplar's: far within every filter's bound, of any length.
+
+    A case, and the same one as the brute force has to see it.
+    """
+    rng = np.random.default_rng(seed)
+    queries = unit(rng.standard_normal((3, dimension)))
+    spread = data.draw(st.sampled_from([0.0, 1e-3, 0.3, 1.0]))  # from all in each other's bounds to all over the scale
+    around = data.draw(st.sampled_from([0.0, 0.1, -0.6]))
+    scores = np.clip(around + spread * rng.uniform(-1, 1, (3, n_exemplars)), -0.99, 0.99)
+    steps = np.array([0.0, 1e-10, -1e-10, 1e-8, -1e-8, 1e-5, -1e-5, 1e-3, -1e-3])
+    near = (scores[:, :, None] + steps).reshape(3, -1)
+    exemplars = np.concatenate(
+        [toward(q[None].repeat(n_exemplars, 0), s, rng) for q, s in zip(queries, scores, strict=True)]
+    )
+    x = np.concatenate([toward(q[None].repeat(len(s), 0), s, rng) for q, s in zip(queries, near, strict=True)])
+    x = np.concatenate([x, rng.standard_normal((500, dimension)), np.zeros((2, dimension))])[
+        rng.permutation(len(x) + 502)
+    ]
+    lengths = 2.0 ** rng.choice([-120, 0, 120], len(x))[:, None]
+    entry = np.repeat(np.arange(3), n_exemplars)
+    case = {"queries": queries, "q_entry": np.arange(3), "exemplars": exemplars, "e_entry": entry, "x": x * lengths}
+    case |= {f"{name}_valid": np.ones(len(rows), bool) for name, rows in (("q", queries), ("e", exemplars), ("x", x))}
+    return case, {**case, "x": np.where(lengths < 1e-30, 0, x)}  # shorter than the floor of 1e-12: scores of zero

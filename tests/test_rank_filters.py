@@ -6,7 +6,7 @@ from attribench import rank_filters, rank_kernels
 from attribench.rank import rank
 from hypothesis import given
 from hypothesis import strategies as st
-from rank_cases import CHOICES, FEW, FILTERS, HAS_BF16, check, run, same, unit
+from rank_cases import CHOICES, FEW, FILTERS, HAS_BF16, check, close_case, run, same, unit
 
 
 @pytest.mark.parametrize("dimension", [2, 64, 512])
@@ -24,39 +24,12 @@ def test_the_tolerance_is_seen_where_float32_sees_nothing(dimension, threads, us
         assert ranking.neighbour_index[0, :8].tolist() == [7, 6, 5, 4, 3, 2, 1, 0]
 
 
-def toward(queries, scores, rng):
-    """Unit rows with the cosines `scores` to the unit rows `queries`, else in any direction."""
-    aside = rng.standard_normal(queries.shape)
-    aside = unit(aside - (aside * queries).sum(axis=1, keepdims=True) * queries)
-    scores = np.asarray(scores)[:, None]
-    return scores * queries + np.sqrt(1 - scores**2) * aside
-
-
 @FEW
 @given(st.integers(0, 2**32 - 1), st.sampled_from([16, 300]), st.sampled_from([1, 12, 67]), st.data())
 def test_every_filter_gives_the_same_bytes_where_scores_are_closest(seed, dimension, n_exemplars, data):
-    """Database rows whose scores are a hair from an exemplar's: far within every filter's bound, of any length."""
-    rng = np.random.default_rng(seed)
-    queries = unit(rng.standard_normal((3, dimension)))
-    spread = data.draw(st.sampled_from([0.0, 1e-3, 0.3, 1.0]))  # from all in each other's bounds to all over the scale
-    around = data.draw(st.sampled_from([0.0, 0.1, -0.6]))
-    scores = np.clip(around + spread * rng.uniform(-1, 1, (3, n_exemplars)), -0.99, 0.99)
-    steps = np.array([0.0, 1e-10, -1e-10, 1e-8, -1e-8, 1e-5, -1e-5, 1e-3, -1e-3])
-    near = (scores[:, :, None] + steps).reshape(3, -1)
-    exemplars = np.concatenate(
-        [toward(q[None].repeat(n_exemplars, 0), s, rng) for q, s in zip(queries, scores, strict=True)]
-    )
-    x = np.concatenate([toward(q[None].repeat(len(s), 0), s, rng) for q, s in zip(queries, near, strict=True)])
-    x = np.concatenate([x, rng.standard_normal((500, dimension)), np.zeros((2, dimension))])[
-        rng.permutation(len(x) + 502)
-    ]
-    lengths = 2.0 ** rng.choice([-120, 0, 120], len(x))[:, None]
-    entry = np.repeat(np.arange(3), n_exemplars)
-    case = {"queries": queries, "q_entry": np.arange(3), "exemplars": exemplars, "e_entry": entry, "x": x * lengths}
-    case |= {f"{name}_valid": np.ones(len(rows), bool) for name, rows in (("q", queries), ("e", exemplars), ("x", x))}
+    case, known = close_case(seed, dimension, n_exemplars, data)
     rankings = [run(case, use_filter=name, top_k=5, block_rows=700) for name in CHOICES]
-    case["x"] = np.where(lengths < 1e-30, 0, x)  # shorter than the floor of 1e-12: scores of zero
-    check(case, rankings[0], 5)
+    check(known, rankings[0], 5)
     for ranking in rankings[1:]:
         same(rankings[0], ranking)
 

@@ -40,8 +40,8 @@ from attribench.errors import InputError
 from attribench.rank_kernels import coarse_dots, to_bf16
 from attribench.rank_scan import scan_bf16_tile, scan_tile
 
-_LONGEST = 1 + 1e-9  # of a unit row
-_SLACK = 1.0001  # for the float64 arithmetic of the bounds themselves
+LONGEST = 1 + 1e-9  # of a unit row
+SLACK = 1.0001  # for the float64 arithmetic of the bounds themselves
 _PART = 256  # columns that are multiplied at a time; libraries go through a product in such steps anyway
 PATIENCE = 3.0  # seconds of the float32 product before the other one is tried
 _SAMPLE_QUERIES, _SAMPLE_ROWS = 8, 64
@@ -86,7 +86,7 @@ class Float32Filter:
     def __init__(self, dimension: int):
         self._columns = _PART if adds_parts() else dimension
         parts = -(-dimension // self._columns)
-        self._relative = _sum_bound(min(self._columns, dimension) + parts - 1, 2.0**-24)
+        self._relative = sum_bound(min(self._columns, dimension) + parts - 1, 2.0**-24)
         self._added = added_bound(dimension)
 
     def rows(self, units: np.ndarray, units32: np.ndarray) -> Rows:
@@ -150,18 +150,18 @@ class Bf16Filter:
         import torch
 
         self._torch = torch
-        self._relative, self._added = _sum_bound(dimension, 2.0**-23), added_bound(dimension)
+        self._relative, self._added = sum_bound(dimension, 2.0**-23), added_bound(dimension)
 
     def rows(self, units: np.ndarray, units32: np.ndarray) -> Rows:
         bits = np.empty(units.shape, np.uint16)
         residual, length = np.empty(len(units)), np.empty(len(units))
         to_bf16(units, bits, residual, length)
-        return Rows(self._bf16(bits), residual * _SLACK, length * _SLACK)
+        return Rows(self._bf16(bits), residual * SLACK, length * SLACK)
 
     def bound(self, queries: Rows, block: Block) -> np.ndarray:
         residual = block.rows(self).residual.max(initial=0.0)
-        inputs = queries.residual * _LONGEST + queries.length * residual
-        return (inputs + self._relative * queries.length * (_LONGEST + residual) + self._added) * _SLACK
+        inputs = queries.residual * LONGEST + queries.length * residual
+        return (inputs + self._relative * queries.length * (LONGEST + residual) + self._added) * SLACK
 
     def product(self, queries: Rows, rows: Rows, out: np.ndarray) -> None:
         self._torch.mm(queries.data, rows.data.T, out=self._bf16(out))
@@ -174,7 +174,7 @@ class Bf16Filter:
         able = getattr(self._torch.cpu, "get_capabilities", dict)()
         if not (able.get("avx512_bf16") or able.get("amx_bf16")):
             return False
-        units = _directions(192, dimension)
+        units = directions(192, dimension)
         units[64:128] = np.abs(units[64:128])  # large sums of one sign
         rows, tile = self.rows(units, units), np.empty((192, 192), np.uint16)
         self.product(rows, rows, tile)
@@ -237,7 +237,7 @@ class Choice:
         bf16 = Bf16Filter(self._dimension)
         if not bf16.is_trusted(self._dimension):
             return
-        block = Block(_directions(2048, self._dimension))
+        block = Block(directions(2048, self._dimension))
         for kind in (self._float32, bf16):
             rows = block.rows(kind)
             queries, out = rows.part(slice(512)), np.empty((512, 2048), kind.dtype)
@@ -250,19 +250,19 @@ class Choice:
 
 def added_bound(dimension: int) -> float:
     """What the canonical score's own rounding, and numbers too small for float32, add to a filter's bound."""
-    return 4 * _sum_bound(dimension + 6, 2.0**-53) + dimension * 2.0**-120
+    return 4 * sum_bound(dimension + 6, 2.0**-53) + dimension * 2.0**-120
 
 
 def dot_bounds(dimension: int) -> tuple[float, float]:
     """Error bounds of `rank_kernels.coarse_dot` and `quick_dot`, of two rows rounded to float32."""
     added = added_bound(dimension)
-    return _sum_bound(dimension, 2.0**-24) + added, _SLACK * 2.0**-23 + added
+    return sum_bound(dimension, 2.0**-24) + added, SLACK * 2.0**-23 + added
 
 
-def _sum_bound(dimension: int, unit: float) -> float:
+def sum_bound(dimension: int, unit: float) -> float:
     """g(d + 2, u), or infinity where it says nothing."""
     roundings = (dimension + 2) * unit
-    return _SLACK * roundings / (1 - roundings) if roundings < 0.5 else math.inf
+    return SLACK * roundings / (1 - roundings) if roundings < 0.5 else math.inf
 
 
 def _of(pairs: tuple, query: int) -> np.ndarray:
@@ -275,7 +275,8 @@ def _distance(scores: np.ndarray, threshold: np.ndarray) -> np.ndarray:
     return np.abs(scores[:, None] - threshold[None, :]).min(axis=1, initial=math.inf)
 
 
-def _directions(n: int, dimension: int) -> np.ndarray:
+def directions(n: int, dimension: int) -> np.ndarray:
+    """Unit rows float64 [n, dimension] in random directions, always the same."""
     rows = np.random.default_rng(0).standard_normal((n, dimension))
     return rows / np.linalg.norm(rows, axis=1, keepdims=True)
 
