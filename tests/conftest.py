@@ -3,8 +3,13 @@
 import os
 
 import pytest
+from attribench.rank_device import has_gpu
 from clone import TINY, Clone
 from filelock import FileLock
+
+# Without a GPU, Triton's kernels run in its interpreter, on arrays of the processor. Triton reads this when it is loaded.
+if not has_gpu():
+    os.environ.setdefault("TRITON_INTERPRET", "1")
 
 
 def pytest_collection_modifyitems(items):

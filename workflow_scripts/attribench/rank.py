@@ -24,6 +24,7 @@ from itertools import pairwise
 import numpy as np
 
 from attribench.errors import InputError
+from attribench.rank_device import open_scan
 from attribench.rank_filters import FILTERS, Block, Choice, Rows, dot_bounds
 from attribench.rank_kernels import normalize, pair_scores
 from attribench.ranking import Ranking
@@ -66,7 +67,8 @@ class RankAccumulator:
     `exemplar_valid` [E] are bool (None: all valid). A query is left out when it is invalid or its entry has no valid
     exemplar. `sizes` are database sizes at which ranks are wanted besides those among all of it. `top_k` neighbours are
     kept; `block_rows` x `block_queries` filter scores are in memory at a time, and `threads` threads scan them. `use_filter`
-    names one of `rank_filters.FILTERS`; None is the cheapest. None of the last four changes a result.
+    names one of `rank_filters.FILTERS`; None is the cheapest. With `device`, a torch device, most of the work is done there
+    (`rank_cuda`), if that can be trusted. None of the last five changes a result.
 
     Raises InputError for shapes that do not fit and for NaN or Inf in a valid row. After an error in `add` or `merge`
     the accumulator must not be used any more.
@@ -87,6 +89,7 @@ class RankAccumulator:
         block_queries: int = 1024,
         threads: int = 1,
         use_filter: str | None = None,
+        device: str | None = None,
     ):
         if top_k < 0 or block_rows < 1 or block_queries < 1 or threads < 1:
             raise InputError(
@@ -117,6 +120,8 @@ class RankAccumulator:
         self._choice = Choice(self.dimension, use_filter)
         self._operands: dict[str, Rows] = {}
         self._tile = np.empty(0, np.uint8)
+        ranked = (self._queries, self._query_entry, self._tally, threads)
+        self._device = open_scan(device, *ranked) if len(self._queries) else None
 
     def add(self, features: np.ndarray, valid: np.ndarray | None, first_row: int) -> None:
         """Add database rows `first_row` to `first_row + n`: raw features [n, d] and valid bool [n] (None: all valid).
@@ -158,11 +163,18 @@ class RankAccumulator:
             raise InputError(
                 "partial rankings can only be merged when queries, exemplars, sizes and top_k are the same"
             )
+        self._flush()
+        other._flush()
         self._tally.merge(other._tally)
 
     def finish(self) -> Ranking:
         """The ranking over all rows added. Raises InputError when rows before the last one were never added."""
+        self._flush()
         return self._tally.finish()
+
+    def _flush(self) -> None:
+        if self._device is not None:
+            self._device.flush()
 
     def _add_units(
         self, units: np.ndarray, rows: np.ndarray, counts: np.ndarray, pool: Executor, entry: np.ndarray | None = None
@@ -173,8 +185,15 @@ class RankAccumulator:
         """
         if not len(units) or not len(self._queries):
             return
+        done = 0
+        if self._device is not None:
+            done = self._device.add(units, rows, counts, entry)
+            if done == len(self._queries):
+                return
+            self._flush()
+            self._device = None
         block, filters = Block(units), self._choice.filters()
-        for start in range(0, len(self._queries), self._block_queries):
+        for start in range(done, len(self._queries), self._block_queries):
             part = slice(start, min(start + self._block_queries, len(self._queries)))
             kind, bound, scores = self._filtered(filters, part, block)
             if entry is not None:

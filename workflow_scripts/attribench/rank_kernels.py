@@ -119,6 +119,22 @@ def insert(top_score, top_index, score, row):
 
 
 @njit(cache=True, nogil=True)
+def decide(queries, units, rows, query, code, offsets, threshold, counts, top_score, top_index):
+    """Count, and keep neighbours, by the canonical score, of the pairs of `query` [n] and `code` [n].
+
+    A code is 4 i + 2 (count it at every threshold) + 1 (it may be a neighbour), for the i-th of `units`: row rows[i].
+    """
+    for p in range(code.shape[0]):
+        q, i = query[p], code[p] >> 2
+        score = dot(queries[q], units[i])
+        if code[p] & 2:
+            for j in range(offsets[q], offsets[q + 1]):
+                counts[j] += score >= threshold[j]
+        if code[p] & 1:
+            insert(top_score[q], top_index[q], score, rows[i])
+
+
+@njit(cache=True, nogil=True)
 def scan_scores(scores, query, rows, offsets, threshold, counts, top_score, top_index):
     """Count, and keep neighbours, from exact float64 `scores` [n, r] of the queries `query` [n] and the rows `rows` [r].
 
