@@ -26,6 +26,8 @@ rule rank:
     resources:
         mem_mb=lambda wildcards: 5000 + 1000 * len(plan.variants(wildcards.extractor)),
         runtime=lambda wildcards: 8 * 60 * len(plan.variants(wildcards.extractor)),
+        # Only where it is asked for: without one, the processor ranks, which need not wait for a node that has it.
+        gpu=1 if plan.config.device == "cuda" else 0,
     params:
         # A function of `input`, so that Snakemake does not compare it with that of an earlier run.
         variants=lambda wildcards, input: plan.ranked_variants(**wildcards),

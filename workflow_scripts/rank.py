@@ -5,6 +5,7 @@ from pathlib import Path
 
 from attribench.identity import is_made
 from attribench.manifest import all_shards
+from attribench.rank_device import ranking_device
 from attribench.rank_split import Options, Variant, rank_split
 from attribench.stage import stage
 
@@ -24,4 +25,5 @@ with stage(snakemake, outputs={path: key for _, _, path, key in needed}):
             extractor=snakemake.wildcards.extractor,
             options=Options(**snakemake.params.options),
             threads=snakemake.threads,
+            device=ranking_device(snakemake.config["device"]),
         )

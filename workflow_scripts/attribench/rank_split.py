@@ -55,20 +55,22 @@ def rank_split(
     extractor: str,
     options: Options,
     threads: int,
+    device: str | None = None,
 ) -> None:
     """Write the rank files of `split` by `extractor` with each of `variants`: split and database are read once for all.
 
     `database` is the name of the database's collection. Memory is the split's features, a few blocks of the database, and
     for each variant its queries and exemplars as float64 and as the filters multiply them (14 bytes a number), and two tiles
-    of filter scores (32 MiB each). Raises InputError for features that cannot be compared, or that do not belong to the
-    images of the manifest.
+    of filter scores (32 MiB each). `device` is a torch device, None for the processor alone. Raises InputError for features
+    that cannot be compared, or that do not belong to the images of the manifest.
     """
     rows = read_manifest(manifest)
     invalid = Invalid()
     features, valid, identity = read_collection(split_shards, rows, split, invalid)
     queries, exemplars = (_Images.of_role(role, rows, features, valid) for role in ("query", "exemplar"))
     del features
-    passes = [_Pass(variant.mapper, queries, exemplars, options, threads) for variant in variants]
+    work = (options, threads, device)
+    passes = [_Pass(variant.mapper, queries, exemplars, *work) for variant in variants]
     blocks = stream_database(database_shards, database, invalid, identity, BLOCK_ROWS, {row.path for row in rows})
     n_images = _stream(blocks, passes)
     found = [each.finish(n_images) for each in passes]
@@ -132,11 +134,19 @@ class _Pass:
     Near duplicates are the neighbours of exemplars as queries.
     """
 
-    def __init__(self, mapper: Path | str | None, queries: _Images, exemplars: _Images, options: Options, threads: int):
+    def __init__(
+        self,
+        mapper: Path | str | None,
+        queries: _Images,
+        exemplars: _Images,
+        options: Options,
+        threads: int,
+        device: str | None,
+    ):
         self._options, self._threads = options, threads
         self._real, synth = load_mappers(mapper) if mapper else (_as_they_are, _as_they_are)
         self._exemplars = replace(exemplars, features=self._real(exemplars.features, threads))
-        about = {"top_k": options.top_k, "threads": threads, "exemplar_valid": exemplars.valid}
+        about = {"top_k": options.top_k, "threads": threads, "device": device, "exemplar_valid": exemplars.valid}
         mapped, entry = self._exemplars.features, exemplars.entry
         given = (synth(queries.features, threads), queries.entry, mapped, entry)
         self._ranks = RankAccumulator(*given, query_valid=queries.valid, sizes=options.database_sizes, **about)
