@@ -3,13 +3,14 @@
 import multiprocessing
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from attribench import rank_filters
 from attribench.features import Invalid, stream_database
 from attribench.rank import RankAccumulator
+from attribench.rank_device import has_gpu
 from attribench.shards import FeatureIdentity, Rows, feature_attributes, write_shard
 
 from bench.measure import CLOCKS, Contestant, Options, Row, compare, in_fresh_process, peak_memory
@@ -18,6 +19,7 @@ UNIT = "ms a query, 1M rows"
 TILE_QUERIES, TILE_ROWS = 1024, 8192
 QUERIES, ROWS = 8192, 16384  # a published split has 30,000 queries: they share what a row costs
 PUBLISHED_ROWS = 262_144
+GPU_QUERIES, GPU_BLOCKS = 65_536, 8
 SHARD_ROWS = 10_000
 QUERIES_PER_ENTRY = 40
 EXEMPLARS = {"12 exemplars, well ranked": (12, True), "67 exemplars, deep": (67, False)}
@@ -210,4 +212,57 @@ def _rank_files(paths: list[Path], options: Options) -> tuple[float, float]:
     return seconds, memory.grown
 
 
-BENCHMARKS = [side_by_side, scaling, processes, memory]
+def on_a_gpu(options: Options) -> Iterator[Row]:
+    """The contestants on a GPU, where there is one: a tile of many queries and one block of rows."""
+    if not has_gpu():
+        return
+    for dimension in (512, 768):
+        for name, (n_exemplars, ranked_well) in EXEMPLARS.items():
+            data = make(dimension, round(GPU_QUERIES * options.scale), TILE_ROWS, n_exemplars, ranked_well)
+            case = f"GPU, d = {dimension}, {name}"
+            yield from compare(case, UNIT, gpu_contestants(data, options), replace(options, clock="wall"))
+
+
+def gpu_contestants(data: Data, options: Options) -> list[Contestant]:
+    """The bare float16 product first. The rows are on the device, but for the last one, which has them in memory."""
+    import torch
+    from attribench.rank_cuda_filters import Operand
+
+    accumulator, rows = data.accumulator(threads=options.threads, device="cuda"), np.arange(TILE_ROWS)
+    accumulator.add(data.database, None, 0)
+    accumulator.flush()
+    device, added = accumulator._device, [TILE_ROWS]
+    if device is None:
+        raise RuntimeError("the GPU is not used; the log says why")
+    counts = np.zeros(accumulator._tally.counts.shape[1], np.int64)
+    units = data.database / np.linalg.norm(data.database.astype(np.float64), axis=1, keepdims=True)
+    block = Operand.of(units, torch.device("cuda"))
+    low = [torch.from_numpy(part).cuda().half() for part in (data.queries, data.database)]
+    out = torch.empty((len(low[0]), len(low[1])), dtype=torch.float16, device="cuda")
+
+    def product() -> None:
+        for _ in range(GPU_BLOCKS):
+            torch.mm(low[0], low[1].T, out=out)
+        torch.cuda.synchronize()
+
+    def there() -> None:  # the same rows again, as further ones, and so below
+        for _ in range(GPU_BLOCKS):
+            device.add(units, added[0] + rows, counts, block=block)
+            added[0] += TILE_ROWS
+        device.flush()
+
+    def ours() -> None:
+        for _ in range(GPU_BLOCKS):
+            accumulator.add(data.database, None, added[0])
+            added[0] += TILE_ROWS
+        accumulator.flush()
+
+    work = len(data.queries) * GPU_BLOCKS * TILE_ROWS / 1e6
+    return [
+        Contestant("float16 product alone", product, work),
+        Contestant("exact ranks, of rows on the GPU", there, work),
+        Contestant("exact ranks", ours, work),
+    ]
+
+
+BENCHMARKS = [side_by_side, scaling, processes, memory, on_a_gpu]

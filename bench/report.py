@@ -9,6 +9,7 @@ from pathlib import Path
 
 from attribench.files import atomic_path, write_text
 from attribench.plots.style import DPI, MUTED, plot_style
+from attribench.rank_device import has_gpu
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter
 
@@ -50,11 +51,20 @@ def machine() -> dict:
         "processor": about.get("model name", platform.processor() or platform.machine()),
         "instructions": sorted(flags & {"avx2", "avx512f", "avx512_bf16", "amx_bf16", "asimd", "bf16", "sve"}),
         "cores": os.cpu_count(),
+        "gpu": _gpu(),
         "load": os.getloadavg()[0],
         "python": platform.python_version(),
         "versions": {package: version(package) for package in _PACKAGES},
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
     }
+
+
+def _gpu() -> str | None:
+    if not has_gpu():
+        return None
+    import torch
+
+    return torch.cuda.get_device_name()
 
 
 def _plot(name: str, rows: list[Row]) -> Figure:

@@ -17,7 +17,7 @@ import torch
 from attribench import rank_cuda, rank_cuda_filters
 
 DEVICE = "cuda" if has_gpu() else "cpu"
-FEW = settings(derandomize=True, deadline=None, max_examples=10, database=None)
+FEW = settings(derandomize=True, deadline=None, max_examples=8, database=None)
 
 
 def scan(case, pieces=1, is_fine=False, hard_negatives=False, **options):
@@ -45,7 +45,7 @@ def test_ranks_are_those_of_a_sort_and_of_the_processor(case, top_k, is_fine, pi
     same(run(case, top_k=top_k), found)
 
 
-@settings(FEW, max_examples=6)
+@settings(FEW, max_examples=5)
 @given(cases(), st.data())
 def test_hard_negatives_and_sizes(case, data):
     n = len(case["x"])
@@ -108,6 +108,15 @@ def test_an_error_as_large_as_the_bound(side, share):
     found = scan(case, top_k=1)
     assert found.ranks.tolist() == [2]
     same(run(case, top_k=1), found)
+
+
+def test_more_exemplars_than_a_kernel_takes_at_once():
+    rng = np.random.default_rng(1)
+    case = {"queries": rng.standard_normal((2, 9)), "q_entry": np.zeros(2), "exemplars": rng.standard_normal((150, 9))}
+    case |= {"e_entry": np.zeros(150), "x": rng.standard_normal((60, 9))}
+    case |= {f"{name}_valid": np.ones(n, bool) for name, n in (("q", 2), ("e", 150), ("x", 60))}
+    for is_fine in (False, True):
+        same(run(case), scan(case, is_fine=is_fine))
 
 
 def tied():

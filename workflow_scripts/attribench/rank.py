@@ -163,16 +163,17 @@ class RankAccumulator:
             raise InputError(
                 "partial rankings can only be merged when queries, exemplars, sizes and top_k are the same"
             )
-        self._flush()
-        other._flush()
+        self.flush()
+        other.flush()
         self._tally.merge(other._tally)
 
     def finish(self) -> Ranking:
         """The ranking over all rows added. Raises InputError when rows before the last one were never added."""
-        self._flush()
+        self.flush()
         return self._tally.finish()
 
-    def _flush(self) -> None:
+    def flush(self) -> None:
+        """Wait until all that was added is counted: with a device, the last rows are on their way for a while."""
         if self._device is not None:
             self._device.flush()
 
@@ -190,7 +191,7 @@ class RankAccumulator:
             done = self._device.add(units, rows, counts, entry)
             if done == len(self._queries):
                 return
-            self._flush()
+            self.flush()
             self._device = None
         block, filters = Block(units), self._choice.filters()
         for start in range(done, len(self._queries), self._block_queries):

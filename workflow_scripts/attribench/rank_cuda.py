@@ -106,18 +106,26 @@ class Scan:
         self._lists_size = int(free) // self._storage.itemsize
         self._waiting: _Tile | None = None
 
-    def add(self, units: np.ndarray, rows: np.ndarray, counts: np.ndarray, entry: np.ndarray | None = None) -> int:
+    def add(
+        self,
+        units: np.ndarray,
+        rows: np.ndarray,
+        counts: np.ndarray,
+        entry: np.ndarray | None = None,
+        block: Operand | None = None,
+    ) -> int:
         """Add one block of unit rows float64 [n, d] with row numbers `rows` [n] to `counts` [R], in the end.
 
-        With `entry` [n], a row is no candidate for the queries of its own entry. Returns how many queries this is done
-        for: fewer than all when the device's memory does not hold the rest, even in small parts.
+        With `entry` [n], a row is no candidate for the queries of its own entry. `block` are the rows on the device, if
+        they are there. Returns how many queries this is done for: fewer than all when the device's memory does not hold
+        the rest, even in small parts.
         """
         if self._target is not None and self._target.ctypes.data != counts.ctypes.data:
             self.flush()
         self._target = counts
         start = 0
         try:
-            block = Operand.of(units, self._device)
+            block = block or Operand.of(units, self._device)
             names = None if entry is None else self._there(self._codes(entry))
             while start < len(self._host_queries):
                 part = slice(start, min(start + self._part_size(len(units)), len(self._host_queries)))
