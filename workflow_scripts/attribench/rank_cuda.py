@@ -70,13 +70,13 @@ class Scan:
         cls, device: str, queries: np.ndarray, query_entry: np.ndarray, tally: Tally, threads: int
     ) -> "Scan | None":
         """A scan on the torch device `device`; None, with a line in the log, where it fails or is not to be trusted."""
-        place, scan = torch.device(device), None
+        place, name, scan = torch.device(device), device, None
         try:
+            name = torch.cuda.get_device_name(place) if place.type == "cuda" else device
             reason = fault(place, queries.shape[1])
             scan = None if reason else cls(place, queries, query_entry, tally, threads)
         except Exception as error:  # of driver, compiler or memory: whatever it is, the processor can do the work
             reason = f"{type(error).__name__}: {error}"
-        name = torch.cuda.get_device_name(place) if place.type == "cuda" else device
         if scan is None:
             log.warning("ranking on the processor, not on %s: %s", name, reason)
         else:
@@ -232,7 +232,9 @@ class Scan:
         ends = torch.cumsum(lists.left, dim=0)
         code = lists.row  # its own content is done with
         rank_triton.gather[(len(ends),)](lists.left, lists.code, ends, code, lists.room, CHUNK=128, num_warps=1)
-        if len(tile.rows) >= _TELLING and int(lists.doubtful.sum()) > _FINE_FROM * len(ends) * len(tile.rows):
+        # Possible neighbours are among the doubtful, of which the first tiles have more than k.
+        telling = _FINE_FROM * len(tile.rows) + 2 * self._tally.top_score.shape[1]
+        if len(tile.rows) >= _TELLING and int(lists.doubtful.sum()) > telling * len(ends):
             self._filter = self._fine
         return _Remains(tile, ends.cpu().numpy(), code[: int(ends[-1])].to("cpu", copy=True).numpy())
 

@@ -169,7 +169,8 @@ def room_of(n_rows: int) -> int:
 
 def _find(a: Operand, b: Operand, limit: torch.Tensor, lists: Lists, is_fine: bool, tile: tuple) -> None:
     bm, bn, warps, stages = tile
-    grid = (-(-len(a.full) // bm), -(-len(b.full) // bn))
+    # Rows first: all of a block's stay in the device's cache, while each of the many queries is read once.
+    grid = (-(-len(b.full) // bn), -(-len(a.full) // bm))
     operands = (a.high, a.low, b.high, b.low, limit, lists.found, lists.group, lists.score)
     shape = {"D": a.full.shape[1], "FINE": is_fine, "BM": bm, "BN": bn, "BK": _COLUMNS}
     sizes = (len(a.full), len(b.full), lists.room, 1.0)

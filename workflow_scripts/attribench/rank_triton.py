@@ -50,8 +50,8 @@ def product(
     rows 32 b + 8 i + 2 c + j, for i < 4 and j < 2: those that a thread has after the product. Some are past the n-th
     row.
     """
-    query = tl.program_id(0) * BM + tl.arange(0, BM)
-    row = tl.program_id(1) * BN + tl.arange(0, BN)
+    row = tl.program_id(0) * BN + tl.arange(0, BN)
+    query = tl.program_id(1) * BM + tl.arange(0, BM)
     # Past the end, the last row once more: so loads need no mask.
     near_query, near_row = tl.minimum(query, n_queries - 1), tl.minimum(row, n_rows - 1)
     scores = _product(a1, a2, b1, b2, near_query, near_row, one, D, FINE, BK)
@@ -63,7 +63,7 @@ def product(
     counter = tl.broadcast_to((found + query)[:, None], (BM, BN // 8))
     slot = tl.atomic_add(counter, keep.to(tl.int32), mask=keep, sem="relaxed")
     place = query.to(tl.int64)[:, None] * (room // 8) + slot
-    group = tl.program_id(1) * (BN // 8) + tl.arange(0, BN // 8)
+    group = tl.program_id(0) * (BN // 8) + tl.arange(0, BN // 8)
     tl.store(found_group + place, tl.broadcast_to(group[None, :], (BM, BN // 8)), mask=keep)
     score_place = place[:, :, None] * 8 + tl.arange(0, 8)[None, None, :]
     tl.store(found_score + score_place, groups, mask=tl.broadcast_to(keep[:, :, None], (BM, BN // 8, 8)))
