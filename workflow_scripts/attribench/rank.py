@@ -13,7 +13,7 @@ the comparisons whose result the bound already gives. Pairs that it leaves in do
 bound of the float32 filter for one part, if that is finer; the few that are left to a float64 dot product of the same
 float32 rows, in an order that the compiler may choose. Rounding costs at most 2 u (1 + u) |q| |x| with u = 2^-24, and the
 sums, as well as those of the canonical score, the float64 g(d) |q| |x| each. The very few left even then are computed as
-defined. Half the bytes of float64 rows is what makes it quick.
+defined. Half the bytes of float64 rows is what makes it quick. On a GPU the scheme is the same (`rank_cuda`).
 """
 
 import time
