@@ -21,7 +21,7 @@ POINTERS = {
     "*fp32": ["limit", "found_score", "low", "high", "candidate", "a32", "b32"],
     "*fp64": ["threshold", "best", "margin"],
     "*i32": ["found", "found_group", "doubtful", "doubtful_row", "a_entry", "b_entry", "left", "left_code", "codes"],
-    "*i64": ["offsets", "counts", "ends"],
+    "*i64": ["offsets", "placed", "ends"],
 }
 TYPES = {name: kind for kind, names in POINTERS.items() for name in names}
 TYPES |= {"n_queries": "i32", "n_rows": "i32", "room": "i32", "one": "fp32"}
@@ -29,8 +29,8 @@ COARSE = {"D": 512, "FINE": False, "BM": 128, "BN": 256, "BK": 64}
 KERNELS = {
     "coarse": (rank_triton.product, COARSE, {"num_warps": 8, "num_stages": 4}),
     "fine": (rank_triton.product, {**COARSE, "FINE": True, "BN": 128}, {"num_warps": 8, "num_stages": 3}),
-    "place": (rank_triton.place, {"HAS_ENTRY": True, "M": 128, "CHUNK": 64}, {}),
-    "settle": (rank_triton.settle, {"D": 512, "M": 128, "CHUNK": 32, "BK": 64}, {}),
+    "place": (rank_triton.place, {"HAS_ENTRY": True, "STEPS": 7, "CHUNK": 256}, {}),
+    "settle": (rank_triton.settle, {"D": 512, "STEPS": 7, "CHUNK": 32, "BK": 64}, {}),
     "gather": (rank_triton.gather, {"CHUNK": 128}, {"num_warps": 1}),
 }
 

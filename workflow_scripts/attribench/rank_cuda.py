@@ -96,11 +96,11 @@ class Scan:
         self._margin_there = self._there(np.array([self._margin]))
         self._coarse, self._fine = (Filter(queries.shape[1], is_fine) for is_fine in (False, True))
         self._filter = self._coarse
-        most = int(np.diff(tally.offsets).max())
-        self._thresholds_at_once = min(128, max(16, 1 << (most - 1).bit_length()))
+        self._steps = int(np.diff(tally.offsets).max()).bit_length()
         self._seed = np.full(len(queries), -np.inf)  # a score that k rows are known to reach
-        self._counts = torch.zeros(len(tally.threshold), dtype=torch.int64, device=device)
-        self._target: np.ndarray | None = None  # the tally's counts that these belong to
+        # Rows by the highest threshold that they reach, and the tally's counts that they belong to.
+        self._placed = torch.zeros(len(tally.threshold), dtype=torch.int64, device=device)
+        self._target: np.ndarray | None = None
         self._storage = torch.empty(0, dtype=torch.int32, device=device)
         free = torch.cuda.mem_get_info(device)[0] * _LISTS if device.type == "cuda" else _LISTS_ELSEWHERE
         self._lists_size = int(free) // self._storage.itemsize
@@ -139,8 +139,11 @@ class Scan:
         """Finish what was added."""
         self._settle(self._collect())
         if self._target is not None:
-            self._target += self._counts.cpu().numpy()
-            self._counts.zero_()
+            # A row reaches all of the query's thresholds from its highest on.
+            reached = np.concatenate([[0], np.cumsum(self._placed.cpu().numpy())])
+            offsets = self._tally.offsets
+            self._target += reached[1:] - np.repeat(reached[offsets[:-1]], np.diff(offsets))
+            self._placed.zero_()
             self._target = None
 
     def _there(self, values: np.ndarray) -> torch.Tensor:
@@ -192,16 +195,16 @@ class Scan:
 
     def _count(self, part: slice, queries: Operand, block: Operand, edges, best, lists: Lists, names) -> None:
         """Count what is found and certain; what is not is left in `lists`."""
-        grid, m = (part.stop - part.start,), self._thresholds_at_once
+        grid = (part.stop - part.start,)
         offsets, has_entry = self._offsets[part.start : part.stop + 1], names is not None
         about = (self._entry[part], names if has_entry else self._entry, offsets, *edges)
         rank_triton.place[grid](
-            lists.found, lists.group, lists.score, lists.doubtful, lists.row, *about, self._counts, len(block.full),
-            lists.room, HAS_ENTRY=has_entry, M=m, CHUNK=8192 // m,
+            lists.found, lists.group, lists.score, lists.doubtful, lists.row, *about, self._placed, len(block.full),
+            lists.room, HAS_ENTRY=has_entry, STEPS=self._steps, CHUNK=256,
         )  # fmt: skip
         rank_triton.settle[grid](
             queries.full, block.full, lists.doubtful, lists.row, lists.left, lists.code, offsets, self._threshold, best,
-            self._counts, self._margin_there, lists.room, D=block.full.shape[1], M=m, CHUNK=32, BK=64,
+            self._placed, self._margin_there, lists.room, D=block.full.shape[1], STEPS=self._steps, CHUNK=32, BK=64,
         )  # fmt: skip
 
     def _best(self, part: slice, queries: Operand, block: Operand, names) -> np.ndarray:

@@ -7,7 +7,7 @@ are taken. Counts are added by atomic operations on whole numbers, so their orde
 What follows the product must be short beside it: at 512 columns the tensor cores take a quarter of a clock of a
 multiprocessor for a score, in which its other units do 32 operations. Hence groups of eight scores that one thread
 holds already: one maximum for each score, and for each group one comparison with the lowest number that matters to its
-query. Groups that reach it are written down whole. The thresholds meet only these, in the next kernel.
+query. Groups that reach it are written down whole. The thresholds meet only these, in the next kernel, by bisection.
 """
 
 import triton
@@ -69,17 +69,29 @@ def product(
     tl.store(found_score + score_place, groups, mask=tl.broadcast_to(keep[:, :, None], (BM, BN // 8, 8)))
 
 
+@triton.jit
+def _above(values, m, score, STEPS: tl.constexpr):
+    """How many of the `m` < 2^STEPS falling numbers at `values` are above each `score` [n]: int32 [n], by bisection."""
+    count = tl.zeros(score.shape, tl.int32)
+    for step in tl.static_range(STEPS):
+        probe = count + (1 << (STEPS - 1 - step))
+        value = tl.load(values + probe - 1, mask=probe <= m, other=float("-inf"))
+        count = tl.where(value > score, probe, count)
+    return count
+
+
 @triton.jit(do_not_specialize=["n_rows"])
 def place(
-    found, found_group, found_score, doubtful, doubtful_row, a_entry, b_entry, offsets, low, high, candidate, counts,
-    n_rows, room, HAS_ENTRY: tl.constexpr, M: tl.constexpr, CHUNK: tl.constexpr,
+    found, found_group, found_score, doubtful, doubtful_row, a_entry, b_entry, offsets, low, high, candidate, placed,
+    n_rows, room, HAS_ENTRY: tl.constexpr, STEPS: tl.constexpr, CHUNK: tl.constexpr,
 ):  # fmt: skip
-    """Count the rows found that are certain at every threshold, and write down the others. One program does one query.
+    """Place the rows found that are certain at every threshold, and write down the others. One program does one query.
 
-    A score below `low` float32 is certainly below the threshold, one from `high` on certainly not. Both have a number
-    for each threshold of these queries; counts int64 and `offsets` int64 [Q + 1] are those of all. A score from
-    `candidate` float32 [Q] on may be a neighbour's, and is among the others. With HAS_ENTRY, a row is left out whose
-    entry int32 [n] is that of the query, int32 [Q].
+    `placed` int64 [R] counts each row at the highest threshold that it reaches, so at none below. A score under `low`
+    float32 is certainly below the threshold, one from `high` on certainly not. Both have a number for each threshold of
+    these queries; `placed` and `offsets` int64 [Q + 1] are those of all. A score from `candidate` float32 [Q] on may be
+    a neighbour's, and is among the others. With HAS_ENTRY, a row is left out whose entry int32 [n] is that of the
+    query, int32 [Q].
     """
     q = tl.program_id(0)
     base = q.to(tl.int64) * room
@@ -95,19 +107,12 @@ def place(
         is_row = (i < n) & (row < n_rows)
         if HAS_ENTRY:
             is_row = is_row & (tl.load(b_entry + row, mask=is_row, other=0) != tl.load(a_entry + q))
-        is_open = score >= least
-        for j in range(first, last, M):
-            at = j + tl.arange(0, M)
-            from_low = score[:, None] >= tl.load(low + at - begin, mask=at < last, other=1e30)[None, :]
-            unsure = from_low & (score[:, None] < tl.load(high + at - begin, mask=at < last, other=1e30)[None, :])
-            is_open = is_open | (tl.sum(unsure.to(tl.int32), axis=1) > 0)
-        is_closed = is_row & (is_open == 0)
-        for j in range(first, last, M):
-            at = j + tl.arange(0, M)
-            from_high = score[:, None] >= tl.load(high + at - begin, mask=at < last, other=1e30)[None, :]
-            reached = from_high & is_closed[:, None]
-            total = tl.sum(reached.to(tl.int32), axis=0)
-            tl.atomic_add(counts + at, total.to(tl.int64), mask=(at < last) & (total > 0), sem="relaxed")
+        above = _above(high + first - begin, last - first, score, STEPS)
+        is_open = (score >= least) | (_above(low + first - begin, last - first, score, STEPS) != above)
+        tl.atomic_add(
+            placed + first + above, tl.full((CHUNK,), 1, tl.int64),
+            mask=is_row & (is_open == 0) & (above < last - first), sem="relaxed",
+        )  # fmt: skip
         written = (is_open & is_row).to(tl.int32)
         slot = taken + tl.cumsum(written, axis=0) - written
         tl.store(doubtful_row + base + slot, row, mask=written > 0)
@@ -117,11 +122,10 @@ def place(
 
 @triton.jit
 def settle(
-    a32, b32, doubtful, doubtful_row, left, left_code, offsets, threshold, best, counts, margin, room,
-    D: tl.constexpr, M: tl.constexpr, CHUNK: tl.constexpr, BK: tl.constexpr,
+    a32, b32, doubtful, doubtful_row, left, left_code, offsets, threshold, best, placed, margin, room,
+    D: tl.constexpr, STEPS: tl.constexpr, CHUNK: tl.constexpr, BK: tl.constexpr,
 ):  # fmt: skip
-    """Decide doubtful pairs by a float64 dot product of float32 rows, and write down what is left. One program does one
-    query.
+    """Place doubtful rows by a float64 dot product of float32 rows; write down what is left. One program does one query.
 
     A pair is left when the sum is within `margin` float64 [1] of a threshold, and when it may be a neighbour. Its code
     is 4 row + 2 (it is not counted yet) + 1 (it may be a neighbour).
@@ -142,17 +146,12 @@ def settle(
             a = tl.load(a32 + query + k + column).to(tl.float64)
             b = tl.load(b32 + b_at + k, mask=(i < n)[:, None], other=0.0).to(tl.float64)
             score += tl.sum(a[None, :] * b, axis=1)
-        is_open = i < 0
-        for j in range(first, last, M):
-            at = j + tl.arange(0, M)
-            distance = score[:, None] - tl.load(threshold + at, mask=at < last, other=1e30)[None, :]
-            is_open = is_open | (tl.sum((tl.abs(distance) <= near).to(tl.int32), axis=1) > 0)
-        is_closed = (i < n) & (is_open == 0)
-        for j in range(first, last, M):
-            at = j + tl.arange(0, M)
-            reached = score[:, None] > tl.load(threshold + at, mask=at < last, other=1e30)[None, :]
-            total = tl.sum((reached & is_closed[:, None]).to(tl.int32), axis=0)
-            tl.atomic_add(counts + at, total.to(tl.int64), mask=(at < last) & (total > 0), sem="relaxed")
+        above = _above(threshold + first, last - first, score + near, STEPS)
+        is_open = _above(threshold + first, last - first, score - near, STEPS) != above
+        tl.atomic_add(
+            placed + first + above, tl.full((CHUNK,), 1, tl.int64),
+            mask=(i < n) & (is_open == 0) & (above < last - first), sem="relaxed",
+        )  # fmt: skip
         code = is_open.to(tl.int32) * 2 + (score >= least - near).to(tl.int32)
         written = ((code > 0) & (i < n)).to(tl.int32)
         slot = taken + tl.cumsum(written, axis=0) - written
