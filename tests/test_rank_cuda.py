@@ -197,6 +197,16 @@ def test_a_device_that_computes_otherwise_is_not_used(monkeypatch, caplog):
     same(accumulator.finish(), run(case))
 
 
+def test_a_device_that_counts_otherwise_is_not_used(monkeypatch, caplog):
+    """As if it did not see what is in doubt."""
+    case = tied()
+    rank_cuda.difference.cache_clear()
+    monkeypatch.setattr(rank_cuda_filters.Filter, "bound", lambda self, a, b: 0 * a.length)
+    accumulator = RankAccumulator(*inputs(case), **masks(case), device=DEVICE)
+    rank_cuda.difference.cache_clear()
+    assert accumulator._device is None and "a trial's ranks" in caplog.text
+
+
 def test_the_device_of_the_config(caplog):
     caplog.set_level(logging.INFO)
     assert ranking_device("cpu") is None and ranking_device("mps") is None

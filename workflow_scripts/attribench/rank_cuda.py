@@ -9,7 +9,8 @@ is decided by the canonical arithmetic of `rank_kernels` on the processor, while
 these lists has room for every row of the tile.
 
 Two filters: the coarse one is a single product. If it leaves too many pairs in doubt, as exemplars deep in the ranking
-do, the fine one takes over, which is three. Neither changes a result.
+do, the fine one takes over, which is three. Neither changes a result. Before a device is used, its products are
+compared with float64 (`rank_cuda_filters.fault`), and a trial's ranks with those of the canonical arithmetic alone.
 
 Torch is loaded with this module, so it is imported where a device is wanted.
 """
@@ -17,6 +18,7 @@ Torch is loaded with this module, so it is imported where a device is wanted.
 import logging
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cache
 from itertools import pairwise
 
 import numpy as np
@@ -24,9 +26,9 @@ import torch
 
 from attribench import rank_triton
 from attribench.rank_cuda_filters import Filter, Lists, Operand, fault
-from attribench.rank_filters import dot_bounds
-from attribench.rank_kernels import decide
-from attribench.tally import Tally
+from attribench.rank_filters import directions, dot_bounds
+from attribench.rank_kernels import decide, pair_scores
+from attribench.tally import Tally, entry_pairs, sorted_pairs
 
 _ROWS_AT_ONCE = 1 << 14  # queries that are moved to the device at a time
 _LISTS = 0.25  # of the device's free memory, for the lists of a tile
@@ -73,7 +75,7 @@ class Scan:
         place, name, scan = torch.device(device), device, None
         try:
             name = torch.cuda.get_device_name(place) if place.type == "cuda" else device
-            reason = fault(place, queries.shape[1])
+            reason = fault(place, queries.shape[1]) or difference(place, queries.shape[1])
             scan = None if reason else cls(place, queries, query_entry, tally, threads)
         except Exception as error:  # of driver, compiler or memory: whatever it is, the processor can do the work
             reason = f"{type(error).__name__}: {error}"
@@ -228,10 +230,9 @@ class Scan:
 
     def _collect(self) -> _Remains | None:
         """Wait for the device, and fetch what its tile has left."""
-        tile, self._waiting = self._waiting, None
-        if tile is None:
+        if self._waiting is None:
             return None
-        lists = tile.lists
+        tile, lists = self._waiting, self._waiting.lists
         ends = torch.cumsum(lists.left, dim=0)
         code = lists.row  # its own content is done with
         rank_triton.gather[(len(ends),)](lists.left, lists.code, ends, code, lists.room, CHUNK=128, num_warps=1)
@@ -239,7 +240,9 @@ class Scan:
         telling = _FINE_FROM * len(tile.rows) + 2 * self._tally.top_score.shape[1]
         if len(tile.rows) >= _TELLING and int(lists.doubtful.sum()) > telling * len(ends):
             self._filter = self._fine
-        return _Remains(tile, ends.cpu().numpy(), code[: int(ends[-1])].to("cpu", copy=True).numpy())
+        remains = _Remains(tile, ends.cpu().numpy(), code[: int(ends[-1])].to("cpu", copy=True).numpy())
+        self._waiting = None
+        return remains
 
     def _settle(self, remains: _Remains | None) -> None:
         """Decide by the canonical score what a tile has left."""
@@ -265,3 +268,25 @@ class Scan:
 def _below(values: torch.Tensor) -> torch.Tensor:
     """float32 numbers below `values` float64: by more than rounding to float32 can change."""
     return (values - values.abs() * 2.0**-22 - 2.0**-140).float()
+
+
+@cache
+def difference(device: torch.device, dimension: int) -> str | None:
+    """What a small trial on `device` gives otherwise than the canonical arithmetic alone."""
+    units = directions(360, dimension)
+    queries, exemplars, rows = units[:8], units[8:60], units[20:]  # most exemplars are in the database too
+    entry = np.arange(8) % 4
+    offsets, pairs = entry_pairs(entry, np.repeat(np.arange(4), 13))
+    scores, pairs = sorted_pairs(offsets, pairs, pair_scores(queries, exemplars, offsets, pairs))
+    found, expected = (Tally(np.ones(8, bool), offsets, scores, pairs, 10, []) for _ in range(2))
+    scan, numbers = Scan(device, queries, entry, found, 1), np.arange(len(rows))
+    for part in (slice(0, 100), slice(100, len(rows))):
+        scan.add(rows[part], numbers[part], found.counts[0])
+    scan.flush()
+    query, code = np.repeat(np.arange(8), len(rows)), np.tile((4 * numbers + 3).astype(np.int32), 8)
+    top = (expected.top_score, expected.top_index)
+    decide(queries, rows, numbers, query, code, offsets, expected.threshold, expected.counts[0], *top)
+    names = ("counts", "top_index", "top_score")
+    if all(np.array_equal(getattr(found, name), getattr(expected, name)) for name in names):
+        return None
+    return "a trial's ranks or neighbours are not the processor's"
