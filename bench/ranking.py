@@ -169,15 +169,18 @@ def _rank_alone(blocks: int) -> None:
 
 def memory(options: Options) -> Iterator[Row]:
     """Peak memory of a process that ranks feature shards read from disk, less what it held with the queries loaded."""
-    sizes = [100_000] if not options.large else [100_000, 1_000_000, 10_000_000]
-    for n in sizes:
-        paths = _write_database(Path(options.folder), n)
-        seconds, used = in_fresh_process(_rank_files, paths, options)
+    cases = [(16_384, 100_000)]
+    if options.large:
+        cases += [(2048, 100_000), (2048, 1_000_000), (2048, 10_000_000)]
+    for n_queries, n_rows in cases:
+        paths = _write_database(Path(options.folder), n_rows)
+        seconds, used = in_fresh_process(_rank_files, paths, n_queries, options)
         for path in paths:
             path.unlink()
-        case = "16384 queries, d = 768, float16 shards"
-        yield Row(case, f"memory beyond the queries, {n:,} rows", "GB", used, None, [used])
-        yield Row(case, f"reading and ranking, {n:,} rows", UNIT, seconds * 1e3 / (16384 * n / 1e6), None, [seconds])
+        case = f"{n_queries:,} queries, d = 768, float16 shards"
+        yield Row(case, f"memory beyond the queries, {n_rows:,} rows", "GB", used, None, [used])
+        value = seconds * 1e3 / (n_queries * n_rows / 1e6)
+        yield Row(case, f"reading and ranking, {n_rows:,} rows", UNIT, value, None, [seconds])
 
 
 _IDENTITY = FeatureIdentity("bench", 768, "none", "none", "float16")
@@ -199,9 +202,9 @@ def _write_database(folder: Path, n_rows: int) -> list[Path]:
     return paths
 
 
-def _rank_files(paths: list[Path], options: Options) -> tuple[float, float]:
+def _rank_files(paths: list[Path], n_queries: int, options: Options) -> tuple[float, float]:
     """Seconds, and GB beyond what was held before."""
-    data = make(768, 16384, 1, 12, True)
+    data = make(768, n_queries, 1, 12, True)
     with peak_memory() as memory:
         start, first = CLOCKS[options.clock](), 0
         accumulator = data.accumulator(threads=options.threads)
