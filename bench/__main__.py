@@ -3,6 +3,7 @@
 import argparse
 import importlib
 import os
+from collections.abc import Callable
 
 # Modules with a list BENCHMARKS of functions (Options) -> rows. Each gets its table, its JSON and its plot.
 NAMES = ["ranking", "extraction", "decode", "shards", "workflow", "scale"]
@@ -12,9 +13,9 @@ def main() -> None:
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     parser = argparse.ArgumentParser(prog="python -m bench", description="Measure what this machine reaches.")
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(NAMES)}; all of them by default")
-    parser.add_argument("--scale", type=float, default=1.0, help="more or less data than the default (1)")
-    parser.add_argument("--rounds", type=int, default=5, help="measured rounds, after one to warm up (5)")
-    parser.add_argument("--threads", type=int, default=cores, help=f"threads of every contestant ({cores})")
+    parser.add_argument("--scale", type=_positive(float), default=1.0, help="more or less data than the default (1)")
+    parser.add_argument("--rounds", type=_positive(int), default=5, help="measured rounds, after one to warm up (5)")
+    parser.add_argument("--threads", type=_positive(int), default=cores, help=f"threads of every contestant ({cores})")
     parser.add_argument("--clock", choices=["wall", "cpu"], default="wall", help="cpu: for a machine that others use")
     parser.add_argument("--large", action="store_true", help="also what takes long and needs 16 GB of disk")
     parser.add_argument("--folder", default="results/bench", help="where JSON, plots and large files go")
@@ -26,6 +27,19 @@ def main() -> None:
     for library in ("OMP", "OPENBLAS", "MKL"):  # read when the libraries are loaded, so nothing is imported before
         os.environ[f"{library}_NUM_THREADS"] = str(chosen["threads"])
     run(names, chosen)
+
+
+def _positive(kind: type) -> Callable:
+    """What turns an option's text into a number above 0 of `kind`."""
+
+    def number(text: str):
+        value = kind(text)
+        if not 0 < value < float("inf"):
+            raise ValueError
+        return value
+
+    number.__name__ = f"{kind.__name__} above 0"  # argparse names it: "invalid … value"
+    return number
 
 
 def run(names: list[str], chosen: dict) -> None:

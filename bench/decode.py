@@ -57,7 +57,7 @@ def side_by_side(options: Options) -> Iterator[Row]:
 
 def processes(options: Options) -> Iterator[Row]:
     """A whole shard, start of the processes included, with as many as there are cores, beside one."""
-    if options.threads == 1:
+    if options.threads == 1 or options.clock == "cpu":  # which does not see other processes' time
         return
     n = max(32, round(12 * IMAGES * options.scale))
     with photographs(n) as (folder, names):

@@ -28,7 +28,7 @@ JOBS = {
 
 def predictions(options: Options) -> Iterator[Row]:
     """Seconds of each stage's job as Snakemake measures them, over what the model says; 1 is a perfect model."""
-    sizes = [round(n * options.scale) for n in (*FITTED, *PREDICTED)]
+    sizes = [max(i, round(n * options.scale)) for i, n in enumerate((*FITTED, *PREDICTED), 1)]
     with TemporaryDirectory() as folder:
         measured = {n: _run(Path(folder), n, options.threads) for n in sizes}
     (n1, n2), predicted = sizes[: len(FITTED)], sizes[len(FITTED) :]

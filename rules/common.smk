@@ -15,6 +15,7 @@
 # Settings that cannot change a result (device, batch size, where the root lies) are read from `config` in the scripts
 # and are no params, so that changing them re-runs nothing.
 
+import os
 import re
 import sys
 import time
@@ -44,7 +45,7 @@ if workflow.is_main_process:
 
 onstart:
     note_run(".snakemake")
-    forget_forced_ranks()
+    forget_what_is_forced()
     try:
         plan.budget.refuse_what_does_not_fit()
     except InputError as error:
@@ -86,7 +87,7 @@ def needs(rule_name, **inputs):
             return {}
         files = {name: function(wildcards) for name, function in inputs.items()}
         if plan.is_outdated(rule_name, **wildcards):
-            files["outdated"] = newer_than_anything()
+            files["outdated"] = newer_than_anything(plan.products(rule_name, **wildcards))
         return files
 
     return input_files
@@ -102,18 +103,25 @@ def may_be_forced():
     return is_forced() or not workflow.is_main_process
 
 
-def forget_forced_ranks():
-    """Let the ranking jobs that are forced, or whose features are, rank all their variants, wherever they run."""
+def forget_what_is_forced():
+    """Of jobs that are forced, or whose inputs are: forget the keys, which say what is needed wherever a job runs.
+
+    So a ranking job ranks all its variants, and a decoding job gives pixels to all extractors that run again.
+    """
     if is_forced():
         for job in workflow.dag.needrun_jobs():
             reason = workflow.dag.reason(job)
-            if job.rule.name == "rank" and (reason.forced or reason.updated_input_run):
-                for path in plan.products("rank", **job.wildcards_dict):
+            if job.rule.name in ("rank", "extract") and (reason.forced or reason.updated_input_run):
+                for path in plan.products(job.rule.name, **job.wildcards_dict):
                     forget_key(path)
 
 
-def newer_than_anything():
-    """An input that makes a job run whatever it has made."""
+def newer_than_anything(products):
+    """An input that makes a job run whatever it has made. Of its `products`, those from the future become of the past."""
+    now = time.time()
+    for path in products:
+        if os.path.exists(path) and os.path.getmtime(path) >= now:
+            os.utime(path, (now - 1, now - 1))
     marker = Path(".snakemake/outdated")
     marker.write_text(str(time.time_ns()))
     return str(marker)
@@ -146,7 +154,18 @@ def pixels_of(wildcards):
 
 
 def preprocessings_of(wildcards):
-    return plan.preprocessings(wildcards.collection, wildcards.shard, only_needed=not may_be_forced())
+    return plan.preprocessings(wildcards.collection, wildcards.shard, only_needed=not is_forced())
+
+
+def decode_inputs(wildcards):
+    """The manifest; and what makes the job run though a killed run has left pixels, but not those that are needed now."""
+    path, files = pixels_of(wildcards), {"manifest": manifest_of(wildcards)}
+    if workflow.is_main_process and Path(path).exists():
+        from attribench.shards import holds_pixels
+
+        if not holds_pixels(path, plan.key("decode", **wildcards), preprocessings_of(wildcards)):
+            files["outdated"] = newer_than_anything([path])
+    return files
 
 
 def feature_source_of(wildcards):
@@ -200,4 +219,4 @@ def announced_download(wildcards):
         for line in plan.budget.add(wildcards.source, plan.downloads.table[wildcards.source]):
             logger.info(line)
     is_old = Path(plan.download_marker(wildcards.source)).exists()
-    return [newer_than_anything()] if is_old else []
+    return [newer_than_anything([plan.download_marker(wildcards.source)])] if is_old else []

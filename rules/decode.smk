@@ -3,7 +3,7 @@
 
 rule decode:
     input:
-        manifest=manifest_of,
+        unpack(decode_inputs),
     output:
         pixels=temp(plan.pattern("pixels")),
     log:
@@ -18,7 +18,8 @@ rule decode:
         runtime="4h",
     params:
         key=job_key("decode"),
-        preprocessings=preprocessings_of,
+        # A function of `input`, so that Snakemake does not compare it with that of an earlier run.
+        preprocessings=lambda wildcards, input: preprocessings_of(wildcards),
         quarantine=plan.config.invalid_images == "quarantine",
     message:
         "Decoding {wildcards.collection} {wildcards.shard} ({params.preprocessings})"

@@ -4,7 +4,6 @@ Each case is a dry run in a clone where the tiny benchmark has run; the jobs pla
 """
 
 import copy
-import json
 import os
 import shutil
 from collections import Counter
@@ -14,7 +13,6 @@ from pathlib import Path
 import h5py
 import pytest
 import torch
-import yaml
 from attribench.config import Config
 from attribench.published import Number
 from clone import REPOSITORY, TINY, Clone
@@ -365,36 +363,5 @@ def check_that_variants_are_ranked_apart_and_together(clone):
     assert clone.planned(None, "ranks") == NOTHING
 
 
-def test_a_failed_stage_leaves_nothing_stale(finished_copy):
-    """Break the split file, run, mend it in another way: what the last good run made is not taken for it."""
-    split = finished_copy.folder / "resources/sample/dataset/json/test_sample_object.json"
-    good = json.loads(split.read_text())
-    good[0]["synth"]["gpt"].append("dataset/none.jpg")
-    split.write_text(json.dumps(good))
-    assert finished_copy.run(check=False).returncode != 0
-    good[0]["synth"]["gpt"] = good[0]["synth"]["gpt"][:1]
-    split.write_text(json.dumps(good))
-    one_split = dict(manifest=1, decode=1, extract=2, rank=2, metrics=2, plots=2, contact=1, tables=1)
-    assert finished_copy.planned() == Counter(one_split)
-    shutil.rmtree(finished_copy.folder / "results/manifests")
-    assert finished_copy.planned() == jobs(*DOWNSTREAM["manifest"]), "without a record nothing is taken as unchanged"
-
-
-def test_a_removed_product_is_made_again_and_nothing_else(finished_copy):
-    before = finished_copy.tables()
-    (finished_copy.folder / "results/tables/summary.csv").unlink()
-    assert finished_copy.planned() == jobs("tables")
-    finished_copy.run()
-    assert finished_copy.tables() == before
-
-
 def test_a_forced_stage_takes_the_later_ones_with_it(finished_copy):
     assert finished_copy.planned(None, "--forcerun", "rank") == jobs(*FROM_RANK)
-
-
-def test_a_setting_that_changes_ranks_does_not_survive_a_kill(finished_copy):
-    """A run that ended between two stages leaves products of two settings; the next run sees which are of the old one."""
-    finished_copy.configure({**TINY, "database_limit": 10})
-    finished_copy.run("--until", "extract")
-    assert finished_copy.planned() == jobs(*FROM_RANK)
-    assert yaml.safe_load((finished_copy.folder / "mine.yaml").read_text())["database_limit"] == 10

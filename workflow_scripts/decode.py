@@ -18,4 +18,5 @@ if __name__ == "__main__":  # worker processes import this file
             [Preprocessing.parse(text) for text in snakemake.params.preprocessings],
             quarantine=snakemake.params.quarantine,
             workers=snakemake.threads,
+            key=snakemake.params.key,
         )

@@ -114,7 +114,7 @@ class Config(Closed):
     device: Literal["auto", "cpu", "cuda", "mps"]
     precision: PrecisionName
     compare_precisions: Annotated[list[PrecisionName], BeforeValidator(_as_list)]
-    batch_size: Positive | Literal["auto"]
+    batch_size: Annotated[int, Field(ge=1, le=4096)] | Literal["auto"]
     top_k: Positive
     bootstrap: Bootstrap
     contact_sheet: ContactSheet

@@ -36,12 +36,13 @@ def decode_shard(
     *,
     quarantine: bool,
     workers: int = 1,
+    key: str = "",
 ) -> Rows:
     """Decode `paths` (relative to `root`), each once, into the pixel shard `output`.
 
     It has a dataset uint8 [n, crop, crop, 3] for each of `preprocessings`, rows in the order of `paths`. An image that
     cannot be decoded raises InputError, or with `quarantine` leaves rows of zeros with valid = False and the reason.
-    Memory holds a few images for each of `workers` processes, not the shard.
+    Memory holds a few images for each of `workers` processes, not the shard. `key` is that of the job, and kept in the file.
     """
     rows = Rows(list(paths), np.ones(len(paths), bool), [""] * len(paths))
     shapes = {pixels_name(str(p)): (len(paths), p.crop, p.crop, 3) for p in preprocessings}
@@ -49,7 +50,7 @@ def decode_shard(
     # Closed whatever happens: worker processes that outlive this one would keep its caller waiting.
     with (
         closing(_decode_all(Path(root), paths, preprocessings, workers)) as chunks,
-        write_datasets(output, shapes, "uint8", rows, {}) as writers,
+        write_datasets(output, shapes, "uint8", rows, {"key": key}) as writers,
     ):
         for chunk in progress(chunks, "decode", len(paths), count=lambda chunk: len(chunk.reasons)):
             for row, reason in enumerate(chunk.reasons, first):

@@ -11,7 +11,7 @@ from attribench.errors import InputError
 from attribench.extractors import Loaded
 
 CPU_BATCH = 16  # images; a larger batch is no faster there
-_LARGEST_BATCH = 1024  # that is found automatically
+_LARGEST_BATCH = 1 << 26  # bytes of pixels, of one that is found automatically: several wait in the host's memory
 _MEMORY_SHARE = 0.8  # of what is free on the device, for such a batch
 _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4  # of malloc.h
 _DEVICE_TYPES = {"cuda": torch.cuda.is_available, "mps": torch.backends.mps.is_available, "cpu": lambda: True}
@@ -59,7 +59,7 @@ class Forward:
         # (x / 255 - mean) / std is x * scale + shift. For a whole line of pixels, since short rows are slow.
         mean, std = (torch.tensor(values, dtype=torch.float64) for values in (extractor.mean, extractor.std))
         self._scale, self._shift = ((v.float().repeat(size).to(device)) for v in (1 / (255 * std), -mean / std))
-        self._upload = _PinnedUpload(device) if device.type == "cuda" else torch.from_numpy
+        self._upload = _PinnedUpload(device) if device.type == "cuda" else self._plain_upload
         if batch_size == "auto":
             batch_size = self._fitting_batch() if device.type == "cuda" else CPU_BATCH
         self.batch_size = int(batch_size)
@@ -97,6 +97,9 @@ class Forward:
             self._halve(reason)
         return passes
 
+    def _plain_upload(self, pixels: np.ndarray) -> torch.Tensor:
+        return torch.from_numpy(pixels).to(self.device)
+
     def _features(self, pixels: np.ndarray) -> torch.Tensor:
         n, size = len(pixels), self.size
         lines = self._upload(pixels).view(n, size, size * 3).float()
@@ -116,16 +119,21 @@ class Forward:
 
     def _fitting_batch(self) -> int:
         """The largest power of two of images whose pass should fit into the GPU's free memory, from two small passes."""
-        used = []
-        for n in (8, 16):
-            torch.cuda.reset_peak_memory_stats(self.device)
-            before = torch.cuda.memory_allocated(self.device)
-            self._features(np.zeros((n, self.size, self.size, 3), np.uint8))
-            used.append(torch.cuda.max_memory_allocated(self.device) - before)
+        used, image_bytes = [], self.size**2 * 3
+        try:
+            for n in (8, 16):
+                torch.cuda.reset_peak_memory_stats(self.device)
+                before = torch.cuda.memory_allocated(self.device)
+                self._features(np.zeros((n, self.size, self.size, 3), np.uint8))
+                used.append(torch.cuda.max_memory_allocated(self.device) - before)
+        except RuntimeError as error:
+            if not _is_out_of_memory(error):
+                raise
+            return 8  # to be halved further
         torch.cuda.empty_cache()
         free, _ = torch.cuda.mem_get_info(self.device)
         fitting = int(_MEMORY_SHARE * free / max(1, (used[1] - used[0]) / 8))
-        return 1 << (max(1, min(fitting, _LARGEST_BATCH)).bit_length() - 1)
+        return 1 << (max(1, min(fitting, _LARGEST_BATCH // image_bytes)).bit_length() - 1)
 
 
 def _padded(pixels: np.ndarray, n: int) -> np.ndarray:
@@ -183,8 +191,11 @@ class _PinnedUpload:
         return there
 
 
-# How a CPU's and MPS' allocators say it, and oneDNN, which has no word for it.
-_OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "could not create a primitive", "could not create a memory")
+# How a CPU's and MPS' allocators say it, and CUDA's libraries, and oneDNN, which has no word for it.
+_OUT_OF_MEMORY = (
+    *("out of memory", "can't allocate memory", "bad_alloc", "ALLOC_FAILED"),
+    *("could not create a primitive", "could not create a memory"),
+)
 
 
 def _is_out_of_memory(error: BaseException) -> bool:

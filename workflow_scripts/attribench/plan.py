@@ -264,12 +264,13 @@ class Plan(Layout):
         With `only_needed`, for those alone whose features are not there or not current.
         """
         about = {"collection": collection, "shard": shard}
+        extractors = dict.fromkeys(method.extractor for method in self.feature_methods)
         needed = {
-            preprocessing
-            for extractor, preprocessing in self.preprocessing.items()
-            if not (only_needed and self.is_current("extract", extractor=extractor, **about))
+            self.preprocessing[name]
+            for name in extractors
+            if not (only_needed and self.is_current("extract", extractor=name, **about))
         }
-        return sorted(needed or set(self.preprocessing.values()))
+        return sorted(needed or {self.preprocessing[name] for name in extractors})
 
     def _decode_key(self, collection: str, shard: str) -> Iterator:
         yield self.key("manifest", collection=collection)

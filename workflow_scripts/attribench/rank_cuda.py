@@ -173,12 +173,12 @@ class Scan:
 
     def _step(self, part: slice, block: Operand, units: np.ndarray, rows: np.ndarray, names) -> None:
         """Set the device to a tile, and meanwhile decide what the one before has left."""
-        queries = self._queries.part(part)
+        queries, kind = self._queries.part(part), self._filter  # `_collect` may choose another for the next tile
         best = self._there(self._best(part, queries, block, names))
-        edges = self._edges(part, self._filter.bound(queries, block), best)
+        edges = self._edges(part, kind.bound(queries, block), best)
         lists = Lists.empty(part.stop - part.start, len(units), self._storage)
         remains = self._collect()  # reads the lists that are about to be overwritten
-        self._filter.find(queries, block, edges[0], lists)
+        kind.find(queries, block, edges[0], lists)
         self._count(part, queries, block, edges[1:], best, lists, names)
         self._waiting = _Tile(part, units, rows, lists)
         self._settle(remains)

@@ -222,6 +222,15 @@ def pixels_name(preprocessing: str) -> str:
     return f"pixels/{preprocessing}"
 
 
+def holds_pixels(path: Path | str, key: str, preprocessings: list[str]) -> bool:
+    """Whether the file at `path` is a pixel shard made with `key` that has all of `preprocessings` (canonical texts)."""
+    try:
+        with h5py.File(path, "r") as file:
+            return file.attrs.get("key") == key and all(pixels_name(text) in file for text in preprocessings)
+    except OSError:
+        return False
+
+
 def pixel_shard(path: Path | str, preprocessing: str) -> ShardReader:
     """Open the pixels after `preprocessing` (its canonical text) in the pixel shard at `path`."""
     return ShardReader(path, pixels_name(preprocessing))
