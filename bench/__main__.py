@@ -3,6 +3,8 @@
 import argparse
 import importlib
 import os
+import subprocess
+import sys
 from collections.abc import Callable
 
 # Modules with a list BENCHMARKS of functions (Options) -> rows. Each gets its table, its JSON and its plot.
@@ -24,9 +26,16 @@ def main() -> None:
     unknown = sorted(set(names) - set(NAMES))
     if unknown:
         parser.error(f"{unknown[0]} is no benchmark; expected {', '.join(NAMES)}")
+    options = [argument for argument in sys.argv[1:] if argument not in names]
+    if len(names) > 1:  # each in a process of its own: what a library is told when it is loaded differs
+        for name in names:
+            subprocess.run([sys.executable, "-m", "bench", name, *options], check=True)
+        return
+    if names == ["ranking"]:
+        importlib.import_module("attribench.idle_threads")
     for library in ("OMP", "OPENBLAS", "MKL"):  # read when the libraries are loaded, so nothing is imported before
         os.environ[f"{library}_NUM_THREADS"] = str(chosen["threads"])
-    run(names, chosen)
+    run(names[0], chosen)
 
 
 def _positive(kind: type) -> Callable:
@@ -42,20 +51,18 @@ def _positive(kind: type) -> Callable:
     return number
 
 
-def run(names: list[str], chosen: dict) -> None:
-    """Run the benchmarks `names` with the options `chosen`, print each one's table, and write its files."""
+def run(name: str, chosen: dict) -> None:
+    """Run the benchmark `name` with the options `chosen`, print its table, and write its files."""
     from bench import report
     from bench.measure import Options
 
-    options = Options(**chosen)
-    for name in names:
-        rows = []
-        for benchmark in importlib.import_module(f"bench.{name}").BENCHMARKS:
-            for row in benchmark(options):
-                print(f"{row.case}: {row.name}: {row.value:.3g} {row.unit}", flush=True)
-                rows.append(row)
-        print(f"\n{report.table(rows)}\n")
-        print(*report.write(name, rows, options), sep="\n")
+    options, rows = Options(**chosen), []
+    for benchmark in importlib.import_module(f"bench.{name}").BENCHMARKS:
+        for row in benchmark(options):
+            print(f"{row.case}: {row.name}: {row.value:.3g} {row.unit}", flush=True)
+            rows.append(row)
+    print(f"\n{report.table(rows)}\n")
+    print(*report.write(name, rows, options), sep="\n")
 
 
 if __name__ == "__main__":

@@ -59,7 +59,7 @@ def processes(options: Options) -> Iterator[Row]:
     """A whole shard, start of the processes included, with as many as there are cores, beside one."""
     if options.threads == 1 or options.clock == "cpu":  # which does not see other processes' time
         return
-    n = max(32, round(12 * IMAGES * options.scale))
+    n = max(32, round(32 * IMAGES * options.scale))
     with photographs(n) as (folder, names):
 
         def shard(workers: int) -> None:
@@ -67,7 +67,7 @@ def processes(options: Options) -> Iterator[Row]:
 
         contestants = [
             Contestant("one process", lambda: shard(1), n),
-            Contestant(f"{options.threads} processes", lambda: shard(options.threads), n * options.threads),
+            Contestant(f"{options.threads} processes", lambda: shard(options.threads), n / options.threads),
         ]
         yield from compare("pixel shard of the five, per core", UNIT, contestants, options)
 

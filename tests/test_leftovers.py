@@ -1,4 +1,4 @@
-"""What killed and failed runs, deleted files and clocks leave behind: used where it is needed, made anew where it is wrong."""
+"""What killed runs, failures, deletions and clocks leave behind: used where it is needed, made anew where it is wrong."""
 
 import json
 import os

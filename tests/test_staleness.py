@@ -150,6 +150,7 @@ MODULES = {
     "rank_triton.py": ["rank"],
     "rank_file.py": ["rank"],
     "ranking.py": ["rank"],
+    "idle_threads.py": ["rank"],
     "tally.py": ["rank"],
     "mappers.py": ["rank"],
     "mapper_kernels.py": ["rank"],

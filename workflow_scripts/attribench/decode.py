@@ -2,12 +2,13 @@
 
 from collections import deque
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import Future, ProcessPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
-from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
+from shutil import disk_usage
+from tempfile import NamedTemporaryFile
 
 import numpy as np
 
@@ -18,6 +19,7 @@ from attribench.shards import Rows, pixels_name, write_datasets
 
 CHUNK_IMAGES = 8  # that a worker decodes at a time
 _CHUNKS_AHEAD = 4  # of each worker: decoded, or waiting for it
+_IN_MEMORY = "/dev/shm"  # on Linux; a few megabytes in some containers
 
 
 @dataclass(frozen=True)
@@ -69,30 +71,97 @@ def decode_shard(
 def _decode_all(
     root: Path, paths: list[str], preprocessings: Sequence[Preprocessing], workers: int
 ) -> Iterator[Decoded]:
-    """The images in order, chunk by chunk. Those that are decoded or being decoded are a few chunks of each worker."""
-    decode = partial(_decode_chunk, root=root, preprocessings=preprocessings)
+    """The images in order, chunk by chunk; a chunk's pixels are there until the next one is asked for."""
     chunks = [paths[start : start + CHUNK_IMAGES] for start in range(0, len(paths), CHUNK_IMAGES)]
     workers = min(workers, len(chunks))
     if workers <= 1:
-        yield from map(decode, chunks)
-        return
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-        waiting: deque = deque()
         for chunk in chunks:
-            waiting.append(pool.submit(decode, chunk))
-            if len(waiting) == _CHUNKS_AHEAD * workers:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
+            pixels = [np.empty((len(chunk), p.crop, p.crop, 3), np.uint8) for p in preprocessings]
+            yield Decoded(pixels, _decode_chunk(root, chunk, preprocessings, pixels))
+        return
+    room = _CHUNKS_AHEAD * workers
+    size = room * _slot_bytes(preprocessings)
+    with NamedTemporaryFile(prefix="attribench-pixels-", dir=_folder_for(size)) as file:
+        file.truncate(size)
+        setup = (file.name, root, preprocessings)
+        shared = _Shared.of(*setup)
+        with ProcessPoolExecutor(workers, get_context("spawn"), _share, setup) as pool:
+            waiting: deque = deque()
+            for number, chunk in enumerate(chunks):
+                if number >= room:  # the slot's last chunk is the oldest
+                    yield shared.decoded(*waiting.popleft())
+                waiting.append((number % room, pool.submit(_decode_into, number % room, chunk)))
+            while waiting:
+                yield shared.decoded(*waiting.popleft())
 
 
-def _decode_chunk(paths: list[str], *, root: Path, preprocessings: Sequence[Preprocessing]) -> Decoded:
-    pixels = [np.zeros((len(paths), p.crop, p.crop, 3), np.uint8) for p in preprocessings]
+def _decode_chunk(
+    root: Path, paths: list[str], preprocessings: Sequence[Preprocessing], pixels: list[np.ndarray]
+) -> list[str]:
+    """Decode `paths` into `pixels`, for each preprocessing uint8 [n, crop, crop, 3]; the reasons [n]."""
     reasons = [""] * len(paths)
     for i, path in enumerate(paths):
         try:
-            for array, image in zip(pixels, load_pixels(root / path, preprocessings), strict=True):
-                array[i] = image
+            images = load_pixels(root / path, preprocessings)
         except UnreadableImage as error:
-            reasons[i] = str(error)
-    return Decoded(pixels, reasons)
+            images, reasons[i] = [0] * len(pixels), str(error)
+        for array, image in zip(pixels, images, strict=True):
+            array[i] = image
+    return reasons
+
+
+# --- memory that the processes share: a pipe would take as long for the pixels as a fifth of their decoding ---------------
+
+
+def _folder_for(size: int) -> str | None:
+    """Where a file of `size` bytes is memory and nothing else, if there is room; None for the usual temporary folder."""
+    try:
+        return _IN_MEMORY if disk_usage(_IN_MEMORY).free > 4 * size else None
+    except OSError:
+        return None
+
+
+def _slot_bytes(preprocessings: Sequence[Preprocessing]) -> int:
+    """Bytes that a chunk of images takes."""
+    return CHUNK_IMAGES * 3 * sum(p.crop**2 for p in preprocessings)
+
+
+@dataclass(frozen=True)
+class _Shared:
+    """Slots of a chunk each in a mapped file, which every process has: it is local, and never grows."""
+
+    slots: np.ndarray  # uint8 [room, slot bytes]
+    root: Path
+    preprocessings: Sequence[Preprocessing]
+
+    @classmethod
+    def of(cls, path: str, root: Path, preprocessings: Sequence[Preprocessing]) -> "_Shared":
+        slots = np.memmap(path, np.uint8, "r+").reshape(-1, _slot_bytes(preprocessings))
+        return cls(slots, root, preprocessings)
+
+    def decoded(self, slot: int, reasons: Future) -> Decoded:
+        """The chunk in `slot`, when it is there."""
+        found = reasons.result()
+        return Decoded(self.arrays(slot, len(found)), found)
+
+    def arrays(self, slot: int, n: int) -> list[np.ndarray]:
+        """For each preprocessing, the slot's place for `n` images: uint8 [n, crop, crop, 3]."""
+        found, start = [], 0
+        for p in self.preprocessings:
+            stop = start + CHUNK_IMAGES * p.crop**2 * 3
+            found.append(self.slots[slot, start:stop].reshape(CHUNK_IMAGES, p.crop, p.crop, 3)[:n])
+            start = stop
+        return found
+
+
+_shared: _Shared  # a worker's
+
+
+def _share(*setup) -> None:
+    """In a worker, once."""
+    global _shared
+    _shared = _Shared.of(*setup)
+
+
+def _decode_into(slot: int, paths: list[str]) -> list[str]:
+    return _decode_chunk(_shared.root, paths, _shared.preprocessings, _shared.arrays(slot, len(paths)))

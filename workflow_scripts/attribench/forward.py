@@ -102,8 +102,10 @@ class Forward:
 
     def _features(self, pixels: np.ndarray) -> torch.Tensor:
         n, size = len(pixels), self.size
-        lines = self._upload(pixels).view(n, size, size * 3).float()
-        torch.addcmul(self._shift, lines, self._scale, out=lines)
+        lines = self._upload(pixels).view(n, size, size * 3)
+        if self.device.type != "cpu":  # which does it in one pass
+            lines = lines.float()
+        lines = torch.addcmul(self._shift, lines, self._scale)
         # The channels stay last in memory: convolutions are twice as fast on that.
         images = lines.view(n, size, size, 3).permute(0, 3, 1, 2)
         with torch.inference_mode(), torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16"):

@@ -62,9 +62,9 @@ def current_token(record_path: Path | str, root: Path | str, files: list[str]) -
     of unchanged content are put into the record, so that the files are read once and not at every start.
     """
     if (token := recorded_token(record_path)) is None:
-        return digest([[file, *(_stat(Path(root), file) or ["missing"])] for file in files])
+        return digest([[file, *(_stat(root, file) or ["missing"])] for file in files])
     known = recorded_rows(record_path)
-    stats = {file: _stat(Path(root), file) for file in files}
+    stats = {file: _stat(root, file) for file in files}
     suspects = [file for file in files if stats[file] is None or stats[file] != known.get(file, ())[1:3]]
     with ThreadPoolExecutor(max_workers=_HASHING_THREADS) as pool:
         rows = dict(zip(suspects, pool.map(lambda file: row_of(root, file), suspects), strict=True))
@@ -84,7 +84,7 @@ def current_token(record_path: Path | str, root: Path | str, files: list[str]) -
 def is_as_recorded(record_path: Path | str, root: Path | str, file: str) -> bool:
     """Whether the record has `file`, and the file has the content that is recorded."""
     known = recorded_rows(record_path).get(file)
-    found = _stat(Path(root), file)
+    found = _stat(root, file)
     if known is None or found is None:
         return False
     return found == known[1:3] or sha256_file(Path(root) / file) == known.sha256
@@ -109,10 +109,10 @@ def recorded_token(record_path: Path | str) -> str | None:
         return None
 
 
-def _stat(root: Path, file: str) -> tuple[int, int] | None:
+def _stat(root: Path | str, file: str) -> tuple[int, int] | None:
     """Size and time stamp (ns); None when the file is not there."""
     try:
-        status = os.stat(root / file)
+        status = os.stat(os.path.join(root, file))  # of a million files: a Path would take longer than the call
     except (FileNotFoundError, NotADirectoryError):
         return None
     return status.st_size, status.st_mtime_ns
