@@ -1,8 +1,10 @@
 """Ranking beside the bare matrix products, the published benchmark's method, and faiss for the neighbours alone."""
 
 import multiprocessing
+import os
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -150,7 +152,7 @@ def _seconds(data: Data, n_rows: int, options: Options) -> float:
 def processes(options: Options) -> Iterator[Row]:
     """Two processes with one thread each against one: the work done in the same time, in medians of the rounds."""
     rates = {1: [], 2: []}
-    with multiprocessing.get_context("spawn").Pool(2) as pool:
+    with _one_thread_each(), multiprocessing.get_context("spawn").Pool(2) as pool:
         pool.map(_rank_alone, [1] * 4)  # both have compiled and chosen
         for _ in range(options.rounds):
             for n in rates:
@@ -159,6 +161,18 @@ def processes(options: Options) -> Iterator[Row]:
                 rates[n].append(n / (time.perf_counter() - start))
     gain = np.array(rates[2]) / np.array(rates[1])
     yield Row("processes", "two over one, work in the same time", "times", float(np.median(gain)), None, gain.tolist())
+
+
+@contextmanager
+def _one_thread_each() -> Iterator[None]:
+    """Let libraries that are loaded by processes which start in the block have one thread."""
+    before = dict(os.environ)
+    os.environ.update({f"{library}_NUM_THREADS": "1" for library in ("OMP", "OPENBLAS", "MKL")})
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
 
 
 def _rank_alone(blocks: int) -> None:
