@@ -179,7 +179,15 @@ def kill_when_made(clone, pattern, how=signal.SIGKILL):
     """
     started = time.time()
     command, silent = clone.command("--cores", "2"), subprocess.DEVNULL
-    process = subprocess.Popen(command, cwd=clone.folder, stdout=silent, stderr=silent, start_new_session=True)
+    process = subprocess.Popen(
+        command,
+        cwd=clone.folder,
+        stdout=silent,
+        stderr=silent,
+        start_new_session=True,
+        # Tests that a shell started in the background ignore Ctrl-C, and so would their child.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
     while not any(path.stat().st_mtime > started for path in (clone.folder / "results").glob(pattern)):
         assert process.poll() is None and time.time() < started + 300, f"no {pattern} was made"
         time.sleep(0.02)
@@ -187,24 +195,23 @@ def kill_when_made(clone, pattern, how=signal.SIGKILL):
     assert process.wait(timeout=60) != 0
 
 
-@pytest.mark.parametrize(
-    ("pattern", "how"), [("features/*/*/.keys/*", signal.SIGKILL), ("manifests/*.csv", signal.SIGINT)]
-)
-def test_a_killed_run_ends_as_an_unbroken_one(finished, tmp_path, pattern, how):
+def test_a_killed_run_ends_as_an_unbroken_one(finished, tmp_path):
+    """Begun, interrupted, begun again, killed, and then left alone."""
     clone = Clone(tmp_path / "clone", TINY)
-    kill_when_made(clone, pattern, how)
-    assert clone.planned(), "the run ended before it was killed"
+    for pattern, how in (("manifests/*.csv", signal.SIGINT), ("features/*/*/.keys/*", signal.SIGKILL)):
+        kill_when_made(clone, pattern, how)
+        assert clone.planned(), "the run ended before it was killed"
     clone.run()
     assert clone.tables() == finished.tables()
     assert clone.planned() == Counter()
 
 
-@pytest.mark.parametrize("pattern", ["ranks/*/*.h5", "metrics/*/*.csv"])
-def test_a_killed_change_of_settings_ends_as_an_unbroken_one(finished_copy, pattern):
+def test_a_killed_change_of_settings_ends_as_an_unbroken_one(finished_copy):
     """Products of the old and the new settings lie side by side when the run is killed."""
     before = finished_copy.tables()
     finished_copy.configure({**TINY, "top_k": 5, "recall_ks": [1, 5]})
-    kill_when_made(finished_copy, pattern)
+    for pattern in ("ranks/*/*.h5", "metrics/*/*.csv"):
+        kill_when_made(finished_copy, pattern)
     finished_copy.configure(TINY)
     finished_copy.run()
     assert finished_copy.tables() == before
