@@ -31,8 +31,6 @@ def main() -> None:
         for name in names:
             subprocess.run([sys.executable, "-m", "bench", name, *options], check=True)
         return
-    if names == ["ranking"]:
-        importlib.import_module("attribench.idle_threads")
     for library in ("OMP", "OPENBLAS", "MKL"):  # read when the libraries are loaded, so nothing is imported before
         os.environ[f"{library}_NUM_THREADS"] = str(chosen["threads"])
     run(names[0], chosen)

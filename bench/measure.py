@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import psutil
 
+_REST = 0.1  # seconds: threads of the contestant before have stopped waiting for more in a loop
 CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time}
 
 
@@ -60,6 +61,7 @@ def compare(case: str, unit: str, contestants: list[Contestant], options: Option
     times = np.empty((options.rounds + 1, len(contestants)))
     for times_of_round in times:
         for i, contestant in enumerate(contestants):
+            time.sleep(_REST)
             start = clock()
             contestant.run()
             times_of_round[i] = (clock() - start) / contestant.work * per_second

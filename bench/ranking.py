@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-from attribench import rank_filters
+from attribench import rank_choice
 from attribench.features import Invalid, stream_database
 from attribench.rank import RankAccumulator
 from attribench.rank_device import has_gpu
@@ -19,12 +19,27 @@ from bench.measure import CLOCKS, Contestant, Options, Row, compare, in_fresh_pr
 
 UNIT = "ms a query, 1M rows"
 TILE_QUERIES, TILE_ROWS = 1024, 8192
-QUERIES, ROWS = 8192, 16384  # a published split has 30,000 queries: they share what a row costs
+QUERIES, ROWS = 8192, 32_768  # a published split has 30,000 queries: they share what a row costs
 PUBLISHED_ROWS = 262_144
 GPU_QUERIES, GPU_BLOCKS = 65_536, 8
 SHARD_ROWS = 10_000
 QUERIES_PER_ENTRY = 40
-EXEMPLARS = {"12 exemplars, well ranked": (12, True), "67 exemplars, deep": (67, False)}
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What the rows are like: exemplars of an entry; whether they are ranked well, or anywhere; whether all images are
+    `alike`, with cosines about 0.96; whether each image of the database is a `copy` of an exemplar, but for 1e-7."""
+
+    n_exemplars: int
+    ranked_well: bool = False
+    alike: bool = False
+    copy: bool = False
+
+
+WELL, DEEP = Kind(12, ranked_well=True), Kind(67)
+KINDS = {"12 exemplars, well ranked": WELL, "67 exemplars, deep": DEEP}
+HARD = {"67, deep, images alike": Kind(67, alike=True), "67, near copies of them only": Kind(67, copy=True)}
 
 
 @dataclass(frozen=True)
@@ -41,68 +56,82 @@ class Data:
         return RankAccumulator(self.queries, self.query_entry, self.exemplars, self.exemplar_entry, **options)
 
 
-def make(dimension: int, n_queries: int, n_rows: int, n_exemplars: int, ranked_well: bool) -> Data:
-    """Random directions. Exemplars that are `ranked_well` lie where most are among a query's best hundredth."""
-    rng = np.random.default_rng(dimension + n_exemplars)
+def make(dimension: int, n_queries: int, n_rows: int, kind: Kind) -> Data:
+    """Random directions. Exemplars that are ranked well lie where most are among a query's best hundredth."""
+    rng = np.random.default_rng(dimension + kind.n_exemplars)
 
     def directions(n: int) -> np.ndarray:
-        rows = rng.standard_normal((n, dimension), np.float32)
-        return rows / np.linalg.norm(rows, axis=1, keepdims=True)
+        return _unit(rng.standard_normal((n, dimension), np.float32))
 
-    query_entry = np.arange(n_queries) // QUERIES_PER_ENTRY
-    exemplar_entry = np.repeat(np.arange(query_entry[-1] + 1), n_exemplars)
+    query_entry = np.arange(n_queries) // (n_queries if kind.copy else QUERIES_PER_ENTRY)
+    exemplar_entry = np.repeat(np.arange(query_entry[-1] + 1), kind.n_exemplars)
     centres = directions(query_entry[-1] + 1)
     queries = 0.8 * centres[query_entry] + 0.6 * directions(n_queries)
     # Scores of random rows have the deviation 1 / sqrt(d); so many of them above the mean are the exemplars' scores.
-    deviations = rng.uniform(2.5, 5, len(exemplar_entry)).astype(np.float32) * ranked_well
+    deviations = rng.uniform(2.5, 5, len(exemplar_entry)).astype(np.float32) * kind.ranked_well
     toward = (deviations / 0.8 / np.sqrt(dimension))[:, None]
     exemplars = toward * centres[exemplar_entry] + np.sqrt(1 - toward**2) * directions(len(exemplar_entry))
-    return Data(queries, query_entry, exemplars, exemplar_entry, directions(n_rows))
+    database = directions(n_rows)
+    if kind.alike:
+        queries, exemplars, database = (_unit(rows + 5 * centres[0]) for rows in (queries, exemplars, database))
+    if kind.copy:
+        database = _unit(exemplars[np.arange(n_rows) % len(exemplars)] + 1e-7 * database)
+    return Data(queries, query_entry, exemplars, exemplar_entry, database.astype(np.float32))
+
+
+def _unit(rows: np.ndarray) -> np.ndarray:
+    return rows / np.linalg.norm(rows, axis=1, keepdims=True)
 
 
 def side_by_side(options: Options) -> Iterator[Row]:
-    """The contestants on the same rows, for two dimensions and two kinds of exemplars."""
+    """The contestants on the same rows, for two dimensions and two kinds of rows; and kinds made to be hard."""
     n_rows = max(TILE_ROWS, round(ROWS * options.scale))
     for dimension in (512, 768):
-        for name, (n_exemplars, ranked_well) in EXEMPLARS.items():
-            data = make(dimension, QUERIES, n_rows, n_exemplars, ranked_well)
-            yield from compare(f"d = {dimension}, {name}", UNIT, contestants(data, options), options)
+        for name, kind in KINDS.items():
+            yield from compare(f"d = {dimension}, {name}", UNIT, contestants(dimension, n_rows, kind, options), options)
+    for name, kind in HARD.items():
+        yield from compare(f"d = 512, {name}", UNIT, contestants(512, n_rows, kind, options)[:2], options)
 
 
-def contestants(data: Data, options: Options) -> list[Contestant]:
+def contestants(dimension: int, n_rows: int, kind: Kind, options: Options) -> list[Contestant]:
     """The bare float32 product first: every ratio is to it."""
     import torch
 
-    rank_filters.PATIENCE = 0  # choose at once; a real ranking has the time to wait a little
-    accumulator, added = data.accumulator(threads=options.threads), [0]
+    rank_choice.PATIENCE = 0  # choose at once; a real ranking has the time to wait a little
+    everything = make(dimension, QUERIES, n_rows * (options.rounds + 1), kind)
+    data, added = replace(everything, database=everything.database[:n_rows]), [0]
+    accumulator = data.accumulator(threads=options.threads)
 
-    def ours() -> None:  # the same rows again, as further ones: what counts at any size
-        for start in range(0, len(data.database), TILE_ROWS):
-            accumulator.add(data.database[start : start + TILE_ROWS], None, added[0] + start)
-        added[0] += len(data.database)
+    def ours() -> None:  # each time the next rows: among the same ones again, the nearest would tie with themselves
+        for first in range(added[0], added[0] + n_rows, TILE_ROWS):
+            accumulator.add(everything.database[first : min(first + TILE_ROWS, added[0] + n_rows)], None, first)
+        added[0] += n_rows
 
     low = [torch.from_numpy(rows).bfloat16() for rows in (data.queries, data.database)]
-    work = len(data.queries) * len(data.database) / 1e6
-    long = np.tile(data.database, (-(-PUBLISHED_ROWS // len(data.database)), 1))  # its sort takes longer than linear
+    tile, low_tile = (torch.empty(TILE_QUERIES, TILE_ROWS, dtype=kind) for kind in (torch.float32, torch.bfloat16))
+    work = len(data.queries) * n_rows / 1e6
+    long = np.tile(data.database, (-(-PUBLISHED_ROWS // n_rows), 1))  # its sort takes longer than linear
     return [
-        Contestant("float32 product alone", lambda: _float32_product(data), work),
+        Contestant("float32 product alone", lambda: _float32_product(data, tile.numpy()), work),
         Contestant("exact ranks", ours, work),
-        Contestant("bf16 product alone", lambda: _bf16_product(*low), work),
+        Contestant("bf16 product alone", lambda: _bf16_product(*low, low_tile), work),
         Contestant("faiss, 10 neighbours", _faiss(data), work),
         Contestant("the published method", lambda: _published_method(data, long), len(long) / 1e6),
     ]
 
 
-def _float32_product(data: Data) -> None:
+def _float32_product(data: Data, out: np.ndarray) -> None:
     for a in range(0, len(data.queries), TILE_QUERIES):
         for b in range(0, len(data.database), TILE_ROWS):
-            np.matmul(data.queries[a : a + TILE_QUERIES], data.database[b : b + TILE_ROWS].T)
+            np.matmul(data.queries[a : a + TILE_QUERIES], data.database[b : b + TILE_ROWS].T, out=out)
 
 
-def _bf16_product(queries, database) -> None:
+def _bf16_product(queries, database, out) -> None:
+    import torch
+
     for a in range(0, len(queries), TILE_QUERIES):
         for b in range(0, len(database), TILE_ROWS):
-            queries[a : a + TILE_QUERIES] @ database[b : b + TILE_ROWS].T
+            torch.mm(queries[a : a + TILE_QUERIES], database[b : b + TILE_ROWS].T, out=out)
 
 
 def _published_method(data: Data, database: np.ndarray) -> np.ndarray:
@@ -124,7 +153,7 @@ def _faiss(data: Data):
 def scaling(options: Options) -> Iterator[Row]:
     """Time over the number of rows and of queries; each line's ratio is to the first, 1 being linear."""
     sizes = [n for n in (10_000, 100_000, 1_000_000, 10_000_000) if options.large or n <= 150_000 * options.scale]
-    data = make(512, 2048, 100_000, 12, True)
+    data = make(512, 2048, 100_000, WELL)
     first = None
     for n in sizes:
         seconds = _seconds(data, n, options)
@@ -132,13 +161,13 @@ def scaling(options: Options) -> Iterator[Row]:
         first = first or value
         yield Row("scaling, d = 512", f"{n:,} rows", UNIT, value, value / first, [value])
     for n in (1024, 4096):
-        value = _seconds(make(512, n, 50_000, 12, True), 50_000, options) * 1e3 / (n * 0.05)
+        value = _seconds(make(512, n, 50_000, WELL), 50_000, options) * 1e3 / (n * 0.05)
         yield Row("scaling, d = 512", f"{n:,} queries", UNIT, value, value / first, [value])
 
 
 def _seconds(data: Data, n_rows: int, options: Options) -> float:
     """The time to rank against `n_rows` rows, the data's own over and over."""
-    rank_filters.PATIENCE = 0
+    rank_choice.PATIENCE = 0
     accumulator = data.accumulator(threads=options.threads)
     accumulator.add(data.database[:1024], None, n_rows)  # chooses
     accumulator.add(data.database[:1024], None, n_rows + 1024)
@@ -176,8 +205,8 @@ def _one_thread_each() -> Iterator[None]:
 
 
 def _rank_alone(blocks: int) -> None:
-    rank_filters.PATIENCE = 0
-    data = make(512, 1024, TILE_ROWS, 12, True)
+    rank_choice.PATIENCE = 0
+    data = make(512, 1024, TILE_ROWS, WELL)
     _seconds(data, blocks * TILE_ROWS, Options())
 
 
@@ -203,7 +232,7 @@ _IDENTITY = FeatureIdentity("bench", 768, "none", "none", "float16")
 def _write_database(folder: Path, n_rows: int) -> list[Path]:
     """Shards of at most SHARD_ROWS float16 rows; their paths."""
     folder.mkdir(parents=True, exist_ok=True)
-    block = make(768, 40, TILE_ROWS, 1, False).database.astype(np.float16)
+    block = make(768, 40, TILE_ROWS, Kind(1)).database.astype(np.float16)
     paths = []
     for first in range(0, n_rows, SHARD_ROWS):
         n = min(SHARD_ROWS, n_rows - first)
@@ -218,7 +247,7 @@ def _write_database(folder: Path, n_rows: int) -> list[Path]:
 
 def _rank_files(paths: list[Path], n_queries: int, options: Options) -> tuple[float, float]:
     """Seconds, and GB beyond what was held before."""
-    data = make(768, n_queries, 1, 12, True)
+    data = make(768, n_queries, 1, WELL)
     with peak_memory() as memory:
         start, first = CLOCKS[options.clock](), 0
         accumulator = data.accumulator(threads=options.threads)
@@ -234,8 +263,8 @@ def on_a_gpu(options: Options) -> Iterator[Row]:
     if not has_gpu():
         return
     for dimension in (512, 768):
-        for name, (n_exemplars, ranked_well) in EXEMPLARS.items():
-            data = make(dimension, round(GPU_QUERIES * options.scale), TILE_ROWS, n_exemplars, ranked_well)
+        for name, kind in KINDS.items():
+            data = make(dimension, round(GPU_QUERIES * options.scale), TILE_ROWS, kind)
             case = f"GPU, d = {dimension}, {name}"
             yield from compare(case, UNIT, gpu_contestants(data, options), replace(options, clock="wall"))
 

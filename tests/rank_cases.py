@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 
 FEW = settings(derandomize=True, deadline=None, max_examples=60, database=None)
 HAS_BF16 = rank_filters.Bf16Filter(64).is_trusted(64)
-FILTERS = ["float32", pytest.param("bf16", marks=pytest.mark.skipif(not HAS_BF16, reason="no bfloat16 products here"))]
-CHOICES = [None, "float32", *(["bf16"] if HAS_BF16 else [])]
+NO_BF16 = pytest.mark.skipif(not HAS_BF16, reason="no bfloat16 products here")
+FILTERS = ["float32", pytest.param("bf16", marks=NO_BF16), "float64"]
+CHOICES = [None, "float32", "float64", *(["bf16"] if HAS_BF16 else [])]
 
 
 def unit(rows):
@@ -132,9 +133,9 @@ def cases(draw):
     }
 
 
-def toward(queries, scores, rng):
-    """Unit rows with the cosines `scores` to the unit rows `queries`, else in any direction."""
-    aside = rng.standard_normal(queries.shape)
+def toward(queries, scores, directions):
+    """Unit rows with the cosines `scores` to the unit rows `queries`, else in the `directions`, of the same shape."""
+    aside = directions
     aside = unit(aside - (aside * queries).sum(axis=1, keepdims=True) * queries)
     scores = np.asarray(scores)[:, None]
     return scores * queries + np.sqrt(1 - scores**2) * aside
@@ -143,7 +144,8 @@ def toward(queries, scores, rng):
 def close_case(seed, dimension, n_exemplars, data):
     """Database rows whose scores are a hair from an exemplar's: far within every filter's bound, of any length.
 
-    A case, and the same one as the brute force has to see it.
+    They are all close together, so that they are centred, or point everywhere. A case, and the same one as the brute force
+    has to see it.
     """
     rng = np.random.default_rng(seed)
     queries = unit(rng.standard_normal((3, dimension)))
@@ -152,14 +154,19 @@ def close_case(seed, dimension, n_exemplars, data):
     scores = np.clip(around + spread * rng.uniform(-1, 1, (3, n_exemplars)), -0.99, 0.99)
     steps = np.array([0.0, 1e-10, -1e-10, 1e-8, -1e-8, 1e-5, -1e-5, 1e-3, -1e-3])
     near = (scores[:, :, None] + steps).reshape(3, -1)
-    exemplars = np.concatenate(
-        [toward(q[None].repeat(n_exemplars, 0), s, rng) for q, s in zip(queries, scores, strict=True)]
-    )
-    x = np.concatenate([toward(q[None].repeat(len(s), 0), s, rng) for q, s in zip(queries, near, strict=True)])
-    x = np.concatenate([x, rng.standard_normal((500, dimension)), np.zeros((2, dimension))])[
-        rng.permutation(len(x) + 502)
-    ]
-    lengths = 2.0 ** rng.choice([-120, 0, 120], len(x))[:, None]
+    close, middle = data.draw(st.booleans()), 5 * rng.standard_normal(dimension)
+
+    def directions(n):
+        return rng.standard_normal((n, dimension)) + close * middle
+
+    def around_queries(wanted):
+        rows = [toward(q[None].repeat(len(s), 0), s, directions(len(s))) for q, s in zip(queries, wanted, strict=True)]
+        return np.concatenate(rows)
+
+    exemplars, x = around_queries(scores), around_queries(near)
+    x = np.concatenate([x, directions(500), np.zeros((0 if close else 2, dimension))])
+    x = x[rng.permutation(len(x))]
+    lengths = 2.0 ** rng.choice([0, 120] if close else [-120, 0, 120], len(x))[:, None]
     entry = np.repeat(np.arange(3), n_exemplars)
     case = {"queries": queries, "q_entry": np.arange(3), "exemplars": exemplars, "e_entry": entry, "x": x * lengths}
     case |= {f"{name}_valid": np.ones(len(rows), bool) for name, rows in (("q", queries), ("e", exemplars), ("x", x))}

@@ -1,8 +1,10 @@
 """The filters of the ranking: their bounds, the choice between them, and that no result shows which one was used."""
 
+import itertools
+
 import numpy as np
 import pytest
-from attribench import rank_filters, rank_kernels
+from attribench import rank_choice, rank_filters, rank_kernels
 from attribench.rank import rank
 from hypothesis import given
 from hypothesis import strategies as st
@@ -34,21 +36,55 @@ def test_every_filter_gives_the_same_bytes_where_scores_are_closest(seed, dimens
         same(rankings[0], ranking)
 
 
+def spread(rng, dimension):
+    """Rows [40, d] in all directions, with terms of one sign, and close together: about 1, 0.3 and 0.001 from their mean."""
+    for made in (rng.standard_normal((40, dimension)), rng.random((40, dimension)) + 0.5):
+        yield unit(made)
+    yield unit(np.ones(dimension) + 1e-3 * rng.standard_normal((40, dimension)))
+
+
 @pytest.mark.parametrize("dimension", [1, 64, 512, 770, 4096])
 @pytest.mark.parametrize("use_filter", FILTERS)
 def test_the_filter_bounds_hold(dimension, use_filter):
-    """Also for terms of one sign, where a product's rounding errors add up most."""
+    """Also for terms of one sign, where a product's rounding errors add up most, and for rows less their centre."""
     rng = np.random.default_rng(dimension)
     kind = rank_filters.FILTERS[use_filter](dimension)
-    for made in (rng.standard_normal((40, dimension)), rng.random((40, dimension)) + 0.5):
-        block = rank_filters.Block(unit(made))
-        rows, tile = block.rows(kind), np.empty((40, 40), kind.dtype)
-        kind.product(rows, rows, tile)
-        scores = tile if tile.dtype == np.float32 else (tile.astype(np.uint32) << 16).view(np.float32)
-        exact = block.units @ block.units.T
-        bound = kind.bound(rows, block)[:, None]
+    allowed = {"float32": 1e-3, "bf16": 0.02, "float64": 1e-11}[use_filter]
+    lengths = (1.0, 0.7, 0.01)
+    for (units_q, short), (units, length) in itertools.product(
+        zip(spread(rng, dimension), lengths, strict=True), list(zip(spread(rng, dimension), lengths, strict=True))
+    ):
+        queries, block = rank_filters.Queries(units_q), rank_filters.Block(units)
+        tile, tilt = np.empty((40, 40), kind.dtype), queries.tilt(block)
+        kind.product(queries.rows(kind), block.rows(kind), tile, tilt)
+        scores = (tile.astype(np.uint32) << 16).view(np.float32) if tile.dtype == np.uint16 else tile
+        shift = kind.shift(queries.units, block)[:, None]
+        exact = queries.units @ units.T - shift
+        bound = kind.bound(queries.rows(kind), block)[:, None]
         assert (np.abs(scores - exact) <= bound + kind.relative * (np.abs(exact) + bound)).all()
-        assert bound.max() < (1e-3 if use_filter == "float32" else 0.02)
+        if dimension > 1:
+            expected = length if use_filter == "bf16" else length * max(short, 0.02)
+            assert bound.max() < allowed * expected + 1e-11
+        low = (
+            queries.rows32.astype(np.float64) @ block.rows32.T.astype(np.float64)
+            + tilt
+            + queries.units @ block.centre[:, None]
+        )
+        assert (
+            np.abs(low - queries.units @ units.T).max()
+            <= rank_filters.Float32Filter(dimension).margins(queries, block)[1]
+        )
+
+
+def test_rows_are_centred_where_that_brings_them_nearer():
+    rng = np.random.default_rng(0)
+    apart, beside, close = spread(rng, 64)
+    assert [rank_filters.Block(units).is_centred for units in (apart, beside, close)] == [False, True, True]
+    assert rank_filters.Block(close).longest < 0.02
+    opposite = np.concatenate([close, -close[:1]])  # one row would be longer than before
+    assert not rank_filters.Block(opposite).is_centred and rank_filters.Block(opposite).longest > 1
+    assert rank_filters.Block(close[:1]).longest == 0  # its own centre
+    assert rank_filters.Block(close[:0]).longest == 0
 
 
 @pytest.mark.parametrize("dimension", [1, 64, 512, 4096])
@@ -72,20 +108,24 @@ def test_a_tile_gets_the_filter_that_is_cheapest_for_its_thresholds(monkeypatch)
     """bf16 where few pairs are in doubt, float32 where many are; tried only after a while, and never seen in a result."""
     rng = np.random.default_rng(0)
     queries, x = unit(rng.standard_normal((8, 64))), unit(rng.standard_normal((3000, 64)))
-    choice, block = rank_filters.Choice(64), rank_filters.Block(x)
+    choice, block = rank_choice.Choice(64), rank_filters.Block(x)
     assert [kind.name for kind in choice.filters()] == ["float32"]
     choice.note(60)
     filters = choice.filters()
-    assert [kind.name for kind in filters] == ["float32", "bf16"] and min(choice.seconds.values()) > 0
-    choice.seconds = {"float32": 11e-9, "bf16": 5e-9, "pair": 80e-9}
-    bounds = [kind.bound(kind.rows(queries, queries.astype(np.float32)), block) for kind in filters]
-    for thresholds, expected in ((np.linspace(0.9, 0.8, 12), 1), (np.linspace(0.3, -0.3, 67), 0)):
-        pairs = (np.arange(9) * len(thresholds), np.tile(thresholds, 8))
-        assert choice.pick(filters, bounds, queries, x, pairs) == expected
+    assert [kind.name for kind in filters] == ["float32", "bf16", "float64"] and min(choice.seconds.values()) > 0
+    choice.seconds = {"float32": 11e-9, "bf16": 5e-9, "float64": 22e-9, "pair": 80e-9}
+    as_queries = rank_filters.Queries(queries)
+    bounds = [kind.bound(as_queries.rows(kind), block) for kind in filters]
+    shifts = [kind.shift(queries, block) for kind in filters]
+    everywhere = np.sort(queries @ x.T, axis=1)[:, ::-1] - 1e-9  # as thresholds of equal exemplars
+    well, deep = np.tile(np.linspace(0.9, 0.8, 12), (8, 1)), np.tile(np.linspace(0.3, -0.3, 67), (8, 1))
+    for thresholds, expected in ((well, 1), (deep, 0), (everywhere, 2)):
+        pairs = (np.arange(9) * thresholds.shape[1], thresholds.ravel())
+        assert choice.pick(filters, bounds, shifts, queries, x, pairs) == expected
 
     case = {"queries": queries, "q_entry": np.arange(8), "exemplars": x[:8], "e_entry": np.arange(8), "x": x}
     case |= {f"{name}_valid": np.ones(n, bool) for name, n in (("q", 8), ("e", 8), ("x", 3000))}
-    monkeypatch.setattr(rank_filters, "PATIENCE", -1)
+    monkeypatch.setattr(rank_choice, "PATIENCE", -1)
     same(run(case), run(case, use_filter="float32"))
 
 

@@ -1,7 +1,5 @@
 """Rank a split's exemplars among the database by the variants of an extractor whose rank files are not current."""
 
-import attribench.idle_threads  # noqa: F401, I001  before NumPy is loaded
-
 import logging
 from pathlib import Path
 

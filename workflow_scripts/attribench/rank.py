@@ -11,22 +11,29 @@ bits depend on neither block size, shards, threads, BLAS nor SIMD width, and so 
 A filter makes it fast: a matrix product in low precision, with a proven error bound (`rank_filters` derives them), skips
 the comparisons whose result the bound already gives. Pairs that it leaves in doubt go to a float32 dot product, with the
 bound of the float32 filter for one part, if that is finer; the few that are left to a float64 dot product of the same
-float32 rows, in an order that the compiler may choose. Rounding costs at most 2 u (1 + u) |q| |x| with u = 2^-24, and the
-sums, as well as those of the canonical score, the float64 g(d) |q| |x| each. The very few left even then are computed as
-defined. Half the bytes of float64 rows is what makes it quick. On a GPU the scheme is the same (`rank_cuda`).
+float32 rows, in an order that the compiler may choose. Rounding costs at most 2 u (1 + u) |p| |y| with u = 2^-24 (p and y
+are query and row less their centres), and the sums, as well as those of the canonical score, the float64 g(d) |q| |x| each.
+The very few left even then are computed as defined. Half the bytes of float64 rows is what makes it quick.
+
+Each thread takes some queries at a time, multiplies them with a block of rows, and scans the scores. On a GPU the scheme is
+the same (`rank_cuda`).
 """
 
 import time
 from collections.abc import Iterable, Sequence
-from concurrent.futures import Executor, ThreadPoolExecutor
+from concurrent.futures import Executor
 from itertools import pairwise
+from queue import SimpleQueue
 
 import numpy as np
 
 from attribench.errors import InputError
+from attribench.one_thread import workers
+from attribench.rank_choice import Choice
 from attribench.rank_device import open_scan
-from attribench.rank_filters import FILTERS, Block, Choice, Rows, dot_bounds
+from attribench.rank_filters import Block, Queries
 from attribench.rank_kernels import normalize, pair_scores
+from attribench.rank_scan import Pairs
 from attribench.ranking import Ranking
 from attribench.tally import Tally, entry_pairs, sorted_pairs
 
@@ -66,8 +73,8 @@ class RankAccumulator:
     are the numbers of their entries: a query is ranked with its own entry's exemplars only. `query_valid` [Q] and
     `exemplar_valid` [E] are bool (None: all valid). A query is left out when it is invalid or its entry has no valid
     exemplar. `sizes` are database sizes at which ranks are wanted besides those among all of it. `top_k` neighbours are
-    kept; `block_rows` x `block_queries` filter scores are in memory at a time, and `threads` threads scan them. `use_filter`
-    names one of `rank_filters.FILTERS`; None is the cheapest. With `device`, a torch device, most of the work is done there
+    kept; each of `threads` threads has `block_rows` x `block_queries` filter scores in memory. `use_filter` names one of
+    `rank_filters.FILTERS`; None is the cheapest. With `device`, a torch device, most of the work is done there
     (`rank_cuda`), if that can be trusted. None of the last five changes a result.
 
     Raises InputError for shapes that do not fit and for NaN or Inf in a valid row. After an error in `add` or `merge`
@@ -96,8 +103,6 @@ class RankAccumulator:
                 f"top_k must be at least 0, block_rows, block_queries and threads at least 1; found {top_k}, "
                 f"{block_rows}, {block_queries}, {threads}"
             )
-        if use_filter not in (None, *FILTERS):
-            raise InputError(f"use_filter is {use_filter!r}; expected None or one of {', '.join(FILTERS)}")
         self._block_rows, self._block_queries, self._threads = block_rows, block_queries, threads
         self.dimension = _check_rows(queries, "queries", None)
         _check_rows(exemplars, "exemplars", self.dimension)
@@ -116,12 +121,16 @@ class RankAccumulator:
         scores, pairs = sorted_pairs(self._offsets, pairs, scores)
         self._tally = Tally(query_valid, self._offsets, scores, kept[pairs], top_k, list(sizes))
 
-        self._coarse_margin, self._quick_margin = dot_bounds(self.dimension)
-        self._choice = Choice(self.dimension, use_filter)
-        self._operands: dict[str, Rows] = {}
-        self._tile = np.empty(0, np.uint8)
+        with workers(1) as pool:
+            self._choice = pool.submit(Choice, self.dimension, use_filter).result()
+        self._operands = Queries(self._queries)
+        self._tiles: SimpleQueue[np.ndarray] = SimpleQueue()
+        for _ in range(threads):
+            self._tiles.put(np.empty(0, np.uint8))
         ranked = (self._queries, self._query_entry, self._tally, threads)
         self._device = open_scan(device, *ranked) if len(self._queries) else None
+        # New memory has to be cleared by the system first; a device may still read the last block's.
+        self._room = np.empty((block_rows, self.dimension)) if self._device is None else None
 
     def add(self, features: np.ndarray, valid: np.ndarray | None, first_row: int) -> None:
         """Add database rows `first_row` to `first_row + n`: raw features [n, d] and valid bool [n] (None: all valid).
@@ -130,9 +139,9 @@ class RankAccumulator:
         """
         _check_rows(features, "database", self.dimension)
         valid = _check_mask(valid, len(features), "valid of the database")
-        with ThreadPoolExecutor(self._threads) as pool:
+        with workers(self._threads) as pool:
             for stretch, part in self._tally.stretches(first_row, valid, self._block_rows):
-                units = _unit_rows(features[part], valid[part], "database", first_row + part.start, pool)
+                units = _unit_rows(features[part], valid[part], "database", first_row + part.start, pool, self._room)
                 rows = first_row + part.start + np.flatnonzero(valid[part])
                 self._add_units(units, rows, self._tally.counts[stretch], pool)
 
@@ -149,7 +158,7 @@ class RankAccumulator:
         counts = self._tally.counts[self._tally.take_hard_negatives()]
         units = _unit_rows(exemplars, valid, "exemplars")
         kept = np.flatnonzero(valid)
-        with ThreadPoolExecutor(self._threads) as pool:
+        with workers(self._threads) as pool:
             for start in range(0, len(units), self._block_rows):
                 part = slice(start, start + self._block_rows)
                 self._add_units(units[part], first_row + kept[part], counts, pool, entry[kept[part]])
@@ -193,51 +202,49 @@ class RankAccumulator:
                 return
             self.flush()
             self._device = None
-        block, filters = Block(units), self._choice.filters()
-        for start in range(done, len(self._queries), self._block_queries):
-            part = slice(start, min(start + self._block_queries, len(self._queries)))
-            kind, bound, scores = self._filtered(filters, part, block)
-            if entry is not None:
-                scores[self._query_entry[part, None] == entry[None, :]] = kind.nothing
-            cuts = np.linspace(0, len(scores), min(self._threads, len(scores)) + 1).astype(int)
-            # Threads own disjoint queries, so nothing they do meets.
-            tasks = [
-                pool.submit(self._scan, kind, scores[a:b], bound[a:b], slice(start + a, start + b), block, rows, counts)
-                for a, b in pairwise(cuts)
-            ]
-            for task in tasks:
-                task.result()
+        self._rank_block(Block(units, pool), rows, counts, pool, entry, done)
 
-    def _multiplied(self, kind) -> Rows:
-        """The queries as the filter `kind` multiplies them."""
-        if kind.name not in self._operands:
-            self._operands[kind.name] = kind.rows(self._queries, self._queries.astype(np.float32))
-        return self._operands[kind.name]
+    def _rank_block(self, block: Block, rows, counts, pool: Executor, entry: np.ndarray | None, done: int) -> None:
+        """`_add_units` of a `block`, for the queries from `done` on."""
+        filters = pool.submit(self._choice.filters).result()
+        for kind in filters:  # before threads share them
+            self._operands.rows(kind), block.rows(kind)
+        todo = len(self._queries) - done
+        n_parts = min(todo, self._threads * -(-todo // (self._threads * self._block_queries)))
+        cuts = np.linspace(done, len(self._queries), n_parts + 1).astype(int).tolist()
+        tilt = self._operands.tilt(block)
+        tile_bytes = -(-todo // n_parts) * len(block.units) * 8
 
-    def _filtered(self, filters: list, part: slice, block: Block):
-        """The cheapest filter, its bounds [q] for the queries of `part`, and its scores [q, n] with `block`."""
-        units, queries = block.units, [self._multiplied(kind).part(part) for kind in filters]
-        bounds = [kind.bound(q, block) for kind, q in zip(filters, queries, strict=True)]
-        pairs = (self._offsets[part.start : part.stop + 1], self._tally.threshold)
-        best = self._choice.pick(filters, bounds, self._queries[part], units, pairs)
-        kind = filters[best]
-        size = (part.stop - part.start) * len(units)
-        if self._tile.nbytes < size * 4:
-            self._tile = np.empty(size * 4, np.uint8)
-        scores = self._tile.view(kind.dtype)[:size].reshape(-1, len(units))
-        start = time.perf_counter()
-        kind.product(queries[best], block.rows(kind), scores)
+        def work(part: slice) -> None:
+            tile = self._tiles.get()
+            if tile.nbytes < tile_bytes:
+                tile = np.empty(tile_bytes, np.uint8)
+            try:
+                self._rank_part(part, filters, block, tilt, rows, counts, entry, tile)
+            finally:
+                self._tiles.put(tile)
+
+        # Threads own disjoint queries, so nothing they do meets.
+        for _ in pool.map(work, [slice(a, b) for a, b in pairwise(cuts)]):
+            pass
+
+    def _rank_part(self, part: slice, filters: list, block: Block, tilt, rows, counts, entry, tile: np.ndarray) -> None:
+        """Count, and keep neighbours, for the queries of `part`: with the cheapest of `filters`, in the bytes of `tile`."""
+        tally, queries, start = self._tally, self._queries[part], time.perf_counter()
+        operands = [self._operands.rows(kind).part(part) for kind in filters]
+        bounds = [kind.bound(q, block) for kind, q in zip(filters, operands, strict=True)]
+        shifts = [kind.shift(queries, block) for kind in filters]
+        offsets = self._offsets[part.start : part.stop + 1]
+        best = self._choice.pick(filters, bounds, shifts, queries, block.units, (offsets, tally.threshold))
+        kind, bound, shift = filters[best], bounds[best], shifts[best]
+        scores = tile.view(kind.dtype)[: len(queries) * len(block.units)].reshape(len(queries), -1)
+        kind.product(operands[best], block.rows(kind), scores, tilt)
+        if entry is not None:
+            scores[self._query_entry[part, None] == entry[None, :]] = kind.nothing
+        given = (queries, self._operands.rows32[part], block.units, block.rows32, shift, tilt)
+        pairs = Pairs(*given, offsets, tally.threshold, counts, kind.margins(self._operands, block))
+        kind.scan(scores, pairs, bound, kind.relative, rows, tally.top_score[part], tally.top_index[part])
         self._choice.note(time.perf_counter() - start)
-        return kind, bounds[best], scores
-
-    def _scan(self, kind, scores, bound, part: slice, block: Block, rows, counts) -> None:
-        """Count, and keep neighbours, for the queries of `part`, from their `scores` by the filter `kind`."""
-        tally, queries = self._tally, self._queries[part]
-        pairs = (self._offsets[part.start : part.stop + 1], tally.threshold, counts, bound, kind.relative)
-        top = (tally.top_score[part], tally.top_index[part])
-        margins = (np.inf if kind.is_fine else self._coarse_margin, self._quick_margin)
-        operands = (queries, queries.astype(np.float32), block.units, block.units32)
-        kind.scan(scores, *operands, rows, *pairs, top, margins)
 
 
 def _check_rows(rows: np.ndarray, what: str, dimension: int | None) -> int:
@@ -266,13 +273,27 @@ def _check_mask(mask: np.ndarray | None, length: int, what: str) -> np.ndarray:
 
 
 def _unit_rows(
-    rows: np.ndarray, valid: np.ndarray, what: str, first_row: int = 0, pool: Executor | None = None
+    rows: np.ndarray,
+    valid: np.ndarray,
+    what: str,
+    first_row: int = 0,
+    pool: Executor | None = None,
+    room: np.ndarray | None = None,
 ) -> np.ndarray:
-    """The valid rows as canonical unit rows, float64 [n, d]; `first_row` is the number of the first row for errors."""
-    units = np.ascontiguousarray(rows[:] if valid.all() else np.asarray(rows[:])[valid]).astype(np.float64)
+    """The valid rows as canonical unit rows, float64 [n, d], in `room` if there is one for that many.
+
+    `first_row` is the number of the first row for errors.
+    """
+    raw = rows[:] if valid.all() else np.asarray(rows[:])[valid]
+    units = np.empty(raw.shape) if room is None else room[: len(raw)]
+
+    def made(start: int) -> int:
+        part = slice(start, start + _NORMALIZED)
+        units[part] = raw[part]
+        return normalize(units[part])
+
     steps = range(0, len(units), _NORMALIZED)
-    parts = [units[start : start + _NORMALIZED] for start in steps]
-    for start, bad in zip(steps, (pool.map if pool else map)(normalize, parts), strict=True):
+    for start, bad in zip(steps, (pool.map if pool else map)(made, steps), strict=True):
         if bad >= 0:
             row = first_row + int(np.flatnonzero(valid)[start + bad])
             raise InputError(f"{what}: row {row} (counted from 0) holds NaN or Inf, but is marked valid")

@@ -1,7 +1,8 @@
 """The compiled loops of `rank.py`, whose text defines the score; `rank_filters` derives the bounds used here.
 
-Only `quick_dot`, `coarse_dot` and `to_bf16` may be reassociated or fused by the compiler; all others are compiled to
-strict IEEE operations in the order written. All release the interpreter lock, so threads may run them on disjoint queries.
+Only `quick_dot`, `coarse_dot`, `less_centre` and `to_bf16` may be reassociated or fused by the compiler; all others are
+compiled to strict IEEE operations in the order written. All release the interpreter lock, so threads may run them on
+disjoint queries.
 """
 
 import math
@@ -43,6 +44,18 @@ def dot(a, b):
     return total
 
 
+@njit(cache=True, nogil=True)
+def four_dots(a, b, c, d, e):
+    """`dot` of `a` with each of the others: four sums that need not wait for each other, in the time of one."""
+    t, u, v, w = 0.0, 0.0, 0.0, 0.0
+    for i in range(a.shape[0]):
+        t += a[i] * b[i]
+        u += a[i] * c[i]
+        v += a[i] * d[i]
+        w += a[i] * e[i]
+    return t, u, v, w
+
+
 @njit(cache=True, nogil=True, fastmath={"reassoc", "contract", "nsz"})
 def quick_dot(a, b):
     """A float64 dot product of float32 rows, in any order: only a filter."""
@@ -81,8 +94,22 @@ def pair_scores(queries, exemplars, offsets, pairs):
 
 
 @njit(cache=True, nogil=True, fastmath={"reassoc", "contract", "nsz"})
-def to_bf16(rows, bits, residual, length):
-    """Round rows float64 [n, d] to bfloat16, as uint16 `bits` [n, d].
+def less_centre(rows, centre, out):
+    """Write rows float64 [n, d] less `centre` [d] to `out`, float32 [n, d]; the length of the longest."""
+    longest = 0.0
+    for i in range(rows.shape[0]):
+        total = 0.0
+        for j in range(rows.shape[1]):
+            value = rows[i, j] - centre[j]
+            out[i, j] = np.float32(value)
+            total += value * value
+        longest = max(longest, total)
+    return math.sqrt(longest)
+
+
+@njit(cache=True, nogil=True, fastmath={"reassoc", "contract", "nsz"})
+def to_bf16(rows, centre, bits, residual, length):
+    """Round rows float64 [n, d] less `centre` [d] to bfloat16, as uint16 `bits` [n, d].
 
     The lengths of what rounding took away, and of the rounded rows, are written to `residual` and `length` float64 [n].
     """
@@ -90,7 +117,7 @@ def to_bf16(rows, bits, residual, length):
     single = word.view(np.float32)
     for i in range(rows.shape[0]):
         for j in range(rows.shape[1]):
-            single[j] = rows[i, j]
+            single[j] = rows[i, j] - centre[j]
         for j in range(rows.shape[1]):
             rounded = (word[j] + np.uint32(0x7FFF) + ((word[j] >> np.uint32(16)) & np.uint32(1))) >> np.uint32(16)
             bits[i, j] = rounded
@@ -98,7 +125,8 @@ def to_bf16(rows, bits, residual, length):
         lost = kept = 0.0
         for j in range(rows.shape[1]):
             value = np.float64(single[j])
-            lost += (rows[i, j] - value) * (rows[i, j] - value)
+            left = rows[i, j] - centre[j] - value
+            lost += left * left
             kept += value * value
         residual[i], length[i] = math.sqrt(lost), math.sqrt(kept)
 
