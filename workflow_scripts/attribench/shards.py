@@ -118,6 +118,11 @@ def _strings(file: h5py.File, name: str, values: list[str]) -> None:
     _dataset(file, name, (len(values),), dtype)[:] = np.array(encoded, dtype)
 
 
+def _texts(values: np.ndarray) -> list[str]:
+    """The strings that `_strings` wrote, decoded all at once: there may be hundreds of thousands, none with a zero byte."""
+    return b"\0".join(values.tolist()).decode().split("\0") if len(values) else []
+
+
 def _plain(value):
     """An attribute as a number of Python's, where HDF5 gives one of numpy's."""
     return value.item() if isinstance(value, np.generic) else value
@@ -165,16 +170,12 @@ class ShardReader:
 
     def _read_rows(self) -> Rows:
         with self._named_faults():
-            paths = list(self._file["paths"].asstr()[:])
-            valid, reasons = self._file["valid"][:], self._file["reasons"]
-            if reasons[:].any():
-                rows = Rows(paths, valid, list(reasons.asstr()[:]))
-            else:  # as in nearly all shards; many empty strings take as long as many paths
-                rows = Rows(paths, valid, [""] * len(reasons))
+            valid = self._file["valid"][:]
+            paths, reasons = (_texts(self._file[name][:]) for name in ("paths", "reasons"))
         counts = {"data": len(self.data), "paths": len(paths), "valid": len(valid), "reasons": len(reasons)}
         if len(set(counts.values())) != 1:
             raise InputError(f"{self.path}: row counts differ: {counts}; {_REMEDY}")
-        return rows
+        return Rows(paths, valid, reasons)
 
     @contextmanager
     def _named_faults(self) -> Iterator[None]:
