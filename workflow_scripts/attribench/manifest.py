@@ -80,6 +80,8 @@ def given_files(root: Path | str, given: dict[str, str], limit: int | None) -> l
     """The given files that `collect` comes upon. A feature file is not opened for it."""
     if given["source"] == "features":
         return [path for kind, path in given.items() if kind != "source"]
+    if "folder" in given:  # a million of them, at every start: not by way of rows
+        return list_folder(root, given["folder"])[:limit]
     return collect(root, given, limit)[1]
 
 
@@ -185,7 +187,7 @@ def list_folder(root: Path | str, folder: str) -> list[str]:
         folders[:] = [name for name in folders if not name.startswith(".")]
         relative = os.path.relpath(parent, root)
         found += [
-            os.path.join(relative, name)
+            f"{relative}{os.sep}{name}"
             for name in files
             if name.lower().endswith(IMAGE_SUFFIXES) and not name.startswith(".")
         ]

@@ -9,6 +9,7 @@ import csv
 import io
 import os
 from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
@@ -63,41 +64,48 @@ def current_token(record_path: Path | str, root: Path | str, files: list[str]) -
     """
     if (token := recorded_token(record_path)) is None:
         return digest([[file, *(_stat(root, file) or ["missing"])] for file in files])
-    known = recorded_rows(record_path)
-    stats = {file: _stat(root, file) for file in files}
-    suspects = [file for file in files if stats[file] is None or stats[file] != known.get(file, ())[1:3]]
+    known = _recorded(record_path)
+    suspects = [file for file in files if not _is_unchanged(known.get(file), _stat(root, file))]
     with ThreadPoolExecutor(max_workers=_HASHING_THREADS) as pool:
         rows = dict(zip(suspects, pool.map(lambda file: row_of(root, file), suspects), strict=True))
     changes = [
         [file, row[3] if row else "missing"]
         for file, row in rows.items()
-        if not row or row[3] != known.get(file, ("",))[-1]
+        if not row or row.sha256 != known.get(file, [""])[-1]
     ]
     changes += [[file, "gone"] for file in sorted(known.keys() - set(files))]
     if changes:
         return digest(token, changes)
     if rows:
-        write_record(record_path, token, [rows.get(file) or known[file] for file in files])
+        write_record(record_path, token, [rows.get(file) or Row(*known[file]) for file in files])
     return token
 
 
 def is_as_recorded(record_path: Path | str, root: Path | str, file: str) -> bool:
     """Whether the record has `file`, and the file has the content that is recorded."""
-    known = recorded_rows(record_path).get(file)
+    known = _recorded(record_path).get(file)
     found = _stat(root, file)
     if known is None or found is None:
         return False
-    return found == known[1:3] or sha256_file(Path(root) / file) == known.sha256
+    return _is_unchanged(known, found) or sha256_file(Path(root) / file) == known[-1]
 
 
 def recorded_rows(record_path: Path | str) -> dict[str, Row]:
     """The record's rows by path; none when there is no record."""
+    return {path: Row(path, int(size), int(mtime), sha) for path, size, mtime, sha in _recorded(record_path).values()}
+
+
+def _recorded(record_path: Path | str) -> dict[str, list[str]]:
+    """The record's rows by path, as text: of a million, few are needed as numbers."""
     try:
         with open(record_path, encoding="utf-8", newline="") as file:
-            rows = list(csv.reader(file))[2:]
+            return {row[0]: row for row in islice(csv.reader(file), 2, None)}
     except FileNotFoundError:
         return {}
-    return {path: Row(path, int(size), int(mtime), sha) for path, size, mtime, sha in rows}
+
+
+def _is_unchanged(known: list[str] | None, found: tuple[int, int] | None) -> bool:
+    return known is not None and found is not None and known[1] == str(found[0]) and known[2] == str(found[1])
 
 
 def recorded_token(record_path: Path | str) -> str | None:
