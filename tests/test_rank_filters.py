@@ -76,6 +76,11 @@ def test_the_filter_bounds_hold(dimension, use_filter):
         )
 
 
+def test_bf16_is_trusted_wherever_the_processor_has_it():
+    """Else all that is tried of it would be left out, and nobody would know."""
+    assert HAS_BF16 == rank_filters.has_bf16_products()
+
+
 def test_rows_are_centred_where_that_brings_them_nearer():
     rng = np.random.default_rng(0)
     apart, beside, close = spread(rng, 64)

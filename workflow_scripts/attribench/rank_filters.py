@@ -35,6 +35,7 @@ float32 can see, such as ten thousand copies of an image.
 """
 
 import ctypes
+import itertools
 import math
 from concurrent.futures import Executor
 from dataclasses import dataclass, replace
@@ -143,13 +144,13 @@ class Float32Filter:
 
     def rows(self, block: Block) -> Rows:
         """The rows of `block`, to be multiplied."""
-        # A zero query scores exactly 0 everywhere, so its bound shrinks with its length.
-        length = np.minimum(np.sqrt(np.einsum("nd,nd->n", block.rows32, block.rows32)) * 1.001, 1.0)
-        return Rows(block.rows32, np.zeros(len(length)), length)
+        return Rows(block.rows32, np.zeros(len(block.units)), np.ones(len(block.units)))
 
     def query_rows(self, queries: Queries) -> Rows:
         """The `queries`, to be multiplied."""
-        return replace(self.rows(queries), centre=float(np.linalg.norm(queries.centre)) * SLACK)
+        # A zero query scores exactly 0 everywhere, so its bound shrinks with its length.
+        length = np.sqrt(np.einsum("nd,nd->n", queries.rows32, queries.rows32, dtype=np.float64)) * SLACK
+        return replace(self.rows(queries), length=length, centre=float(np.linalg.norm(queries.centre)) * SLACK)
 
     def bound(self, queries: Rows, block: Block) -> np.ndarray:
         """B [q] for `queries` with any row of `block`."""
@@ -198,10 +199,17 @@ def _sgemm():
 
 @cache
 def adds_parts() -> bool:
-    """Whether BLAS adds the sum of a product to what is there: one by one, terms this small would vanish beside the 1."""
-    rows, one = np.full((300, _PART), 2.0**-13, np.float32), np.ones((300, 300), np.float32)
-    _add_product(rows, rows, 1.0, one)
-    return bool((one == 1 + _PART * 2.0**-26).all())
+    """Whether BLAS adds the sum of a product to what is there, and not its terms, or a few at a time.
+
+    Beside a 1, all terms together are one unit in the last place, and half of them vanish.
+    """
+    for n_rows, n_queries in itertools.product((1, 300), repeat=2):
+        rows, queries = (np.full((n, _PART), 2.0**power, np.float32) for n, power in ((n_rows, -15), (n_queries, -16)))
+        one = np.ones((n_queries, n_rows), np.float32)
+        _add_product(queries, rows, 1.0, one)
+        if not (one == 1 + 2.0**-23).all():
+            return False
+    return True
 
 
 class Bf16Filter(Float32Filter):
@@ -249,18 +257,28 @@ class Bf16Filter(Float32Filter):
 
     def is_trusted(self, dimension: int) -> bool:
         """Whether the processor multiplies bfloat16 itself, and as this module's text assumes, on rows of `dimension`."""
-        able = getattr(self._torch.cpu, "get_capabilities", dict)()
-        if not (able.get("avx512_bf16") or able.get("amx_bf16")):
+        if not has_bf16_products() or not math.isfinite(self._relative):
             return False
         units = directions(192, dimension)
         units[64:128] = np.abs(units[64:128])  # large sums of one sign
-        rows, tile = self.rows(Block(units, centred=False)), np.empty((192, 192), np.uint16)
-        self.product(rows, rows, tile)
-        exact = rows.data.double().numpy()
-        exact = exact @ exact.T
+        rows = self.rows(Block(units, centred=False))
+        return all(self._keeps_bound(rows.part(slice(n)), rows) for n in (1, 7, 192))
+
+    def _keeps_bound(self, queries: Rows, rows: Rows) -> bool:
+        tile = np.empty((len(queries.length), len(rows.length)), np.uint16)
+        self.product(queries, rows, tile)
+        exact = queries.data.double().numpy() @ rows.data.double().numpy().T
         error = np.abs(self._bf16(tile).double().numpy() - exact)
-        allowed = self.relative * np.abs(exact) + 1.01 * self._relative * rows.length[:, None] * rows.length[None, :]
+        allowed = self.relative * np.abs(exact) + 1.01 * self._relative * np.outer(queries.length, rows.length)
         return bool((error <= allowed + self._added).all())
+
+
+def has_bf16_products() -> bool:
+    """Whether the processor multiplies bfloat16 itself, as torch sees it."""
+    import torch
+
+    able = getattr(torch.cpu, "get_capabilities", dict)()
+    return bool(able.get("avx512_bf16") or able.get("amx_bf16"))
 
 
 class Float64Filter(Float32Filter):

@@ -1,0 +1,53 @@
+"""Counting and picking in a tile of scores that are as wrong as a filter's bound allows, which no real product's are."""
+
+import numpy as np
+import pytest
+from attribench import rank_filters
+from attribench.rank import rank
+from attribench.rank_kernels import dot
+from attribench.rank_scan import Pairs, scan_tile
+from rank_cases import unit
+
+D, K = 8, 5
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("is_centred", [False, True])
+@pytest.mark.parametrize("relative", [0.0, 2.0**-8])
+@pytest.mark.parametrize("bound", [1e-4, 0.01, 0.2])
+def test_scores_at_the_edge_of_their_bounds_change_nothing(bound, relative, is_centred, dtype):
+    rng = np.random.default_rng(0)
+    for n, m in ((1, 1), (40, 20), (300, 300), (2000, 1), (2000, 20), (2000, 300)):
+        queries = rank_filters.Queries(unit(rng.standard_normal((4, D)) + 2 * is_centred))
+        block = rank_filters.Block(unit(rng.standard_normal((n, D)) + 2 * is_centred))
+        scores = np.array([[dot(q, x) for x in block.units] for q in queries.units])
+        shift = queries.units @ block.centre
+        off = scores - shift[:, None] + 0.999 * bound * rng.choice([-1, 0, 1], scores.shape)
+        tile = (off + 0.999 * relative * np.abs(off) * rng.choice([-1, 0, 1], scores.shape)).astype(dtype)
+        threshold = -np.sort(-(scores[:, rng.integers(0, n, m)] - 1e-9), axis=1)
+        counts, top_score, top_index = (
+            np.zeros(4 * m, np.int64),
+            np.full((4, K), -np.inf),
+            np.full((4, K), -1, np.int64),
+        )
+        margins = rank_filters.dot_bounds(D, queries.longest * block.longest)
+        given = (queries.units, queries.rows32, block.units, block.rows32, shift, queries.tilt(block))
+        pairs = Pairs(*given, np.arange(5) * m, threshold.ravel(), counts, margins)
+        scan_tile(tile, pairs, np.full(4, bound), relative, np.arange(n), top_score, top_index)
+        assert counts.tolist() == (scores[:, :, None] >= threshold[:, None, :]).sum(axis=1).ravel().tolist()
+        best = np.argsort(-scores, axis=1, kind="stable")[:, :K]
+        assert top_index[:, : best.shape[1]].tolist() == best.tolist()
+        assert (top_index[:, best.shape[1] :] == -1).all()
+
+
+@pytest.mark.parametrize("use_filter", ["float32", "float64"])
+@pytest.mark.parametrize("n", [65_535, 65_536])
+def test_a_block_of_more_rows_than_a_bucket_can_count(n, use_filter):
+    """All of them alike, so that they are in one bucket."""
+    rng = np.random.default_rng(0)
+    queries, exemplars, row = (unit(rng.standard_normal((count, 4))) for count in (3, 200, 1))
+    given = (queries, np.zeros(3), exemplars, np.zeros(200))
+    ranking = rank(*given, [(row.repeat(n, 0), None)], block_rows=n, top_k=0, use_filter=use_filter)
+    falling = -np.sort(-(queries @ exemplars.T), axis=1)
+    expected = np.arange(1, 201) + n * (queries @ row.T >= falling - 1e-9)
+    assert ranking.ranks.reshape(3, 200).tolist() == expected.tolist()
