@@ -12,7 +12,7 @@ from bench.measure import Contestant, Options, Row, compare
 UNIT = "ms an image"
 PREPROCESSING, SIZE = "bicubic-224-224", 224
 # Batches that a round takes, on a CPU.
-NETWORKS = {"tf_efficientnet_lite0": 16, "vit_base_patch16_224": 3}
+NETWORKS = {"tf_efficientnet_lite0": 48, "vit_base_patch16_224": 4}
 
 
 def side_by_side(options: Options) -> Iterator[Row]:

@@ -38,6 +38,8 @@ from attribench.ranking import Ranking
 from attribench.tally import Tally, entry_pairs, sorted_pairs
 
 _NORMALIZED = 2048  # rows that a thread normalizes at a time
+_AT_A_TIME = 4096  # queries of all threads together, unless that leaves a thread fewer than is quick
+_QUICK = 256
 
 
 def rank(
@@ -73,7 +75,8 @@ class RankAccumulator:
     are the numbers of their entries: a query is ranked with its own entry's exemplars only. `query_valid` [Q] and
     `exemplar_valid` [E] are bool (None: all valid). A query is left out when it is invalid or its entry has no valid
     exemplar. `sizes` are database sizes at which ranks are wanted besides those among all of it. `top_k` neighbours are
-    kept; each of `threads` threads has `block_rows` x `block_queries` filter scores in memory. `use_filter` names one of
+    kept; each of `threads` threads has `block_rows` x `block_queries` filter scores in memory, with more than four threads
+    fewer: 128 MiB of them by default, up to 16 threads, and twice that in float64. `use_filter` names one of
     `rank_filters.FILTERS`; None is the cheapest. With `device`, a torch device, most of the work is done there
     (`rank_cuda`), if that can be trusted. None of the last five changes a result.
 
@@ -210,7 +213,8 @@ class RankAccumulator:
         for kind in filters:  # before threads share them
             self._operands.rows(kind), block.rows(kind)
         todo = len(self._queries) - done
-        n_parts = min(todo, self._threads * -(-todo // (self._threads * self._block_queries)))
+        most = min(self._block_queries, max(_QUICK, _AT_A_TIME // self._threads))
+        n_parts = min(todo, self._threads * -(-todo // (self._threads * most)))
         cuts = np.linspace(done, len(self._queries), n_parts + 1).astype(int).tolist()
         tilt = self._operands.tilt(block)
         tile_bytes = -(-todo // n_parts) * len(block.units) * 8

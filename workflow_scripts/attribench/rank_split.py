@@ -60,9 +60,10 @@ def rank_split(
     """Write the rank files of `split` by `extractor` with each of `variants`: split and database are read once for all.
 
     `database` is the name of the database's collection. Memory is the split's features, a few blocks of the database, and
-    for each variant its queries and exemplars as float64 and as the filters multiply them (14 bytes a number), and two tiles
-    of filter scores (32 MiB each). `device` is a torch device, None for the processor alone. Raises InputError for features
-    that cannot be compared, or that do not belong to the images of the manifest.
+    for each variant its queries and exemplars as float64 and as the filters multiply them (14 bytes a number), and the
+    scores of a few queries with a block, for ranks and for near duplicates (128 MiB each up to 16 threads, twice that in
+    float64). `device` is a torch device, None for the processor alone. Raises InputError for features that cannot
+    be compared, or that do not belong to the images of the manifest.
     """
     rows = read_manifest(manifest)
     invalid = Invalid()
