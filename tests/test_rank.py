@@ -22,7 +22,7 @@ def test_ranks_are_those_of_a_sort(case, top_k, use_filter):
 @given(cases(), st.randoms(use_true_random=False))
 def test_cutting_the_work_changes_no_bit(case, random):
     expected = run(case)
-    options = {"block_rows": random.choice([1, 7, 256, 9000]), "block_queries": random.choice([1, 5, 100])}
+    options = {"block_rows": random.choice([1, 7, 256, 9000, 10**12]), "block_queries": random.choice([1, 5, 100])}
     options["use_filter"] = random.choice(CHOICES)
     same(expected, run(case, pieces=random.randint(1, 6), threads=random.randint(1, 3), **options))
 

@@ -132,8 +132,7 @@ class RankAccumulator:
             self._tiles.put(np.empty(0, np.uint8))
         ranked = (self._queries, self._query_entry, self._tally, threads)
         self._device = open_scan(device, *ranked) if len(self._queries) else None
-        # New memory has to be cleared by the system first; a device may still read the last block's.
-        self._room = np.empty((block_rows, self.dimension)) if self._device is None else None
+        self._room = np.empty((0, self.dimension))
 
     def add(self, features: np.ndarray, valid: np.ndarray | None, first_row: int) -> None:
         """Add database rows `first_row` to `first_row + n`: raw features [n, d] and valid bool [n] (None: all valid).
@@ -142,9 +141,10 @@ class RankAccumulator:
         """
         _check_rows(features, "database", self.dimension)
         valid = _check_mask(valid, len(features), "valid of the database")
+        room = self._room_for(min(len(features), self._block_rows))
         with workers(self._threads) as pool:
             for stretch, part in self._tally.stretches(first_row, valid, self._block_rows):
-                units = _unit_rows(features[part], valid[part], "database", first_row + part.start, pool, self._room)
+                units = _unit_rows(features[part], valid[part], "database", first_row + part.start, pool, room)
                 rows = first_row + part.start + np.flatnonzero(valid[part])
                 self._add_units(units, rows, self._tally.counts[stretch], pool)
 
@@ -188,6 +188,17 @@ class RankAccumulator:
         """Wait until all that was added is counted: with a device, the last rows are on their way for a while."""
         if self._device is not None:
             self._device.flush()
+
+    def _room_for(self, n: int) -> np.ndarray | None:
+        """Memory for `n` rows that was used before: new one has to be cleared by the system first.
+
+        None with a device, which may still be reading the last block's rows.
+        """
+        if self._device is not None:
+            return None
+        if len(self._room) < n:
+            self._room = np.empty((n, self.dimension))
+        return self._room
 
     def _add_units(
         self, units: np.ndarray, rows: np.ndarray, counts: np.ndarray, pool: Executor, entry: np.ndarray | None = None
