@@ -2,7 +2,7 @@
 
 from collections import deque
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures import Executor, Future, ProcessPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
 from multiprocessing import get_context
@@ -84,15 +84,27 @@ def _decode_all(
     with NamedTemporaryFile(prefix="attribench-pixels-", dir=_folder_for(size)) as file:
         file.truncate(size)
         setup = (file.name, root, preprocessings)
-        shared = _Shared.of(*setup)
-        with ProcessPoolExecutor(workers, get_context("spawn"), _share, setup) as pool:
-            waiting: deque = deque()
-            for number, chunk in enumerate(chunks):
-                if number >= room:  # the slot's last chunk is the oldest
-                    yield shared.decoded(*waiting.popleft())
-                waiting.append((number % room, pool.submit(_decode_into, number % room, chunk)))
-            while waiting:
-                yield shared.decoded(*waiting.popleft())
+        # This process is one of the workers: a further one would take its core from another.
+        with ProcessPoolExecutor(workers - 1, get_context("spawn"), _share, setup) as pool:
+            yield from _in_order(chunks, _Shared.of(*setup), room, pool, 2 * (workers - 1))
+
+
+def _in_order(chunks: list, shared: "_Shared", room: int, pool: Executor, queued: int) -> Iterator[Decoded]:
+    """The `chunks` in order, decoded by `pool`, which has `queued` of them at a time, and here while the next one is not."""
+    waiting: deque = deque()  # of slots and reasons, oldest first: fewer than `room`, so that the next slot is free
+    todo = deque(enumerate(chunks))
+    while todo or waiting:
+        while todo and len(waiting) < room and sum(not reasons.done() for _, reasons in waiting) < queued:
+            number, chunk = todo.popleft()
+            waiting.append((number % room, pool.submit(_decode_into, number % room, chunk)))
+        if todo and len(waiting) < room and not waiting[0][1].done():
+            number, chunk = todo.popleft()
+            reasons: Future = Future()
+            pixels = shared.arrays(number % room, len(chunk))
+            reasons.set_result(_decode_chunk(shared.root, chunk, shared.preprocessings, pixels))
+            waiting.append((number % room, reasons))
+        else:
+            yield shared.decoded(*waiting.popleft())
 
 
 def _decode_chunk(
