@@ -4,7 +4,7 @@ import itertools
 
 import numpy as np
 import pytest
-from attribench import rank_choice, rank_filters, rank_kernels
+from attribench import rank_choice, rank_filters, rank_groups, rank_kernels
 from attribench.rank import rank
 from hypothesis import given
 from hypothesis import strategies as st
@@ -58,9 +58,9 @@ def test_the_filter_bounds_hold(dimension, use_filter):
         tile, tilt = np.empty((40, 40), kind.dtype), queries.tilt(block)
         kind.product(queries.rows(kind), block.rows(kind), tile, tilt)
         scores = (tile.astype(np.uint32) << 16).view(np.float32) if tile.dtype == np.uint16 else tile
-        shift = kind.shift(queries.units, block)[:, None]
+        shift = block.shift(queries.units) * kind.is_centred
         exact = queries.units @ units.T - shift
-        bound = kind.bound(queries.rows(kind), block)[:, None]
+        bound = kind.bound(queries.rows(kind), block)
         assert (np.abs(scores - exact) <= bound + kind.relative * (np.abs(exact) + bound)).all()
         if dimension > 1:
             expected = length if use_filter == "bf16" else length * max(short, 0.02)
@@ -68,7 +68,7 @@ def test_the_filter_bounds_hold(dimension, use_filter):
         low = (
             queries.rows32.astype(np.float64) @ block.rows32.T.astype(np.float64)
             + tilt
-            + queries.units @ block.centre[:, None]
+            + queries.units @ block.centres.T
         )
         assert (
             np.abs(low - queries.units @ units.T).max()
@@ -88,8 +88,8 @@ def test_rows_are_centred_where_that_brings_them_nearer():
     assert rank_filters.Block(close).longest < 0.02
     opposite = np.concatenate([close, -close[:1]])  # one row would be longer than before
     assert not rank_filters.Block(opposite).is_centred and rank_filters.Block(opposite).longest > 1
-    assert rank_filters.Block(close[:1]).longest == 0  # its own centre
-    assert rank_filters.Block(close[:0]).longest == 0
+    assert rank_filters.Block(close[:1]).longest == [0]  # its own centre
+    assert rank_filters.Block(close[:0]).longest == [0]
 
 
 @pytest.mark.parametrize("dimension", [1, 64, 512, 4096])
@@ -121,12 +121,12 @@ def test_a_tile_gets_the_filter_that_is_cheapest_for_its_thresholds(monkeypatch)
     choice.seconds = {"float32": 11e-9, "bf16": 5e-9, "float64": 22e-9, "pair": 80e-9}
     as_queries = rank_filters.Queries(queries)
     bounds = [kind.bound(as_queries.rows(kind), block) for kind in filters]
-    shifts = [kind.shift(queries, block) for kind in filters]
+    shifts = [block.shift(queries) * kind.is_centred for kind in filters]
     everywhere = np.sort(queries @ x.T, axis=1)[:, ::-1] - 1e-9  # as thresholds of equal exemplars
     well, deep = np.tile(np.linspace(0.9, 0.8, 12), (8, 1)), np.tile(np.linspace(0.3, -0.3, 67), (8, 1))
     for thresholds, expected in ((well, 1), (deep, 0), (everywhere, 2)):
         pairs = (np.arange(9) * thresholds.shape[1], thresholds.ravel())
-        assert choice.pick(filters, bounds, shifts, queries, x, pairs) == expected
+        assert choice.pick(filters, bounds, shifts, queries, block, pairs) == expected
 
     case = {"queries": queries, "q_entry": np.arange(8), "exemplars": x[:8], "e_entry": np.arange(8), "x": x}
     case |= {f"{name}_valid": np.ones(n, bool) for name, n in (("q", 8), ("e", 8), ("x", 3000))}
@@ -144,3 +144,77 @@ def test_more_pairs_in_doubt_than_can_wait(use_filter):
     first_is_better = queries @ exemplars[0] > queries @ exemplars[1]
     expected = [[601, 902] if first else [301, 902] for first in first_is_better]
     assert ranking.ranks.reshape(40, 2).tolist() == expected
+
+
+@pytest.mark.parametrize("use_filter", FILTERS)
+@pytest.mark.parametrize("spread", [0.0, 1e-7, 1e-4, 0.02])
+def test_near_copies_are_ranked_in_groups_as_well_as_one_by_one(use_filter, spread, monkeypatch):
+    """Copies of exemplars, of one that is none, and rows apart, in blocks, with hard negatives and invalid rows."""
+    rng = np.random.default_rng(0)
+    queries, exemplars = unit(rng.standard_normal((6, 32))), unit(rng.standard_normal((12, 32)))
+    centres = np.concatenate([exemplars, unit(rng.standard_normal((1, 32)))])
+    copies = unit(centres[rng.integers(0, 13, 2000)] + spread * rng.standard_normal((2000, 32)) / np.sqrt(32))
+    x = np.concatenate([copies, unit(rng.standard_normal((300, 32)))])[rng.permutation(2300)]
+    case = {
+        "queries": queries,
+        "q_entry": np.arange(6) % 2,
+        "exemplars": exemplars,
+        "e_entry": np.arange(12) % 2,
+        "x": x,
+    }
+    case |= {f"{name}_valid": np.ones(n, bool) for name, n in (("q", 6), ("e", 12))} | {
+        "x_valid": rng.random(2300) < 0.9
+    }
+    options = {"use_filter": use_filter, "top_k": 7, "block_rows": 900, "block_queries": 4, "sizes": [500]}
+    alone = [run(case, hard_negatives=hard, **options) for hard in (False, True)]
+    check(case, alone[0], 7)
+
+    found = []
+
+    def grouped(units, pool=None):
+        found.append(rank_groups.find_groups(units, pool))
+        return found[-1]
+
+    monkeypatch.setattr(
+        rank_choice.Choice, "is_hard", property(lambda self: True, lambda self, value: None), raising=False
+    )
+    monkeypatch.setattr("attribench.rank.find_groups", grouped)
+    for hard in (False, True):
+        ranking = run(case, hard_negatives=hard, **options)
+        same(alone[hard], ranking)
+        np.testing.assert_array_equal(alone[hard].ranks_at, ranking.ranks_at)
+    sizes = [len(groups.centres) for _, groups in found if groups is not None]
+    assert len(sizes) >= 4 and max(sizes) == 14  # all 13, and those apart
+
+
+def test_groups_are_of_rows_near_each_other():
+    rng = np.random.default_rng(0)
+    centres, apart = unit(rng.standard_normal((5, 64))), unit(rng.standard_normal((40, 64)))
+    units = np.concatenate([unit(centres[np.arange(500) % 5] + 1e-4 * rng.standard_normal((500, 64))), apart])
+    order, groups = rank_groups.find_groups(units)
+    assert sorted(order) == list(range(540)) and groups.starts[[0, 1, -1]].tolist() == [0, 40, 540]
+    assert set(order[:40]) == set(range(500, 540)) and not groups.centres[0].any()
+    block = rank_filters.Block(units[order], groups=groups)
+    assert block.longest[0] > 0.99 and block.longest[1:].max() < 2e-3
+    for a, b in itertools.pairwise(groups.starts[1:]):
+        assert len(set(order[a:b] % 5)) == 1
+    for rows in (apart, apart[:0], np.concatenate([units[:10], apart])):
+        assert rank_groups.find_groups(rows)[1] is None
+
+
+@pytest.mark.skipif(not HAS_BF16, reason="no bfloat16 products here")
+def test_groups_are_looked_for_where_much_is_in_doubt(monkeypatch):
+    rng = np.random.default_rng(0)
+    queries, exemplars = unit(rng.standard_normal((300, 64))), unit(rng.standard_normal((4, 64)))
+    copies = unit(exemplars[np.arange(4000) % 4] + 1e-7 * rng.standard_normal((4000, 64)))
+    looked = []
+
+    def look(units, pool=None):
+        looked.append(rank_groups.find_groups(units, pool))
+        return looked[-1]
+
+    monkeypatch.setattr("attribench.rank.find_groups", look)
+    monkeypatch.setattr(rank_choice, "PATIENCE", -1)
+    for rows, expected in ((unit(rng.standard_normal((4000, 64))), 0), (copies, 3)):
+        rank(queries, np.zeros(300), exemplars, np.zeros(4), [(rows, None)], block_rows=1000, top_k=0)
+        assert len(looked) == expected and all(groups is not None for _, groups in looked)

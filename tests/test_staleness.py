@@ -141,6 +141,8 @@ MODULES = {
     "rank_cuda_filters.py": ["rank"],
     "rank_device.py": ["rank"],
     "rank_choice.py": ["rank"],
+    "rank_doubt.py": ["rank"],
+    "rank_groups.py": ["rank"],
     "rank_filters.py": ["rank"],
     "rank_kernels.py": ["rank"],
     "plain_torch.py": ["manifest"],

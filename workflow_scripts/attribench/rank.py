@@ -31,9 +31,10 @@ from attribench.errors import InputError
 from attribench.one_thread import workers
 from attribench.rank_choice import Choice
 from attribench.rank_device import open_scan
+from attribench.rank_doubt import Pairs
 from attribench.rank_filters import Block, Queries
+from attribench.rank_groups import find_groups
 from attribench.rank_kernels import normalize, pair_scores
-from attribench.rank_scan import Pairs
 from attribench.ranking import Ranking
 from attribench.tally import Tally, entry_pairs, sorted_pairs
 
@@ -132,7 +133,7 @@ class RankAccumulator:
             self._tiles.put(np.empty(0, np.uint8))
         ranked = (self._queries, self._query_entry, self._tally, threads)
         self._device = open_scan(device, *ranked) if len(self._queries) else None
-        self._room = np.empty((0, self.dimension))
+        self._room = self._ordered = np.empty((0, self.dimension))
 
     def add(self, features: np.ndarray, valid: np.ndarray | None, first_row: int) -> None:
         """Add database rows `first_row` to `first_row + n`: raw features [n, d] and valid bool [n] (None: all valid).
@@ -216,7 +217,30 @@ class RankAccumulator:
                 return
             self.flush()
             self._device = None
-        self._rank_block(Block(units, pool), rows, counts, pool, entry, done)
+        groups = None
+        if self._choice.is_hard:
+            order, groups = find_groups(units, pool)
+            self._choice.is_hard = groups is not None
+        if groups is not None:
+            units, rows, entry = (
+                self._in_order(units, order, pool),
+                rows[order],
+                entry if entry is None else entry[order],
+            )
+        self._rank_block(Block(units, pool, groups=groups), rows, counts, pool, entry, done)
+
+    def _in_order(self, units: np.ndarray, order: np.ndarray, pool: Executor) -> np.ndarray:
+        """The `units` in this `order`, in memory that was used before."""
+        if len(self._ordered) < len(units):
+            self._ordered = np.empty_like(units)
+        ordered = self._ordered[: len(units)]
+
+        def work(start: int) -> None:
+            part = slice(start, start + _NORMALIZED)
+            np.take(units, order[part], axis=0, out=ordered[part], mode="clip")  # which needs no memory of its own
+
+        list(pool.map(work, range(0, len(units), _NORMALIZED)))
+        return ordered
 
     def _rank_block(self, block: Block, rows, counts, pool: Executor, entry: np.ndarray | None, done: int) -> None:
         """`_add_units` of a `block`, for the queries from `done` on."""
@@ -248,16 +272,27 @@ class RankAccumulator:
         tally, queries, start = self._tally, self._queries[part], time.perf_counter()
         operands = [self._operands.rows(kind).part(part) for kind in filters]
         bounds = [kind.bound(q, block) for kind, q in zip(filters, operands, strict=True)]
-        shifts = [kind.shift(queries, block) for kind in filters]
+        shift = block.shift(queries)
+        shifts = [shift if kind.is_centred else np.zeros_like(shift) for kind in filters]
         offsets = self._offsets[part.start : part.stop + 1]
-        best = self._choice.pick(filters, bounds, shifts, queries, block.units, (offsets, tally.threshold))
+        best = self._choice.pick(filters, bounds, shifts, queries, block, (offsets, tally.threshold))
         kind, bound, shift = filters[best], bounds[best], shifts[best]
         scores = tile.view(kind.dtype)[: len(queries) * len(block.units)].reshape(len(queries), -1)
         kind.product(operands[best], block.rows(kind), scores, tilt)
         if entry is not None:
             scores[self._query_entry[part, None] == entry[None, :]] = kind.nothing
-        given = (queries, self._operands.rows32[part], block.units, block.rows32, shift, tilt)
-        pairs = Pairs(*given, offsets, tally.threshold, counts, kind.margins(self._operands, block))
+        of_rows = (block.units, block.rows32, block.starts, block.group)
+        pairs = Pairs(
+            queries,
+            self._operands.rows32[part],
+            *of_rows,
+            shift,
+            tilt,
+            offsets,
+            tally.threshold,
+            counts,
+            kind.margins(self._operands, block),
+        )
         kind.scan(scores, pairs, bound, kind.relative, rows, tally.top_score[part], tally.top_index[part])
         self._choice.note(time.perf_counter() - start)
 

@@ -17,6 +17,7 @@ from attribench.rank_kernels import coarse_dots
 
 PATIENCE = 3.0  # seconds of ranking, of all threads together, before other filters than float32 are tried
 _SAMPLE_QUERIES, _SAMPLE_ROWS = 8, 64
+_HARD = 1.25  # times the float32 product, that the cheapest filter takes
 
 
 class Choice:
@@ -30,6 +31,7 @@ class Choice:
         if forced and not self._filters[0].is_trusted(dimension):
             raise InputError(f"use_filter is {forced!r}, which this machine cannot do; expected None")
         self._waited = 0.0
+        self.is_hard = False  # whether there was much doubt, so that groups of rows are worth looking for
         self.seconds: dict[str, float] = {}  # that a score takes with a filter, and a pair in doubt
 
     def note(self, seconds: float) -> None:
@@ -43,24 +45,23 @@ class Choice:
             self._try_all()
         return self._filters
 
-    def pick(
-        self, filters: list, bounds: list, shifts: list, queries: np.ndarray, units: np.ndarray, pairs: tuple
-    ) -> int:
-        """The position in `filters` of the cheapest for a tile of `queries` [q, d] and `units` [n, d].
+    def pick(self, filters: list, bounds: list, shifts: list, queries: np.ndarray, block: Block, pairs: tuple) -> int:
+        """The position in `filters` of the cheapest for a tile of `queries` [q, d] and a `block`.
 
-        `bounds` are B [q] of each filter, `shifts` [q] its scores' shifts; `pairs` are the tile's offsets [q + 1] into the
-        thresholds, and these.
+        `bounds` are B [q, G] of each filter, `shifts` [q, G] its scores' shifts; `pairs` are the tile's offsets [q + 1] into
+        the thresholds, and these.
         """
         if len(filters) == 1:
             return 0
         chosen = np.linspace(0, len(queries) - 1, _SAMPLE_QUERIES).astype(int)
-        rows = np.linspace(0, len(units) - 1, _SAMPLE_ROWS).astype(int)
-        scores = queries[chosen] @ units[rows].T
+        rows = np.linspace(0, len(block.units) - 1, _SAMPLE_ROWS).astype(int)
+        scores, of_pairs = queries[chosen] @ block.units[rows].T, np.ix_(chosen, block.group[rows])
         distance = np.array([_distance(scores[i], _of(pairs, q)) for i, q in enumerate(chosen)])
         costs = []
         for kind, bound, shift in zip(filters, bounds, shifts, strict=True):
-            near = bound[chosen, None] + kind.relative * np.abs(scores - shift[chosen, None])
+            near = bound[of_pairs] + kind.relative * np.abs(scores - shift[of_pairs])
             costs.append(self.seconds[kind.name] + self.seconds["pair"] * (distance < near).mean())
+        self.is_hard |= min(costs) > _HARD * self.seconds["float32"]
         return int(np.argmin(costs))
 
     def _try_all(self) -> None:
@@ -72,8 +73,7 @@ class Choice:
             rows = block.rows(kind)
             queries, out = rows.part(slice(512)), np.empty((512, 2048), kind.dtype)
             self.seconds[kind.name] = _quickest(lambda k=kind, q=queries, r=rows, o=out: k.product(q, r, o)) / out.size
-        order = np.random.default_rng(0).permutation(256)  # as near each other as they are when pairs are decided
-        rows32 = block.rows32
+        rows32, order = block.rows32, np.random.default_rng(0).permutation(2048)  # as when pairs are decided
         self.seconds["pair"] = 1.5 * _quickest(lambda: coarse_dots(rows32[:64], rows32, order)) / (64 * len(order))
 
 

@@ -1,10 +1,11 @@
 """The matrix products that `rank.py` filters with, and their proven error bounds.
 
 **Centres.** Rows that lie close together are told apart badly by products in low precision: their scores are all alike. So
-each block of rows x has a centre c, and the queries have one, m; y = x - c and p = q - m. A score is q.x = q.c + m.y + p.y;
+each group of rows x has a centre c, and the queries have one, m; y = x - c and p = q - m. A score is q.x = q.c + m.y + p.y;
 q.c, the shift of the query, and m.y, the tilt of the row, are float64 products for a query or a row, not for each pair. What
-is left to a filter and to the dot products is p.y, or q.y, and every bound below shrinks with the largest |y| of the block.
-Where rows point everywhere, centres would gain nothing and are 0.
+is left to a filter and to the dot products is p.y, or q.y, and every bound below shrinks with the largest |y| of the group.
+A block of rows is one group, unless `rank_groups` finds several. Where rows point everywhere, centres would gain nothing and
+are 0.
 
 A filter gives a score v for each pair of a unit row q and a y (float64; |q| <= 1 + 1e-9) such that the canonical score s has
 |s - q.c - w| <= B(q) for some w with |v - w| <= r |w|. Let g(n, u) = n u / (1 - n u). What is added for the canonical
@@ -25,7 +26,7 @@ product of two bfloat16 numbers is exact in float32. What is assumed of the proc
 is that they add these products in float32, in any order, each addition faithful: wrong by less than one unit in the last
 place (2^-23 of the result; to nearest would be half of it), and at most d + 2 of them for each term. So w, the float32 sum,
 is within g(d + 2, 2^-23) |q'| |y'| of q'.y'. At last v is w rounded to bfloat16, to nearest: r = 2^-8. `is_trusted` compares
-these assumptions with the machine before the filter is used. |e| and |q'| are those of the query, |f| the block's largest.
+these assumptions with the machine before the filter is used. |e| and |q'| are those of the query, |f| the group's largest.
 
 **float64.** The product of the unit rows themselves: c = 0, and all that is between v and s is float64 rounding. It takes
 twice the time of float32, and leaves nothing in doubt: for data in which very many scores are closer to a threshold than
@@ -46,6 +47,7 @@ import scipy.linalg.cython_blas  # noqa: F401  has the address of BLAS's sgemm
 from numba.extending import get_cython_function_address
 
 from attribench.one_thread import one_torch_thread
+from attribench.rank_groups import Groups
 from attribench.rank_kernels import less_centre, to_bf16
 from attribench.rank_scan import scan_bf16_tile, scan_tile
 
@@ -74,28 +76,47 @@ class Rows:
 
 
 class Block:
-    """Unit rows float64 [n, d] less their centre, for the filters and the dot products.
+    """Unit rows float64 [n, d] less the centre of their group, for the filters and the dot products.
 
-    `centre` is float64 [d]; `rows32` float32 [n, d] are the rows less the centre; none of these is longer than `longest`.
-    Without `centred`, the centre is 0.
+    `centres` float64 [G, d] are those of the groups; `group` [n] is each row's, in order: starts[g] to starts[g + 1] is g.
+    `rows32` float32 [n, d] are the rows less their centres; none of these is longer than its group's `longest` [G].
+    Without `groups`, there is one. Without `centred`, its centre is 0.
     """
 
-    def __init__(self, units: np.ndarray, pool: Executor | None = None, centred: bool = True):
+    def __init__(
+        self, units: np.ndarray, pool: Executor | None = None, centred: bool = True, groups: Groups | None = None
+    ):
         self.units, self._map = units, pool.map if pool else map
         self.rows32 = np.empty(units.shape, np.float32)
         self._rows: dict[str, Rows] = {}
+        if groups is not None:
+            self.is_centred = True
+            self._take(groups)
+            return
         self.is_centred = False
         mean = units[:: -(-len(units) // _CENTRE_OF) or 1].mean(axis=0) if centred and len(units) else np.zeros(1)
         if mean @ mean > 1 - _WORTH_A_CENTRE**2:
-            self._take(mean)
-            self.is_centred = self.longest <= _WORTH_A_CENTRE
+            self._take(Groups.one(mean, len(units)))
+            self.is_centred = bool(self.longest[0] <= _WORTH_A_CENTRE)
         if not self.is_centred:
-            self._take(np.zeros(units.shape[1]))
+            self._take(Groups.one(np.zeros(units.shape[1]), len(units)))
 
-    def _take(self, centre: np.ndarray) -> None:
-        self.centre = centre
-        lengths = self.over_parts(lambda part: less_centre(self.units[part], centre, self.rows32[part]))
-        self.longest = max(lengths, default=0.0) * SLACK
+    def _take(self, groups: Groups) -> None:
+        self.centres, self.starts = groups.centres, groups.starts
+        self.group = np.repeat(np.arange(len(self.centres)), np.diff(self.starts))
+        length = np.empty(len(self.units))
+        self.over_parts(
+            lambda part: less_centre(self.units[part], self.centres, self.group[part], self.rows32[part], length[part])
+        )
+        self.longest = self.largest(length) * SLACK
+
+    def largest(self, values: np.ndarray) -> np.ndarray:
+        """The largest of the `values` [n] of each group's rows: [G], 0 where there are none."""
+        return np.maximum.reduceat(values, self.starts[:-1]) if len(values) else np.zeros(len(self.centres))
+
+    def shift(self, queries: np.ndarray) -> np.ndarray:
+        """What the centres of the groups add to the scores of unit `queries` [q, d]: float64 [q, G]."""
+        return queries @ self.centres.T if self.is_centred else np.zeros((len(queries), 1))
 
     def over_parts(self, work) -> list:
         """What `work` returns for each of the slices that cover the rows, by several threads if there are."""
@@ -113,7 +134,11 @@ class Block:
 
 
 class Queries(Block):
-    """Unit queries float64 [q, d] less their centre."""
+    """Unit queries float64 [q, d] less their centre: one group."""
+
+    @property
+    def centre(self) -> np.ndarray:
+        return self.centres[0]
 
     def _converted(self, kind) -> Rows:
         return kind.query_rows(self)
@@ -122,7 +147,7 @@ class Queries(Block):
         """What the queries' centre adds to the scores of each row of `block`: float64 [n]."""
         if not self.is_centred:
             return np.zeros(len(block.units))
-        return block.units @ self.centre - block.centre @ self.centre
+        return block.units @ self.centre - (block.centres @ self.centre)[block.group]
 
 
 class Float32Filter:
@@ -130,6 +155,7 @@ class Float32Filter:
 
     name = "float32"
     relative = 0.0  # r
+    is_centred = True  # whether it multiplies rows less their centres
     dtype = np.float32
     nothing = np.float32(-np.inf)  # the score of a row that is no candidate
     scan = staticmethod(scan_tile)
@@ -153,17 +179,14 @@ class Float32Filter:
         return replace(self.rows(queries), length=length, centre=float(np.linalg.norm(queries.centre)) * SLACK)
 
     def bound(self, queries: Rows, block: Block) -> np.ndarray:
-        """B [q] for `queries` with any row of `block`."""
-        return (self._relative * queries.length + self._tilted * queries.centre) * block.longest + self._added
+        """B [q, G] for `queries` with any row of each group of `block`."""
+        return np.outer(self._relative * queries.length + self._tilted * queries.centre, block.longest) + self._added
 
-    def shift(self, queries: np.ndarray, block: Block) -> np.ndarray:
-        """By how much the filter's scores of unit `queries` [q, d] are below the rows' scores: float64 [q]."""
-        return queries @ block.centre if block.is_centred else np.zeros(len(queries))
-
-    def margins(self, queries: Queries, block: Block) -> tuple[float, float]:
-        """Error bounds of a float32 dot product of a row of `queries` and one of `block` in float32, infinity if it is no
-        finer than the filter, and of a float64 one."""
-        return math.inf, dot_bounds(len(block.centre), queries.longest * block.longest)[1]
+    def margins(self, queries: Queries, block: Block) -> np.ndarray:
+        """Error bounds [2, G] of a float32 dot product of a row of `queries` and one of each group of `block` in float32,
+        infinity if it is no finer than the filter, and of a float64 one."""
+        quick = dot_bounds(block.units.shape[1], queries.longest * block.longest)[1]
+        return np.stack([np.full_like(quick, math.inf), quick])
 
     def product(self, queries: Rows, rows: Rows, out: np.ndarray, tilt: np.ndarray | None = None) -> None:
         """Write the scores to `out` [q, n], in C order; `tilt` [n] is that of the rows, if there is one."""
@@ -228,25 +251,30 @@ class Bf16Filter(Float32Filter):
         self._relative, self._added = sum_bound(dimension, 2.0**-23), added_bound(dimension)
 
     def rows(self, block: Block) -> Rows:
-        return self._rounded(block, block.centre)
+        return self._rounded(block, block.centres)
 
     def query_rows(self, queries: Queries) -> Rows:
         # Whole: added to a tilt, the scores' rounding to bfloat16 would count in full.
-        return self._rounded(queries, np.zeros_like(queries.centre))
+        return self._rounded(queries, np.zeros_like(queries.centres))
 
-    def _rounded(self, block: Block, centre: np.ndarray) -> Rows:
+    def _rounded(self, block: Block, centres: np.ndarray) -> Rows:
         bits = np.empty(block.units.shape, np.uint16)
         residual, length = np.empty(len(bits)), np.empty(len(bits))
-        block.over_parts(lambda part: to_bf16(block.units[part], centre, bits[part], residual[part], length[part]))
+
+        def work(part: slice) -> None:
+            to_bf16(block.units[part], centres, block.group[part], bits[part], residual[part], length[part])
+
+        block.over_parts(work)
         return Rows(self._bf16(bits), residual * SLACK, length * SLACK)
 
     def bound(self, queries: Rows, block: Block) -> np.ndarray:
-        residual = block.rows(self).residual.max(initial=0.0)
-        inputs = queries.residual * block.longest + queries.length * residual
-        return (inputs + self._relative * queries.length * (block.longest + residual) + self._added) * SLACK
+        residual = block.largest(block.rows(self).residual)
+        inputs = np.outer(queries.residual, block.longest) + np.outer(queries.length, residual)
+        sums = self._relative * np.outer(queries.length, block.longest + residual)
+        return (inputs + sums + self._added) * SLACK
 
-    def margins(self, queries: Queries, block: Block) -> tuple[float, float]:
-        return dot_bounds(len(block.centre), queries.longest * block.longest)
+    def margins(self, queries: Queries, block: Block) -> np.ndarray:
+        return np.stack(dot_bounds(block.units.shape[1], queries.longest * block.longest))
 
     def product(self, queries: Rows, rows: Rows, out: np.ndarray, tilt: np.ndarray | None = None) -> None:
         one_torch_thread(self._torch)
@@ -285,6 +313,7 @@ class Float64Filter(Float32Filter):
     """The float64 product of the rows as they are, by NumPy's BLAS."""
 
     name = "float64"
+    is_centred = False
     dtype = np.float64
     nothing = np.float64(-np.inf)
 
@@ -294,13 +323,10 @@ class Float64Filter(Float32Filter):
     query_rows = rows
 
     def bound(self, queries: Rows, block: Block) -> np.ndarray:
-        return np.full(len(queries.length), self._added)
+        return np.full((len(queries.length), len(block.centres)), self._added)
 
-    def shift(self, queries: np.ndarray, block: Block) -> np.ndarray:
-        return np.zeros(len(queries))
-
-    def margins(self, queries: Queries, block: Block) -> tuple[float, float]:
-        return math.inf, math.inf
+    def margins(self, queries: Queries, block: Block) -> np.ndarray:
+        return np.full((2, len(block.centres)), math.inf)
 
     def product(self, queries: Rows, rows: Rows, out: np.ndarray, tilt: np.ndarray | None = None) -> None:
         np.matmul(queries.data, rows.data.T, out=out)
@@ -314,9 +340,9 @@ def added_bound(dimension: int) -> float:
     return 8 * sum_bound(dimension + 6, 2.0**-53) + dimension * 2.0**-120
 
 
-def dot_bounds(dimension: int, longest: float = 1.0) -> tuple[float, float]:
+def dot_bounds(dimension: int, longest: np.ndarray | float = 1.0) -> tuple:
     """Error bounds of `rank_kernels.coarse_dot` and `quick_dot`, of two rows rounded to float32 whose lengths' product is
-    `longest` at most."""
+    `longest` at most, or of many."""
     added = added_bound(dimension)
     return sum_bound(dimension, 2.0**-24) * longest + added, SLACK * 2.0**-23 * longest + added
 

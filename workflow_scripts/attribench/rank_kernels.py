@@ -94,28 +94,28 @@ def pair_scores(queries, exemplars, offsets, pairs):
 
 
 @njit(cache=True, nogil=True, fastmath={"reassoc", "contract", "nsz"})
-def less_centre(rows, centre, out):
-    """Write rows float64 [n, d] less `centre` [d] to `out`, float32 [n, d]; the length of the longest."""
-    longest = 0.0
+def less_centre(rows, centres, group, out, length):
+    """Write rows float64 [n, d] less those of `centres` [G, d] that `group` [n] says to `out`, float32 [n, d], and how long
+    they are to `length` float64 [n]."""
     for i in range(rows.shape[0]):
-        total = 0.0
+        centre, total = centres[group[i]], 0.0
         for j in range(rows.shape[1]):
             value = rows[i, j] - centre[j]
             out[i, j] = np.float32(value)
             total += value * value
-        longest = max(longest, total)
-    return math.sqrt(longest)
+        length[i] = math.sqrt(total)
 
 
 @njit(cache=True, nogil=True, fastmath={"reassoc", "contract", "nsz"})
-def to_bf16(rows, centre, bits, residual, length):
-    """Round rows float64 [n, d] less `centre` [d] to bfloat16, as uint16 `bits` [n, d].
+def to_bf16(rows, centres, group, bits, residual, length):
+    """Round rows float64 [n, d] less those of `centres` [G, d] that `group` [n] says to bfloat16, as uint16 `bits` [n, d].
 
     The lengths of what rounding took away, and of the rounded rows, are written to `residual` and `length` float64 [n].
     """
     word = np.empty(rows.shape[1], np.uint32)
     single = word.view(np.float32)
     for i in range(rows.shape[0]):
+        centre = centres[group[i]]
         for j in range(rows.shape[1]):
             single[j] = rows[i, j] - centre[j]
         for j in range(rows.shape[1]):

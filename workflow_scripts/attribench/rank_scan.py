@@ -4,71 +4,49 @@ A tile [q, n] holds the scores of a filter (`rank_filters`), lower than the exac
 float64, or bfloat16 as uint16. What is certain within the filter's bound is counted; the few other pairs are decided by
 `rank_kernels`. All functions release the interpreter lock.
 
-Two ways to count, with equal results. Where few scores reach the lowest threshold, they are picked out and each is placed
+Three ways to count, with equal results. Where few scores reach the lowest threshold, they are picked out and each is placed
 among the thresholds. Where many do, they are counted in buckets of equal width; only the scores in the buckets that some
 threshold's bounds touch are placed one by one, among the thresholds that touch theirs. The bucket of a score is a monotone
 function of it, in float arithmetic too. So all scores of a bucket that no bounds touch are on the same side of every
 threshold, whatever its edges are.
 
-Pairs in doubt wait until there are many. Then they are multiplied row by row, and counted query by query: reading from
-memory at random takes four times as long as the arithmetic.
+Where there are few edges between thresholds that the scores are near, they are counted from each of them on: so in a small
+group of rows, whose scores are all within a narrow range; and in float64, which leaves hardly any doubt. The pairs in doubt
+are those of `rank_doubt`.
 """
 
 import math
-from typing import NamedTuple
 
 import numpy as np
 from numba import njit
 
-from attribench.rank_kernels import coarse_dot, dot, four_dots, insert, quick_dot
+from attribench.rank_doubt import FEW, await_between, count_from, decide_waiting, waiting_room
+from attribench.rank_kernels import four_dots, insert, quick_dot
 
 _SCAN = 256
 _BUCKETS = 4096
+_FEW_EDGES, _FEW_EDGES_64 = 4, 48  # or fewer: count at one after the other; float64 leaves hardly any doubt
+_SMALL = 1024  # rows of a group, or fewer: see first which thresholds its scores may reach
 _SPARSE = 32  # one in so many scores above the lowest threshold, or fewer: pick them out
 _SOME = 1024  # scores that tell how many these are
 _MOST = 2**16 - 1  # scores that a bucket can count
-_WAITING = 32  # rooms for as many pairs in doubt as a row of the tile has scores
-_FEW = 32  # scores that are looked at together where one of _SCAN is large
 _FLOAT32, _FLOAT64, _TINY = 2.0**-22, 2.0**-50, 2.0**-140  # more than rounding to them can change
 
 _U = np.uintp  # numba looks for negative positions in all others, which keeps SIMD away
-
-
-class Pairs(NamedTuple):
-    """The queries of a tile with a block of rows, and what is counted for them.
-
-    queries float64 [q, d] and units float64 [n, d]; queries32 and rows32 float32, the same less their centres; shift [q] and
-    tilt [n], what their dot products are to be raised by to be those of queries and units. Query q's falling thresholds are
-    offsets[q] to offsets[q + 1] of threshold, and so are its counts. margins: the error bounds of `coarse_dot` and of
-    `quick_dot` of a row of queries32 and one of rows32, infinity where one is not worth while.
-    """
-
-    queries: np.ndarray
-    queries32: np.ndarray
-    units: np.ndarray
-    rows32: np.ndarray
-    shift: np.ndarray
-    tilt: np.ndarray
-    offsets: np.ndarray
-    threshold: np.ndarray
-    counts: np.ndarray
-    margins: tuple[float, float]
 
 
 @njit(cache=True, nogil=True)
 def scan_tile(tile, pairs, bound, relative, rows, top_score, top_index):
     """Add a float32 or float64 tile to the counts of `pairs`, and to the best scores and their `rows` [n], [q, k] each.
 
-    The exact score of a pair, less its shift, is within `bound` [q] of a number that is within `relative` times itself of
+    The exact score of a pair, less its shift, is within `bound` [q, G] of a number that is within `relative` times itself of
     the tile's.
     """
     scratch, waiting = _scratch(tile[0], pairs.offsets)
     n = 0
     for q in range(tile.shape[0]):
-        near = (bound[q], pairs.shift[q], relative)
-        n = _count_row(tile[q], q, near, pairs, scratch, waiting, n)
-        _top_row(tile[q], q, near, pairs, rows, top_score[q], top_index[q], scratch[0])
-    _decide(pairs, waiting, n)
+        n = _scan_row(tile[q], q, bound[q], relative, pairs, rows, top_score[q], top_index[q], scratch, waiting, n)
+    decide_waiting(pairs, waiting, n)
 
 
 @njit(cache=True, nogil=True)
@@ -81,10 +59,52 @@ def scan_bf16_tile(tile, pairs, bound, relative, rows, top_score, top_index):
     for q in range(tile.shape[0]):
         for i in range(tile.shape[1]):
             word[i] = np.uint32(tile[q, i]) << np.uint32(16)
-        near = (bound[q], pairs.shift[q], relative)
-        n = _count_row(scores, q, near, pairs, scratch, waiting, n)
-        _top_row(scores, q, near, pairs, rows, top_score[q], top_index[q], scratch[0])
-    _decide(pairs, waiting, n)
+        n = _scan_row(scores, q, bound[q], relative, pairs, rows, top_score[q], top_index[q], scratch, waiting, n)
+    decide_waiting(pairs, waiting, n)
+
+
+@njit(cache=True, nogil=True)
+def _scan_row(scores, q, bound, relative, pairs, rows, top_score, top_index, scratch, waiting, n_waiting):
+    """Count, and merge into the best, the `scores` [n] of query `q`; how many pairs are `waiting` now."""
+    # Groups can be small, so what is not needed for each of them is not done for each of them.
+    starts, shift, all_reach = pairs.starts, pairs.shift[q], scratch[9]
+    low, high, first = scratch[1], scratch[2], scratch[10]
+    threshold = pairs.threshold[pairs.offsets[q] : pairs.offsets[q + 1]]
+    counts = pairs.counts[pairs.offsets[q] : pairs.offsets[q + 1]]
+    few = _FEW_EDGES if scores.itemsize == 4 else _FEW_EDGES_64
+    all_reach[: threshold.shape[0] + 1] = 0
+    for g in range(starts.shape[0] - 1):
+        a, b = starts[g], starts[g + 1]
+        near, part = (bound[g], shift[g], relative), scores[a:b]
+        extent = _extent(part)
+        begin, end = _undecided(threshold, extent, near)
+        all_reach[end] += b - a
+        m = _edges(threshold, begin, end, near, low, high, first)
+        if m > few:
+            n_waiting = _count_row(part, (q, a), m, counts, pairs, scratch, waiting, n_waiting)
+        elif m > 0:
+            if n_waiting + b - a > waiting.by_row.shape[0]:
+                decide_waiting(pairs, waiting, n_waiting)
+                n_waiting = 0
+            n_waiting = _count_few(part, (q, a), m, low, high, first, counts, waiting.pair, n_waiting)
+        if top_score.shape[0] and extent[1] >= _lowest(top_score[-1], near, scores):
+            _top_row(scores, (a, b), q, g, near, pairs, rows, top_score, top_index, scratch[0])
+    total = 0
+    for j in range(threshold.shape[0]):
+        total += all_reach[j]
+        counts[j] += total
+    return n_waiting
+
+
+@njit(cache=True, nogil=True)
+def _extent(scores):
+    """The smallest and the largest of `scores`; of many, nothing is known, for they reach nearly everywhere anyway."""
+    if scores.shape[0] > _SMALL:
+        return scores.dtype.type(-np.inf), scores.dtype.type(np.inf)
+    low = high = scores[0]
+    for i in range(scores.shape[0]):
+        low, high = min(low, scores[i]), max(high, scores[i])
+    return low, high
 
 
 @njit(cache=True, nogil=True)
@@ -92,8 +112,7 @@ def _scratch(scores, offsets):
     """Room for the work of a row such as `scores` [n]: positions [n + 4]; low, high [m]; placed [m + 1].
 
     For buckets: those of some scores [_SCAN]; hot, filled [_BUCKETS and those below]; first and last threshold [_BUCKETS].
-    And for pairs in doubt: query, row, first and last threshold [most, 4]; sorted: query, row, position [most, 3]; their dot
-    products [most].
+    How many rows reach all thresholds from one on [m + 1]; first [m + 1] and sure [m] of edges.
     """
     n, most = scores.shape[0], 1
     for q in range(offsets.shape[0] - 1):
@@ -108,9 +127,11 @@ def _scratch(scores, offsets):
         np.empty(_BUCKETS + _SCAN, np.uint16),
         np.empty(_BUCKETS, np.int32),
         np.empty(_BUCKETS, np.int32),
+        np.empty(most + 1, np.int64),
+        np.empty(most + 1, np.int64),
+        np.empty(most, np.int64),
     )
-    most = _WAITING * n
-    return scratch, (np.empty((most + 1, 4), np.int32), np.empty((most, 3), np.int32), np.empty(most, np.float64))
+    return scratch, waiting_room(n)
 
 
 @njit(cache=True, nogil=True)
@@ -139,41 +160,75 @@ def _rounding(scores):
 
 
 @njit(cache=True, nogil=True)
-def _count_row(scores, q, near, pairs, scratch, waiting, n_waiting):
-    """Add to the counts of query `q` the rows that reach its falling thresholds [m]; how many pairs are `waiting` now."""
-    a, b = pairs.offsets[q], pairs.offsets[q + 1]
-    threshold, counts = pairs.threshold[a:b], pairs.counts[a:b]
-    m = threshold.shape[0]
-    if m == 0:
-        return n_waiting
-    found, low, high, placed = scratch[0], scratch[1][:m], scratch[2][:m], scratch[3][: m + 1]
-    for j in range(m):
-        low[j], high[j] = _lowest(threshold[j], near, scores), _certain(threshold[j], near, scores)
-    some = scores[:_SOME]
-    is_sparse = _count(some, low[m - 1]) * _SPARSE < some.shape[0]
-    if is_sparse or not math.isfinite(low[m - 1]) or not math.isfinite(high[0]) or scores.shape[0] > _MOST:
-        n, grid = _pick(scores, low[m - 1], found), (scores.dtype.type(0), scores.dtype.type(0))
-    else:
-        grid = _grid(low, high)
-        n = _fill_buckets(scores, grid, low, high, counts, scratch)
-    if n_waiting + n > waiting[1].shape[0]:
-        _decide(pairs, waiting, n_waiting)
-        n_waiting = 0
-    placed[:] = 0
-    n_waiting = _place(scores, q, found[:n], grid, low, high, placed, scratch, waiting[0], n_waiting)
-    total = 0
-    for j in range(m):
-        total += placed[j]
-        counts[j] += total
+def _undecided(threshold, extent, near):
+    """Of the falling thresholds, the first that a score of this `extent` may reach, and the first that all do reach."""
+    bound, shift, relative = near
+    low, high = np.float64(extent[0]), np.float64(extent[1])
+    most = shift + high + (bound + 1.01 * relative * abs(high) + 4 * _FLOAT64)
+    least = shift + low - (bound + 1.01 * relative * abs(low) + 4 * _FLOAT64)
+    begin = reached = 0
+    for j in range(threshold.shape[0]):  # quicker than a search, with SIMD
+        begin += threshold[j] > most
+        reached += threshold[j] <= least
+    return begin, threshold.shape[0] - reached
+
+
+@njit(cache=True, nogil=True)
+def _edges(threshold, begin, end, near, low, high, first):
+    """Write between which `low` and `high` scores of their type leave thresholds in doubt, both falling; how many [m].
+
+    Thresholds whose bounds meet share an edge: those of edge i are `first`[i] to first[i + 1].
+    """
+    m = 0
+    for j in range(begin, end):
+        least, certain = _lowest(threshold[j], near, low), _certain(threshold[j], near, low)
+        if m > 0 and certain >= low[m - 1]:
+            low[m - 1] = least
+        else:
+            low[m], high[m], first[m] = least, certain, j
+            m += 1
+    first[m] = end
+    return m
+
+
+@njit(cache=True, nogil=True)
+def _count_few(scores, place, m, low, high, first, counts, waiting, n_waiting):
+    """`_count_row`, edge by edge; with room for all that may wait."""
+    for i in range(m):
+        certain = count_from(scores, high[i])
+        for j in range(first[i], first[i + 1]):
+            counts[j] += certain
+        if certain != count_from(scores, low[i]):
+            n_waiting = await_between(scores, low[i], high[i], (*place, first[i], first[i + 1]), waiting, n_waiting)
     return n_waiting
 
 
 @njit(cache=True, nogil=True)
-def _count(scores, limit):
-    above = np.int32(0)
-    for i in range(scores.shape[0]):  # a 32-bit sum, as wide as the scores: SIMD keeps pace
-        above = np.int32(above + np.int32(scores[i] >= limit))
-    return above
+def _count_row(scores, place, m, counts, pairs, scratch, waiting, n_waiting):
+    """Add to the counts of a query the rows that reach its thresholds at the `m` edges; how many pairs are `waiting` now.
+
+    `place`: the query, and the first of its `scores`' rows.
+    """
+    found, low, high, first = scratch[0], scratch[1][:m], scratch[2][:m], scratch[10]
+    placed, sure = scratch[3][: m + 1], scratch[11][:m]
+    placed[:], sure[:] = 0, 0
+    some = scores[:_SOME]
+    is_sparse = count_from(some, low[m - 1]) * _SPARSE < some.shape[0]
+    if is_sparse or not math.isfinite(low[m - 1]) or not math.isfinite(high[0]) or scores.shape[0] > _MOST:
+        n, grid = _pick(scores, low[m - 1], found), (scores.dtype.type(0), scores.dtype.type(0))
+    else:
+        grid = _grid(low, high)
+        n = _fill_buckets(scores, grid, low, high, sure, scratch)
+    if n_waiting + n > waiting.by_row.shape[0]:
+        decide_waiting(pairs, waiting, n_waiting)
+        n_waiting = 0
+    n_waiting = _place(scores, place, found[:n], grid, low, high, placed, scratch, waiting.pair, n_waiting)
+    total = 0
+    for i in range(m):
+        total += placed[i]
+        for j in range(first[i], first[i + 1]):
+            counts[j] += total + sure[i]
+    return n_waiting
 
 
 @njit(cache=True, nogil=True)
@@ -181,11 +236,11 @@ def _pick(scores, limit, found):
     """Write to `found` the positions of the scores of at least `limit`, in order; how many there are."""
     n = _U(0)
     for start in range(0, scores.shape[0], _SCAN):
-        if _count(scores[start : start + _SCAN], limit) == 0:
+        if count_from(scores[start : start + _SCAN], limit) == 0:
             continue
-        for few in range(start, min(start + _SCAN, scores.shape[0]), _FEW):
-            block = scores[few : few + _FEW]
-            if _count(block, limit) == 0:
+        for few in range(start, min(start + _SCAN, scores.shape[0]), FEW):
+            block = scores[few : few + FEW]
+            if count_from(block, limit) == 0:
                 continue
             for i in range(block.shape[0]):
                 found[n] = np.int32(few + i)  # overwritten by the next one when this score is below
@@ -207,8 +262,8 @@ def _bucket(score, grid):
 
 
 @njit(cache=True, nogil=True)
-def _fill_buckets(scores, grid, low, high, counts, scratch):
-    """Add to `counts` the scores whose bucket decides; write the other positions to scratch[0], and return their number."""
+def _fill_buckets(scores, grid, low, high, sure, scratch):
+    """Add to `sure` the scores whose bucket decides; write the other positions to scratch[0], and return their number."""
     found, bucket, hot, filled, begin, end = scratch[0], scratch[4], scratch[5], scratch[6], scratch[7], scratch[8]
     m = low.shape[0]
     hot[:], filled[:] = 0, 0
@@ -238,106 +293,56 @@ def _fill_buckets(scores, grid, low, high, counts, scratch):
             within = np.int32(within + np.int32(filled[_U(i)]))
         total += within
         top = edge
-        counts[j] += total
+        sure[j] += total
     return np.int64(n)
 
 
 @njit(cache=True, nogil=True)
-def _place(scores, q, found, grid, low, high, placed, scratch, waiting, n_waiting):
-    """Count the scores at the positions `found`, each in `placed` at the first threshold that it certainly reaches.
+def _place(scores, place, found, grid, low, high, placed, scratch, waiting, n_waiting):
+    """Count the scores at the positions `found`, each in `placed` at the first edge that it certainly reaches.
 
-    Where it may reach others too, the pair joins the `waiting`; returns how many these are now. A `grid` of scale 0 is none.
+    Where it may reach another one, the pair joins the `waiting`; returns how many these are now. A `grid` of 0 is none.
+    `place`: the query, and which of the block's rows is the first one here.
     """
-    begin, end, k = scratch[7], scratch[8], _U(n_waiting)
+    begin, end, first, k = scratch[7], scratch[8], scratch[10], _U(n_waiting)
     a, b = 0, low.shape[0]
     for i in range(found.shape[0]):
         score = scores[found[i]]
         if grid[1] > 0:
             bucket = _U(_bucket(score, grid))
             a, b = begin[bucket], end[bucket]
-        first = last = a
+        edge = last = a
         for j in range(a, b):
-            first += low[j] > score
+            edge += low[j] > score
             last += high[j] > score
         placed[_U(last)] += 1
-        waiting[k, 0], waiting[k, 1], waiting[k, 2], waiting[k, 3] = q, found[i], first, last
+        waiting[k, 0], waiting[k, 1] = place[0], place[1] + found[i]
+        waiting[k, 2], waiting[k, 3] = first[edge], first[last]
         # Minus infinity is no candidate of this query.
-        k = _U(k + _U((first < last) & (score > -np.inf)))
+        k = _U(k + _U((edge < last) & (score > -np.inf)))
     return np.int64(k)
 
 
 @njit(cache=True, nogil=True)
-def _decide(pairs, waiting, n_waiting):
-    """Count the first `n_waiting` of the `waiting` pairs at those of their thresholds that they reach."""
-    pair, product = waiting[0], waiting[2]
-    coarse_margin, quick_margin = pairs.margins
-    is_coarse = coarse_margin < np.inf
-    _multiply(pairs, waiting, n_waiting, is_coarse)
-    for i in range(n_waiting):
-        q, row = pair[i, 0], pair[i, 1]
-        a, b = pairs.offsets[q] + pair[i, 2], pairs.offsets[q] + pair[i, 3]
-        threshold, counts = pairs.threshold[a:b], pairs.counts[a:b]
-        raised = pairs.tilt[row] + pairs.shift[q]
-        score, margin = product[i] + raised, coarse_margin if is_coarse else quick_margin
-        if is_coarse and _is_near(score, threshold, margin):
-            score, margin = quick_dot(pairs.queries32[q], pairs.rows32[row]) + raised, quick_margin
-        if _is_near(score, threshold, margin):
-            score = dot(pairs.queries[q], pairs.units[row])
-        for j in range(b - a):
-            counts[j] += score >= threshold[j]
-
-
-@njit(cache=True, nogil=True)
-def _multiply(pairs, waiting, n_waiting, is_coarse):
-    """Write the `coarse_dot`, or the `quick_dot`, of the `waiting` pairs to waiting[2], going from row to row."""
-    pair, by_row, product = waiting
-    queries32, rows32 = pairs.queries32, pairs.rows32
-    place = np.zeros(rows32.shape[0] + 1, np.int32)
-    for i in range(n_waiting):
-        place[pair[i, 1] + 1] += 1
-    for row in range(rows32.shape[0]):
-        place[row + 1] += place[row]
-    for i in range(n_waiting):
-        row = pair[i, 1]
-        k = place[row]
-        by_row[k, 0], by_row[k, 1], by_row[k, 2] = pair[i, 0], row, i
-        place[row] = k + 1
-    for k in range(n_waiting):
-        q, row, i = by_row[k, 0], by_row[k, 1], by_row[k, 2]
-        if is_coarse:
-            product[i] = coarse_dot(queries32[q], rows32[row])
-        else:
-            product[i] = quick_dot(queries32[q], rows32[row])
-
-
-@njit(cache=True, nogil=True)
-def _is_near(score, threshold, margin):
-    for j in range(threshold.shape[0]):
-        if abs(score - threshold[j]) <= margin:
-            return True
-    return False
-
-
-@njit(cache=True, nogil=True)
-def _top_row(scores, q, near, pairs, rows, top_score, top_index, found):
-    """Merge one query's row of scores into its best `top_score`, `top_index` [k], both in order.
+def _top_row(scores, part, q, g, near, pairs, rows, top_score, top_index, found):
+    """Merge query q's `scores` of `part`, which is group g, into its best `top_score`, `top_index` [k], both in order.
 
     No row can be among the best k below the k-th best exact score so far; nor below the least exact score that the k
     largest of the filter's scores stand for, because the k rows with these beat it.
     """
-    if top_score.shape[0] == 0:
-        return
-    query32, rows32, tilt, margin = pairs.queries32[q], pairs.rows32, pairs.tilt, pairs.margins[1]
+    a, b = part
+    scores, rows, units, rows32, tilt = scores[a:b], rows[a:b], pairs.units[a:b], pairs.rows32[a:b], pairs.tilt[a:b]
+    query32, margin = pairs.queries32[q], pairs.margins[1, g]
     last = top_score.shape[0] - 1
     limit = _lowest(top_score[last], near, scores)
     best = np.full(top_score.shape[0], -np.inf, scores.dtype)
     n = 0
     for start in range(0, scores.shape[0], _SCAN):
-        if _count(scores[start : start + _SCAN], limit) == 0:
+        if count_from(scores[start : start + _SCAN], limit) == 0:
             continue
-        for few in range(start, min(start + _SCAN, scores.shape[0]), _FEW):
-            block = scores[few : few + _FEW]
-            if _count(block, limit) == 0:
+        for few in range(start, min(start + _SCAN, scores.shape[0]), FEW):
+            block = scores[few : few + FEW]
+            if count_from(block, limit) == 0:
                 continue
             for i in range(block.shape[0]):
                 if block[i] < limit or block[i] == -np.inf:
@@ -355,7 +360,7 @@ def _top_row(scores, q, near, pairs, rows, top_score, top_index, found):
                     continue
                 exact = best[last] - near[2] * 1.01 * abs(best[last]) - near[0]
                 limit = max(limit, _lowest(exact + near[1], near, scores))
-    units, n_near = pairs.units, 0
+    n_near = 0
     for i in found[:n]:
         if scores[i] >= limit and quick_dot(query32, rows32[i]) + tilt[i] + near[1] >= top_score[last] - margin:
             found[n_near] = i

@@ -1,0 +1,138 @@
+"""Pairs of a query and a row that a filter's score leaves in doubt: compiled, with the interpreter lock released.
+
+They wait until there are many. Then they are multiplied row by row, and counted query by query: reading from memory at
+random takes four times as long as the arithmetic. What a float32 dot product leaves in doubt too goes to a float64 one, and
+what even that does to the canonical score.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from numba import njit
+
+from attribench.rank_kernels import coarse_dot, dot, quick_dot
+
+FEW = 32  # scores that are looked at together
+_ROOM = 32  # for as many pairs as a row of a tile has scores
+
+_U = np.uintp  # numba looks for negative positions in all others, which keeps SIMD away
+
+
+class Pairs(NamedTuple):
+    """The queries of a tile with a block of rows, and what is counted for them.
+
+    queries float64 [q, d] and units float64 [n, d]; queries32 and rows32 float32, the same less their centres. The groups of
+    rows begin at starts [G + 1], and group [n] is each row's. shift [q, G] and tilt [n] are what the dot products of
+    queries32 and rows32 are to be raised by to be those of queries and units. Query q's falling thresholds are offsets[q] to
+    offsets[q + 1] of threshold, and so are its counts. margins [2, G]: the error bounds of `coarse_dot` and of `quick_dot`
+    of a row of queries32 and one of rows32, infinity where one is not worth while.
+    """
+
+    queries: np.ndarray
+    queries32: np.ndarray
+    units: np.ndarray
+    rows32: np.ndarray
+    starts: np.ndarray
+    group: np.ndarray
+    shift: np.ndarray
+    tilt: np.ndarray
+    offsets: np.ndarray
+    threshold: np.ndarray
+    counts: np.ndarray
+    margins: np.ndarray
+
+
+class Waiting(NamedTuple):
+    """Room for pairs: query, row, first and last of the query's thresholds [most + 1, 4]; the same by row: query, row,
+    position [most, 3]; their dot products [most]."""
+
+    pair: np.ndarray
+    by_row: np.ndarray
+    product: np.ndarray
+
+
+@njit(cache=True, nogil=True)
+def waiting_room(n):
+    """For a tile with rows of `n` scores; all of a row have room in what is empty."""
+    most = _ROOM * n
+    return Waiting(np.empty((most + 1, 4), np.int32), np.empty((most, 3), np.int32), np.empty(most, np.float64))
+
+
+@njit(cache=True, nogil=True)
+def count_from(scores, limit):
+    """How many of `scores` are at least `limit`."""
+    above = np.int32(0)
+    for i in range(scores.shape[0]):  # a 32-bit sum, as wide as the scores: SIMD keeps pace
+        above = np.int32(above + np.int32(scores[i] >= limit))
+    return above
+
+
+@njit(cache=True, nogil=True)
+def await_between(scores, low, high, place, waiting, n_waiting):
+    """Let the scores from `low` to `high` wait. `place`: their query, the first of their rows, the thresholds.
+
+    Returns how many pairs are `waiting` now.
+    """
+    q, row, a, b = place
+    k = _U(n_waiting)
+    for start in range(0, scores.shape[0], FEW):
+        few = scores[start : start + FEW]
+        if count_from(few, low) == count_from(few, high):
+            continue
+        for i in range(few.shape[0]):
+            waiting[k, 0], waiting[k, 1], waiting[k, 2], waiting[k, 3] = q, row + start + i, a, b
+            # Minus infinity is no candidate of this query.
+            k = _U(k + _U((few[i] >= low) & (few[i] < high) & (few[i] > -np.inf)))
+    return np.int64(k)
+
+
+@njit(cache=True, nogil=True)
+def decide_waiting(pairs, waiting, n_waiting):
+    """Count the first `n_waiting` of the `waiting` pairs at those of their thresholds that they reach."""
+    pair, product = waiting.pair, waiting.product
+    is_coarse = pairs.margins[0, 0] < np.inf
+    _multiply(pairs, waiting, n_waiting, is_coarse)
+    for i in range(n_waiting):
+        q, row = pair[i, 0], pair[i, 1]
+        a, b = pairs.offsets[q] + pair[i, 2], pairs.offsets[q] + pair[i, 3]
+        threshold, counts = pairs.threshold[a:b], pairs.counts[a:b]
+        group = pairs.group[row]
+        raised, quick_margin = pairs.tilt[row] + pairs.shift[q, group], pairs.margins[1, group]
+        score, margin = product[i] + raised, pairs.margins[0, group] if is_coarse else quick_margin
+        if is_coarse and _is_near(score, threshold, margin):
+            score, margin = quick_dot(pairs.queries32[q], pairs.rows32[row]) + raised, quick_margin
+        if _is_near(score, threshold, margin):
+            score = dot(pairs.queries[q], pairs.units[row])
+        for j in range(b - a):
+            counts[j] += score >= threshold[j]
+
+
+@njit(cache=True, nogil=True)
+def _multiply(pairs, waiting, n_waiting, is_coarse):
+    """Write the `coarse_dot`, or the `quick_dot`, of the `waiting` pairs to waiting.product, going from row to row."""
+    pair, by_row, product = waiting.pair, waiting.by_row, waiting.product
+    queries32, rows32 = pairs.queries32, pairs.rows32
+    place = np.zeros(rows32.shape[0] + 1, np.int32)
+    for i in range(n_waiting):
+        place[pair[i, 1] + 1] += 1
+    for row in range(rows32.shape[0]):
+        place[row + 1] += place[row]
+    for i in range(n_waiting):
+        row = pair[i, 1]
+        k = place[row]
+        by_row[k, 0], by_row[k, 1], by_row[k, 2] = pair[i, 0], row, i
+        place[row] = k + 1
+    for k in range(n_waiting):
+        q, row, i = by_row[k, 0], by_row[k, 1], by_row[k, 2]
+        if is_coarse:
+            product[i] = coarse_dot(queries32[q], rows32[row])
+        else:
+            product[i] = quick_dot(queries32[q], rows32[row])
+
+
+@njit(cache=True, nogil=True)
+def _is_near(score, threshold, margin):
+    for j in range(threshold.shape[0]):
+        if abs(score - threshold[j]) <= margin:
+            return True
+    return False
