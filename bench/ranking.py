@@ -29,17 +29,20 @@ QUERIES_PER_ENTRY = 40
 @dataclass(frozen=True)
 class Kind:
     """What the rows are like: exemplars of an entry; whether they are ranked well, or anywhere; whether all images are
-    `alike`, with cosines about 0.96; whether each image of the database is a `copy` of an exemplar, but for 1e-7."""
+    `alike`, with cosines about 0.96; whether each image of the database is a `copy` of an exemplar, but for 1e-7; whether
+    all are `codes` of +1 and -1, so that most scores tie with an exemplar's."""
 
     n_exemplars: int
     ranked_well: bool = False
     alike: bool = False
     copy: bool = False
+    codes: bool = False
 
 
 WELL, DEEP = Kind(12, ranked_well=True), Kind(67)
 KINDS = {"12 exemplars, well ranked": WELL, "67 exemplars, deep": DEEP}
 HARD = {"67, deep, images alike": Kind(67, alike=True), "67, near copies of them only": Kind(67, copy=True)}
+CODES = {"67, deep, codes of +1 and -1": Kind(67, codes=True)}  # only float64 tells these apart
 
 
 @dataclass(frozen=True)
@@ -76,6 +79,8 @@ def make(dimension: int, n_queries: int, n_rows: int, kind: Kind) -> Data:
         queries, exemplars, database = (_unit(rows + 5 * centres[0]) for rows in (queries, exemplars, database))
     if kind.copy:
         database = _unit(exemplars[np.arange(n_rows) % len(exemplars)] + 1e-7 * database)
+    if kind.codes:
+        queries, exemplars, database = (_unit(np.sign(rows)) for rows in (queries, exemplars, database))
     return Data(queries, query_entry, exemplars, exemplar_entry, database.astype(np.float32))
 
 
@@ -92,8 +97,10 @@ def side_by_side(options: Options) -> Iterator[Row]:
             yield from compare(f"d = {dimension}, {name}", UNIT, quick, options)
             # By itself: the memory that it takes and gives back each time disturbs who comes after it.
             yield compare(f"d = {dimension}, {name}", UNIT, [quick[0], published], options)[1]
-    for name, kind in HARD.items():
-        yield from compare(f"d = 512, {name}", UNIT, contestants(512, n_rows, kind, options)[:2], options)
+    for name, kind in {**HARD, **CODES}.items():
+        product, ours, *_ = contestants(512, n_rows, kind, options)
+        others = [_float64_product(n_rows)] if kind.codes else []
+        yield from compare(f"d = 512, {name}", UNIT, [product, ours, *others], options)
 
 
 def contestants(dimension: int, n_rows: int, kind: Kind, options: Options) -> list[Contestant]:
@@ -115,7 +122,7 @@ def contestants(dimension: int, n_rows: int, kind: Kind, options: Options) -> li
     work = len(data.queries) * n_rows / 1e6
     long = np.tile(data.database, (-(-PUBLISHED_ROWS // n_rows), 1))  # its sort takes longer than linear
     return [
-        Contestant("float32 product alone", lambda: _float32_product(data, tile.numpy()), work),
+        Contestant("float32 product alone", lambda: _product(data, tile.numpy()), work),
         Contestant("exact ranks", ours, work),
         Contestant("bf16 product alone", lambda: _bf16_product(*low, low_tile), work),
         Contestant("faiss, 10 neighbours", _faiss(data), work),
@@ -123,10 +130,17 @@ def contestants(dimension: int, n_rows: int, kind: Kind, options: Options) -> li
     ]
 
 
-def _float32_product(data: Data, out: np.ndarray) -> None:
+def _product(data: Data, out: np.ndarray) -> None:
     for a in range(0, len(data.queries), TILE_QUERIES):
         for b in range(0, len(data.database), TILE_ROWS):
             np.matmul(data.queries[a : a + TILE_QUERIES], data.database[b : b + TILE_ROWS].T, out=out)
+
+
+def _float64_product(n_rows: int) -> Contestant:
+    data = make(512, QUERIES, n_rows, DEEP)
+    rows = replace(data, queries=data.queries.astype(np.float64), database=data.database.astype(np.float64))
+    tile = np.empty((TILE_QUERIES, TILE_ROWS))
+    return Contestant("float64 product alone", lambda: _product(rows, tile), QUERIES * n_rows / 1e6)
 
 
 def _bf16_product(queries, database, out) -> None:
