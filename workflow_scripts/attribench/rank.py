@@ -222,11 +222,8 @@ class RankAccumulator:
             order, groups = find_groups(units, pool)
             self._choice.is_hard = groups is not None
         if groups is not None:
-            units, rows, entry = (
-                self._in_order(units, order, pool),
-                rows[order],
-                entry if entry is None else entry[order],
-            )
+            units, rows = self._in_order(units, order, pool), rows[order]
+            entry = None if entry is None else entry[order]
         self._rank_block(Block(units, pool, groups=groups), rows, counts, pool, entry, done)
 
     def _in_order(self, units: np.ndarray, order: np.ndarray, pool: Executor) -> np.ndarray:

@@ -3,7 +3,8 @@
 Importing torch takes seconds. So the float32 product is used until ranking has taken longer than that, which small rankings
 never do. Then all are timed, on rows of the dimension at hand. bf16 is quicker than float32 and leaves more pairs in doubt,
 float64 slower and leaves none; how many depends on the thresholds. So before each tile, a few exact scores of its own tell
-what share each filter would leave, and the cheapest one is taken.
+what share each filter would leave, and the cheapest one is taken. If even that one costs much more than the float32 product,
+there may be near copies in mass: the next blocks are searched for groups of them (`rank_groups`).
 """
 
 import math

@@ -30,7 +30,7 @@ these assumptions with the machine before the filter is used. |e| and |q'| are t
 
 **float64.** The product of the unit rows themselves: c = 0, and all that is between v and s is float64 rounding. It takes
 twice the time of float32, and leaves nothing in doubt: for data in which very many scores are closer to a threshold than
-float32 can see, such as ten thousand copies of an image.
+float32 can see, and no centres help: features that are all +1 and -1, say.
 
 `rank_choice` chooses between them.
 """
