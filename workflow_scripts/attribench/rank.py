@@ -9,11 +9,12 @@ One arithmetic. A score is the result of one fixed sequence of float64 operation
 bits depend on neither block size, shards, threads, BLAS nor SIMD width, and so neither do counts, ranks and neighbours.
 
 A filter makes it fast: a matrix product in low precision, with a proven error bound (`rank_filters` derives them), skips
-the comparisons whose result the bound already gives. Pairs that it leaves in doubt go to a float32 dot product, with the
-bound of the float32 filter for one part, if that is finer; the few that are left to a float64 dot product of the same
-float32 rows, in an order that the compiler may choose. Rounding costs at most 2 u (1 + u) |p| |y| with u = 2^-24 (p and y
-are query and row less their centres), and the sums, as well as those of the canonical score, the float64 g(d) |q| |x| each.
-The very few left even then are computed as defined. Half the bytes of float64 rows is what makes it quick.
+the comparisons whose result the bound already gives. Pairs that it leaves in doubt go to a float64 dot product of float32
+rows that sums up to eight products at a time in float32: with the rounding of the rows, each term is rounded at most ten
+times. The few that are left go to one whose products are float64 too. Rounding the rows costs at most 2 u (1 + u) |p| |y|
+with u = 2^-24 (p and y are query and row less their centres), and the sums, as well as those of the canonical score, the
+float64 g(d) |q| |x| each. The very few left even then are computed as defined. In the first two the compiler chooses the
+order. Half the bytes of float64 rows is what makes them quick.
 
 Each thread takes some queries at a time, multiplies them with a block of rows, and scans the scores. On a GPU the scheme is
 the same (`rank_cuda`).

@@ -1,8 +1,8 @@
 """Pairs of a query and a row that a filter's score leaves in doubt: compiled, with the interpreter lock released.
 
 They wait until there are many. Then they are multiplied row by row, and counted query by query: reading from memory at
-random takes four times as long as the arithmetic. What a float32 dot product leaves in doubt too goes to a float64 one, and
-what even that does to the canonical score.
+random takes four times as long as the arithmetic. What `coarse_dot` leaves in doubt too goes to `quick_dot`, and what even
+that does to the canonical score.
 """
 
 from typing import NamedTuple

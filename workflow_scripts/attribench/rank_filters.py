@@ -15,10 +15,16 @@ for y and p, with slack; numbers below 2^-126 may be flushed to zero anywhere, w
 **float32.** Each input is rounded once, and a conventional product of k terms, summed in any order, with or without fused
 operations, rounds each term at most k times. The d columns are multiplied in h parts of at most k, and each part's sum is
 added to those before it, the first one to the tilt if there is one: at most h roundings more. So v = w is the tilt m.y,
-rounded h + 1 times, and sum p_i y_i (1 + t_i) with |t_i| <= g(n, 2^-24), where n = k + h + 2 (Higham, Accuracy and Stability
-of Numerical Algorithms, 2nd ed., lemma 3.1). By Cauchy-Schwarz it is at most g(n, 2^-24) |p| |y| + g(h + 1, 2^-24) |m| |y|
-from q.y. r = 0. `adds_parts` sees whether the library adds a part's sum, as all quick ones do, and not its terms; if not,
-there is one part, and the tilt may be rounded k times too.
+rounded h + 1 times, and sum p_i y_i (1 + t_i) with |t_i| <= g(n_i, 2^-24), where n_i = n = k + h + 2 (Higham, Accuracy and
+Stability of Numerical Algorithms, 2nd ed., lemma 3.1). By Cauchy-Schwarz it is at most g(n, 2^-24) |p| |y| +
+g(h + 1, 2^-24) |m| |y| from q.y. r = 0. `adds_parts` sees whether the library adds a part's sum, as all quick ones do, and
+not its terms; if not, there is one part, and the tilt may be rounded k times too.
+
+Where a part's terms are added one after the other, in order, the i-th of them (from 0) is in only k - i of the sums, and
+where parts are, the b-th of these in h - b: n_i = k - i + h - b + 3. With u = 2^-24, g(n_i, u) <= n_i u / (1 - n u), so by
+Cauchy-Schwarz sum g(n_i, u) |p_i y_i| <= u / (1 - n u) |p|' |y|', where |y|'^2 = sum n_i y_i^2: about half of the bound for
+any order. `adds_in_order` sees whether the library does that. It may multiply little in another way than much, so there
+the bound is that for any order.
 
 **bf16.** q = q' + e and y = y' + f, where q' and y' are rounded to bfloat16, and the lengths of the residuals e and f are
 known: they are summed up while rounding. Then q.y - q'.y' = e.y + q'.f, by Cauchy-Schwarz at most |e| |y| + |q'| |f|. A
@@ -48,12 +54,13 @@ from numba.extending import get_cython_function_address
 
 from attribench.one_thread import one_torch_thread
 from attribench.rank_groups import Groups
-from attribench.rank_kernels import less_centre, to_bf16
+from attribench.rank_kernels import less_centre, to_bf16, weighted_lengths
 from attribench.rank_scan import scan_bf16_tile, scan_tile
 
 LONGEST = 1 + 1e-9  # of a unit row
 SLACK = 1.0001  # for the float64 arithmetic of the bounds themselves
 _PART = 256  # columns that are multiplied at a time; libraries go through a product in such steps anyway
+_USUAL_ROWS, _USUAL_PRODUCT = 16, 2**22  # on either side, and terms: of less, libraries make smaller work in other ways
 _STEP = 2048  # rows that a thread converts at a time
 _CENTRE_OF = 512  # rows whose mean is the centre
 _WORTH_A_CENTRE = 0.9  # if it leaves no row longer than this
@@ -63,16 +70,20 @@ _WORTH_A_CENTRE = 0.9  # if it leaves no row longer than this
 class Rows:
     """Rows as a filter multiplies them: `data` [n, d]; lengths [n] of what rounding took and left.
 
-    `centre` is the length of the centre that queries are without.
+    `weighted` [n] are their lengths when each column counts as often as the float32 product rounds its term. `centre` is the
+    length of the centre that queries are without.
     """
 
     data: object
     residual: np.ndarray
     length: np.ndarray
+    weighted: np.ndarray | None = None
     centre: float = 0.0
 
     def part(self, rows: slice) -> "Rows":
-        return replace(self, data=self.data[rows], residual=self.residual[rows], length=self.length[rows])
+        lengths = {name: getattr(self, name) for name in ("residual", "length", "weighted")}
+        kept = {name: values[rows] for name, values in lengths.items() if values is not None}
+        return replace(self, data=self.data[rows], **kept)
 
 
 class Block:
@@ -161,16 +172,22 @@ class Float32Filter:
     scan = staticmethod(scan_tile)
 
     def __init__(self, dimension: int):
-        self._columns = _PART if adds_parts() else dimension
+        self._columns = min(_PART if adds_parts() else dimension, dimension)
         parts = -(-dimension // self._columns)
-        columns = min(self._columns, dimension)
-        self._relative = sum_bound(columns + parts, 2.0**-24)
-        self._tilted = sum_bound(parts if adds_parts() else columns, 2.0**-24)
+        self._any_order = sum_bound(self._columns + parts, 2.0**-24)
+        self._tilted = sum_bound(parts if adds_parts() else self._columns, 2.0**-24)
         self._added = added_bound(dimension)
+        column = np.arange(dimension)
+        length = np.minimum(dimension - column // self._columns * self._columns, self._columns)  # of the column's part
+        self._fewest = int(length.min())
+        self._is_in_order = all(adds_in_order(k) for k in np.unique(length).tolist())
+        self._roundings = length - column % self._columns + parts - column // self._columns + 3.0
 
     def rows(self, block: Block) -> Rows:
         """The rows of `block`, to be multiplied."""
-        return Rows(block.rows32, np.zeros(len(block.units)), np.ones(len(block.units)))
+        rows, weighted = block.rows32, np.empty(len(block.rows32))
+        block.over_parts(lambda part: weighted_lengths(rows[part], self._roundings, weighted[part]))
+        return Rows(rows, np.zeros(len(rows)), np.ones(len(rows)), weighted * SLACK)
 
     def query_rows(self, queries: Queries) -> Rows:
         """The `queries`, to be multiplied."""
@@ -180,13 +197,18 @@ class Float32Filter:
 
     def bound(self, queries: Rows, block: Block) -> np.ndarray:
         """B [q, G] for `queries` with any row of each group of `block`."""
-        return np.outer(self._relative * queries.length + self._tilted * queries.centre, block.longest) + self._added
+        sizes = (len(queries.data), len(block.units))
+        if self._is_in_order and min(sizes) >= _USUAL_ROWS and math.prod(sizes) * self._fewest >= _USUAL_PRODUCT:
+            unit = SLACK * 2.0**-24 / (1 - (self._roundings.max() + 1) * 2.0**-24)
+            terms = unit * np.outer(queries.weighted, block.largest(block.rows(self).weighted))
+        else:
+            terms = self._any_order * np.outer(queries.length, block.longest)
+        return terms + self._tilted * queries.centre * block.longest + self._added
 
     def margins(self, queries: Queries, block: Block) -> np.ndarray:
-        """Error bounds [2, G] of a float32 dot product of a row of `queries` and one of each group of `block` in float32,
-        infinity if it is no finer than the filter, and of a float64 one."""
-        quick = dot_bounds(block.units.shape[1], queries.longest * block.longest)[1]
-        return np.stack([np.full_like(quick, math.inf), quick])
+        """Error bounds [2, G] of the two dot products of a row of `queries` and one of each group of `block`, in float32;
+        infinity where a filter leaves nothing to them."""
+        return np.stack(dot_bounds(block.units.shape[1], queries.longest * block.longest))
 
     def product(self, queries: Rows, rows: Rows, out: np.ndarray, tilt: np.ndarray | None = None) -> None:
         """Write the scores to `out` [q, n], in C order; `tilt` [n] is that of the rows, if there is one."""
@@ -218,6 +240,28 @@ def _sgemm():
     """The BLAS that SciPy brings; its own wrapper keeps all other threads waiting, those that read ahead among them."""
     address = get_cython_function_address("scipy.linalg.cython_blas", "sgemm")
     return ctypes.CFUNCTYPE(None, ctypes.c_char_p, ctypes.c_char_p, *[ctypes.c_void_p] * 11)(address)
+
+
+@cache
+def adds_in_order(columns: int) -> bool:
+    """Whether BLAS adds the terms of a product of so many `columns` one after the other, and each product right away.
+
+    Beside a number this large a 1 vanishes. With it as one term, and its negative as the next one, of terms that are 1
+    otherwise, the sum is the number of those that are added after the two: for each place of the two, all that follow.
+    """
+    place = np.arange(columns - 1)
+    queries = np.ones((columns - 1, columns), np.float32)
+    queries[place, place], queries[place, place + 1] = 2.0**60, -(2.0**60)
+    many = -(-_USUAL_PRODUCT // (_USUAL_ROWS * columns)) + 3
+    for n_queries, n_rows in ((_USUAL_ROWS, many), (many, _USUAL_ROWS), (31, many), (many, 31), (303, max(many, 8192))):
+        rows = np.ones((n_rows, columns), np.float32)
+        for start in range(0, columns - 1, n_queries):
+            part = np.arange(start, start + n_queries) % (columns - 1)
+            tile = np.empty((n_queries, n_rows), np.float32)
+            _add_product(queries[part], rows, 0.0, tile)
+            if not (tile == (columns - 2 - part)[:, None]).all():
+                return False
+    return True
 
 
 @cache
@@ -272,9 +316,6 @@ class Bf16Filter(Float32Filter):
         inputs = np.outer(queries.residual, block.longest) + np.outer(queries.length, residual)
         sums = self._relative * np.outer(queries.length, block.longest + residual)
         return (inputs + sums + self._added) * SLACK
-
-    def margins(self, queries: Queries, block: Block) -> np.ndarray:
-        return np.stack(dot_bounds(block.units.shape[1], queries.longest * block.longest))
 
     def product(self, queries: Rows, rows: Rows, out: np.ndarray, tilt: np.ndarray | None = None) -> None:
         one_torch_thread(self._torch)
@@ -342,9 +383,9 @@ def added_bound(dimension: int) -> float:
 
 def dot_bounds(dimension: int, longest: np.ndarray | float = 1.0) -> tuple:
     """Error bounds of `rank_kernels.coarse_dot` and `quick_dot`, of two rows rounded to float32 whose lengths' product is
-    `longest` at most, or of many."""
+    `longest` at most, or of many. The first one rounds a term to float32 at most 8 times, the second one not at all."""
     added = added_bound(dimension)
-    return sum_bound(dimension, 2.0**-24) * longest + added, SLACK * 2.0**-23 * longest + added
+    return sum_bound(8, 2.0**-24) * longest + added, SLACK * 2.0**-23 * longest + added
 
 
 def sum_bound(dimension: int, unit: float) -> float:
