@@ -141,6 +141,7 @@ MODULES = {
     "rank_cuda_filters.py": ["rank"],
     "rank_device.py": ["rank"],
     "rank_choice.py": ["rank"],
+    "compiled.py": ["rank"],
     "rank_doubt.py": ["rank"],
     "rank_groups.py": ["rank"],
     "rank_filters.py": ["rank"],

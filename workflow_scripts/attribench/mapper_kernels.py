@@ -1,12 +1,13 @@
 """The compiled loop of `mappers.py`: a matrix product whose bits depend on nothing but its operands."""
 
 import numpy as np
-from numba import njit
+
+from attribench.compiled import compiled
 
 _COLUMNS = 64  # outputs at a time: their slice of the matrix stays in the cache
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def linear(rows, weight, out):
     """out [n, p] = rows [n, d] @ weight [d, p], all float64 in C order, each sum in the order of d, each operation rounded.
 

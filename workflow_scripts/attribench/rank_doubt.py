@@ -8,8 +8,8 @@ that does to the canonical score.
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 
+from attribench.compiled import compiled
 from attribench.rank_kernels import coarse_dot, dot, quick_dot
 
 FEW = 32  # scores that are looked at together
@@ -51,14 +51,14 @@ class Waiting(NamedTuple):
     product: np.ndarray
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def waiting_room(n):
     """For a tile with rows of `n` scores; all of a row have room in what is empty."""
     most = _ROOM * n
     return Waiting(np.empty((most + 1, 4), np.int32), np.empty((most, 3), np.int32), np.empty(most, np.float64))
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def count_from(scores, limit):
     """How many of `scores` are at least `limit`."""
     above = np.int32(0)
@@ -67,7 +67,7 @@ def count_from(scores, limit):
     return above
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def await_between(scores, low, high, place, waiting, n_waiting):
     """Let the scores from `low` to `high` wait. `place`: their query, the first of their rows, the thresholds.
 
@@ -86,7 +86,7 @@ def await_between(scores, low, high, place, waiting, n_waiting):
     return np.int64(k)
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def decide_waiting(pairs, waiting, n_waiting):
     """Count the first `n_waiting` of the `waiting` pairs at those of their thresholds that they reach."""
     pair, product = waiting.pair, waiting.product
@@ -107,7 +107,7 @@ def decide_waiting(pairs, waiting, n_waiting):
             counts[j] += score >= threshold[j]
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _multiply(pairs, waiting, n_waiting, is_coarse):
     """Write the `coarse_dot`, or the `quick_dot`, of the `waiting` pairs to waiting.product, going from row to row."""
     pair, by_row, product = waiting.pair, waiting.by_row, waiting.product
@@ -130,7 +130,7 @@ def _multiply(pairs, waiting, n_waiting, is_coarse):
             product[i] = quick_dot(queries32[q], rows32[row])
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _is_near(score, threshold, margin):
     for j in range(threshold.shape[0]):
         if abs(score - threshold[j]) <= margin:

@@ -8,12 +8,13 @@ them on disjoint queries.
 import math
 
 import numpy as np
-from numba import njit
+
+from attribench.compiled import compiled
 
 NORM_FLOOR = 1e-12  # rows shorter than this are not blown up to unit length
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@compiled(error_model="numpy")
 def normalize(rows):
     """Scale rows [n, d] to unit length in place; the first row with NaN or Inf, or -1."""
     for i in range(rows.shape[0]):
@@ -35,7 +36,7 @@ def normalize(rows):
     return -1
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def dot(a, b):
     """The canonical dot product: float64, index order, each operation rounded."""
     total = 0.0
@@ -44,7 +45,7 @@ def dot(a, b):
     return total
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def four_dots(a, b, c, d, e):
     """`dot` of `a` with each of the others: four sums that need not wait for each other, in the time of one."""
     t, u, v, w = 0.0, 0.0, 0.0, 0.0
@@ -56,7 +57,7 @@ def four_dots(a, b, c, d, e):
     return t, u, v, w
 
 
-@njit(cache=True, nogil=True, fastmath={"reassoc", "contract", "nsz"})
+@compiled(fastmath={"reassoc", "contract", "nsz"})
 def quick_dot(a, b):
     """A float64 dot product of float32 rows, in any order: only a filter."""
     total = 0.0
@@ -65,7 +66,7 @@ def quick_dot(a, b):
     return total
 
 
-@njit(cache=True, nogil=True, fastmath={"reassoc", "contract", "nsz"})
+@compiled(fastmath={"reassoc", "contract", "nsz"})
 def coarse_dot(a, b):
     """A dot product of float32 rows, float64 sums of float32 sums of at most eight products, in any order: only a filter."""
     n = a.shape[0] // 8
@@ -99,7 +100,7 @@ def coarse_dot(a, b):
     return total
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def coarse_dots(queries, rows, order):
     """The sum of `coarse_dot` of each of `queries` with `rows` in `order`: to see what it costs."""
     total = 0.0
@@ -109,7 +110,7 @@ def coarse_dots(queries, rows, order):
     return total
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def pair_scores(queries, exemplars, offsets, pairs):
     scores = np.empty(pairs.shape[0])
     for q in range(queries.shape[0]):
@@ -118,7 +119,7 @@ def pair_scores(queries, exemplars, offsets, pairs):
     return scores
 
 
-@njit(cache=True, nogil=True, fastmath={"reassoc", "contract", "nsz"})
+@compiled(fastmath={"reassoc", "contract", "nsz"})
 def less_centre(rows, centres, group, out, length):
     """Write rows float64 [n, d] less those of `centres` [G, d] that `group` [n] says to `out`, float32 [n, d], and how long
     they are to `length` float64 [n]."""
@@ -131,7 +132,7 @@ def less_centre(rows, centres, group, out, length):
         length[i] = math.sqrt(total)
 
 
-@njit(cache=True, nogil=True, fastmath={"reassoc", "contract", "nsz"})
+@compiled(fastmath={"reassoc", "contract", "nsz"})
 def weighted_lengths(rows, weight, out):
     """Write to `out` float64 [n] the lengths of `rows` float32 [n, d] when the square of column j counts weight[j] times."""
     for i in range(rows.shape[0]):
@@ -141,7 +142,7 @@ def weighted_lengths(rows, weight, out):
         out[i] = math.sqrt(total)
 
 
-@njit(cache=True, nogil=True, fastmath={"reassoc", "contract", "nsz"})
+@compiled(fastmath={"reassoc", "contract", "nsz"})
 def to_bf16(rows, centres, group, bits, residual, length):
     """Round rows float64 [n, d] less those of `centres` [G, d] that `group` [n] says to bfloat16, as uint16 `bits` [n, d].
 
@@ -166,7 +167,7 @@ def to_bf16(rows, centres, group, bits, residual, length):
         residual[i], length[i] = math.sqrt(lost), math.sqrt(kept)
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def insert(top_score, top_index, score, row):
     """Put (score, row) into its place among the best k, falling; equal scores by row."""
     last = top_score.shape[0] - 1
@@ -181,7 +182,7 @@ def insert(top_score, top_index, score, row):
     top_score[place], top_index[place] = score, row
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def decide(queries, units, rows, query, code, offsets, threshold, counts, top_score, top_index):
     """Count, and keep neighbours, by the canonical score, of the pairs of `query` [n] and `code` [n].
 
@@ -197,7 +198,7 @@ def decide(queries, units, rows, query, code, offsets, threshold, counts, top_sc
             insert(top_score[q], top_index[q], score, rows[i])
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def scan_scores(scores, query, rows, offsets, threshold, counts, top_score, top_index):
     """Count, and keep neighbours, from exact float64 `scores` [n, r] of the queries `query` [n] and the rows `rows` [r].
 

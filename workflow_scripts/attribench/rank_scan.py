@@ -18,8 +18,8 @@ are those of `rank_doubt`.
 import math
 
 import numpy as np
-from numba import njit
 
+from attribench.compiled import compiled
 from attribench.rank_doubt import FEW, await_between, count_from, decide_waiting, waiting_room
 from attribench.rank_kernels import four_dots, insert, quick_dot
 
@@ -35,7 +35,7 @@ _FLOAT32, _FLOAT64, _TINY = 2.0**-22, 2.0**-50, 2.0**-140  # more than rounding 
 _U = np.uintp  # numba looks for negative positions in all others, which keeps SIMD away
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def scan_tile(tile, pairs, bound, relative, rows, top_score, top_index):
     """Add a float32 or float64 tile to the counts of `pairs`, and to the best scores and their `rows` [n], [q, k] each.
 
@@ -49,7 +49,7 @@ def scan_tile(tile, pairs, bound, relative, rows, top_score, top_index):
     decide_waiting(pairs, waiting, n)
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def scan_bf16_tile(tile, pairs, bound, relative, rows, top_score, top_index):
     """`scan_tile` of a bfloat16 tile, uint16 [q, n]."""
     word = np.empty(tile.shape[1], np.uint32)
@@ -63,7 +63,7 @@ def scan_bf16_tile(tile, pairs, bound, relative, rows, top_score, top_index):
     decide_waiting(pairs, waiting, n)
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _scan_row(scores, q, bound, relative, pairs, rows, top_score, top_index, scratch, waiting, n_waiting):
     """Count, and merge into the best, the `scores` [n] of query `q`; how many pairs are `waiting` now."""
     # Groups can be small, so what is not needed for each of them is not done for each of them.
@@ -96,7 +96,7 @@ def _scan_row(scores, q, bound, relative, pairs, rows, top_score, top_index, scr
     return n_waiting
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _extent(scores):
     """The smallest and the largest of `scores`; of many, nothing is known, for they reach nearly everywhere anyway."""
     if scores.shape[0] > _SMALL:
@@ -107,7 +107,7 @@ def _extent(scores):
     return low, high
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _scratch(scores, offsets):
     """Room for the work of a row such as `scores` [n]: positions [n + 4]; low, high [m]; placed [m + 1].
 
@@ -134,7 +134,7 @@ def _scratch(scores, offsets):
     return scratch, waiting_room(n)
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _lowest(score, near, scores):
     """A number, of the type of `scores`, that the filter's score reaches wherever the exact one reaches `score`."""
     bound, shift, relative = near
@@ -144,7 +144,7 @@ def _lowest(score, near, scores):
     return scores.dtype.type(edge - (relative + _rounding(scores)) * abs(edge) - _TINY)
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _certain(score, near, scores):
     """A number, of the type of `scores`, such that the exact score reaches `score` wherever the filter's reaches it."""
     bound, shift, relative = near
@@ -154,12 +154,12 @@ def _certain(score, near, scores):
     return scores.dtype.type(edge + (relative + _rounding(scores)) * abs(edge) + _TINY)
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _rounding(scores):
     return _FLOAT32 if scores.itemsize == 4 else _FLOAT64
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _undecided(threshold, extent, near):
     """Of the falling thresholds, the first that a score of this `extent` may reach, and the first that all do reach."""
     bound, shift, relative = near
@@ -173,7 +173,7 @@ def _undecided(threshold, extent, near):
     return begin, threshold.shape[0] - reached
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _edges(threshold, begin, end, near, low, high, first):
     """Write between which `low` and `high` scores of their type leave thresholds in doubt, both falling; how many [m].
 
@@ -191,7 +191,7 @@ def _edges(threshold, begin, end, near, low, high, first):
     return m
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _count_few(scores, place, m, low, high, first, counts, waiting, n_waiting):
     """`_count_row`, edge by edge; with room for all that may wait."""
     for i in range(m):
@@ -203,7 +203,7 @@ def _count_few(scores, place, m, low, high, first, counts, waiting, n_waiting):
     return n_waiting
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _count_row(scores, place, m, counts, pairs, scratch, waiting, n_waiting):
     """Add to the counts of a query the rows that reach its thresholds at the `m` edges; how many pairs are `waiting` now.
 
@@ -231,7 +231,7 @@ def _count_row(scores, place, m, counts, pairs, scratch, waiting, n_waiting):
     return n_waiting
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _pick(scores, limit, found):
     """Write to `found` the positions of the scores of at least `limit`, in order; how many there are."""
     n = _U(0)
@@ -248,7 +248,7 @@ def _pick(scores, limit, found):
     return np.int64(n)
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _grid(low, high):
     """Where the buckets begin, and how many there are in 1: all of `low` and `high` lie within, with a few to spare."""
     last = low[low.shape[0] - 1]
@@ -256,12 +256,12 @@ def _grid(low, high):
     return last - np.float32(2) / scale, scale
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _bucket(score, grid):
     return np.uint16(np.int32(min(max((score - grid[0]) * grid[1], np.float32(0)), np.float32(_BUCKETS - 1))))
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _fill_buckets(scores, grid, low, high, sure, scratch):
     """Add to `sure` the scores whose bucket decides; write the other positions to scratch[0], and return their number."""
     found, bucket, hot, filled, begin, end = scratch[0], scratch[4], scratch[5], scratch[6], scratch[7], scratch[8]
@@ -297,7 +297,7 @@ def _fill_buckets(scores, grid, low, high, sure, scratch):
     return np.int64(n)
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _place(scores, place, found, grid, low, high, placed, scratch, waiting, n_waiting):
     """Count the scores at the positions `found`, each in `placed` at the first edge that it certainly reaches.
 
@@ -323,7 +323,7 @@ def _place(scores, place, found, grid, low, high, placed, scratch, waiting, n_wa
     return np.int64(k)
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _top_row(scores, part, q, g, near, pairs, rows, top_score, top_index, found):
     """Merge query q's `scores` of `part`, which is group g, into its best `top_score`, `top_index` [k], both in order.
 
