@@ -4,7 +4,7 @@ import itertools
 
 import numpy as np
 import pytest
-from attribench import rank_choice, rank_filters, rank_groups, rank_kernels
+from attribench import rank_blocks, rank_choice, rank_filters, rank_grid, rank_groups, rank_kernels
 from attribench.rank import rank
 from hypothesis import given
 from hypothesis import strategies as st
@@ -54,7 +54,7 @@ def test_the_filter_bounds_hold(dimension, use_filter):
     for (units_q, short), (units, length) in itertools.product(
         zip(spread(rng, dimension), lengths, strict=True), list(zip(spread(rng, dimension), lengths, strict=True))
     ):
-        queries, block = rank_filters.Queries(units_q), rank_filters.Block(units)
+        queries, block = rank_blocks.Queries(units_q), rank_blocks.Block(units)
         tile, tilt = np.empty((40, 40), kind.dtype), queries.tilt(block)
         kind.product(queries.rows(kind), block.rows(kind), tile, tilt)
         scores = (tile.astype(np.uint32) << 16).view(np.float32) if tile.dtype == np.uint16 else tile
@@ -84,12 +84,12 @@ def test_bf16_is_trusted_wherever_the_processor_has_it():
 def test_rows_are_centred_where_that_brings_them_nearer():
     rng = np.random.default_rng(0)
     apart, beside, close = spread(rng, 64)
-    assert [rank_filters.Block(units).is_centred for units in (apart, beside, close)] == [False, True, True]
-    assert rank_filters.Block(close).longest < 0.02
+    assert [rank_blocks.Block(units).is_centred for units in (apart, beside, close)] == [False, True, True]
+    assert rank_blocks.Block(close).longest < 0.02
     opposite = np.concatenate([close, -close[:1]])  # one row would be longer than before
-    assert not rank_filters.Block(opposite).is_centred and rank_filters.Block(opposite).longest > 1
-    assert rank_filters.Block(close[:1]).longest == [0]  # its own centre
-    assert rank_filters.Block(close[:0]).longest == [0]
+    assert not rank_blocks.Block(opposite).is_centred and rank_blocks.Block(opposite).longest > 1
+    assert rank_blocks.Block(close[:1]).longest == [0]  # its own centre
+    assert rank_blocks.Block(close[:0]).longest == [0]
 
 
 @pytest.mark.parametrize("dimension", [2, 300, 768])
@@ -99,8 +99,8 @@ def test_the_bound_of_a_product_in_order_holds_and_is_half_of_the_other(dimensio
     for columns in (dimension, 2, 1):
         made = np.zeros((n, dimension))
         made[:, :columns] = rng.random((n, columns)) + 0.5
-        queries = rank_filters.Queries(unit(made[: n // 2]), centred=False)
-        block = rank_filters.Block(unit(made), centred=False)
+        queries = rank_blocks.Queries(unit(made[: n // 2]), centred=False)
+        block = rank_blocks.Block(unit(made), centred=False)
         tile = np.empty((n // 2, n), np.float32)
         kind.product(queries.rows(kind), block.rows(kind), tile)
         bound = kind.bound(queries.rows(kind), block)
@@ -117,8 +117,8 @@ def test_the_bound_of_a_product_in_order_is_needed(place):
     rows[:, place] = 0.75
     kind, queries, block = (
         rank_filters.Float32Filter(512),
-        rank_filters.Queries(rows, centred=False),
-        rank_filters.Block(rows, centred=False),
+        rank_blocks.Queries(rows, centred=False),
+        rank_blocks.Block(rows, centred=False),
     )
     tile = np.empty((1000, 1000), np.float32)
     kind.product(queries.rows(kind), block.rows(kind), tile)
@@ -175,13 +175,17 @@ def test_a_tile_gets_the_filter_that_is_cheapest_for_its_thresholds(monkeypatch)
     """bf16 where few pairs are in doubt, float32 where many are; tried only after a while, and never seen in a result."""
     rng = np.random.default_rng(0)
     queries, x = unit(rng.standard_normal((8, 64))), unit(rng.standard_normal((3000, 64)))
-    choice, block = rank_choice.Choice(64), rank_filters.Block(x)
+    choice, block = rank_choice.Choice(64), rank_blocks.Block(x)
     assert [kind.name for kind in choice.filters()] == ["float32"]
     choice.note(60)
     filters = choice.filters()
-    assert [kind.name for kind in filters] == ["float32", "bf16", "float64"] and min(choice.seconds.values()) > 0
+    assert [kind.name for kind in filters] == ["float32", "bf16", "float64", "grid"] and min(
+        choice.seconds.values()
+    ) > 0
     choice.seconds = {"float32": 11e-9, "bf16": 5e-9, "float64": 22e-9, "pair": 80e-9}
-    as_queries = rank_filters.Queries(queries)
+    as_queries = rank_blocks.Queries(queries)
+    filters = [kind for kind in filters if kind.fits(as_queries, block)]
+    assert len(filters) == 3
     bounds = [kind.bound(as_queries.rows(kind), block) for kind in filters]
     shifts = [block.shift(queries) * kind.is_centred for kind in filters]
     everywhere = np.sort(queries @ x.T, axis=1)[:, ::-1] - 1e-9  # as thresholds of equal exemplars
@@ -256,12 +260,88 @@ def test_groups_are_of_rows_near_each_other():
     order, groups = rank_groups.find_groups(units)
     assert sorted(order) == list(range(540)) and groups.starts[[0, 1, -1]].tolist() == [0, 40, 540]
     assert set(order[:40]) == set(range(500, 540)) and not groups.centres[0].any()
-    block = rank_filters.Block(units[order], groups=groups)
+    block = rank_blocks.Block(units[order], groups=groups)
     assert block.longest[0] > 0.99 and block.longest[1:].max() < 2e-3
     for a, b in itertools.pairwise(groups.starts[1:]):
         assert len(set(order[a:b] % 5)) == 1
     for rows in (apart, apart[:0], np.concatenate([units[:10], apart])):
         assert rank_groups.find_groups(rows)[1] is None
+
+
+def on_grid(rng, kind, n):
+    """Rows [n, 48] of a kind, each a multiple of whole numbers."""
+    rows = {
+        "codes": lambda: rng.choice([-1.0, 1.0], (n, 48)),
+        "codes with a zero here and there": lambda: rng.choice([-1.0, 1.0], (n, 48)) * (rng.random((n, 48)) > 1e-3),
+        "zeros and ones": lambda: (rng.random((n, 48)) < 0.5).astype(float),
+        "one each": lambda: np.eye(48)[rng.integers(0, 48, n)],
+        "whole": lambda: rng.permuted(np.tile(np.arange(48) % 6 - 2.0, (n, 1)), axis=1),
+    }[kind]()
+    return (rows * 0.375).astype(np.float32)
+
+
+@pytest.mark.parametrize("kind", ["codes", "codes with a zero here and there", "zeros and ones", "one each", "whole"])
+def test_rows_on_a_grid_are_ranked_by_whole_numbers_as_well(kind, monkeypatch):
+    """Blocks of them, one with a row off the grid, hard negatives and invalid rows; nearly all scores tie with others."""
+    rng = np.random.default_rng(0)
+    case = {"queries": on_grid(rng, kind, 40), "exemplars": on_grid(rng, kind, 90), "x": on_grid(rng, kind, 3000)}
+    case["x"][2900, 3] += 0.01
+    case |= {"q_entry": np.arange(40) % 3, "e_entry": np.arange(90) % 3}
+    valid = {"q_valid": rng.random(40) < 0.9, "e_valid": np.ones(90, bool), "x_valid": rng.random(3000) < 0.9}
+    case |= valid
+    options = {"top_k": 7, "block_rows": 800, "block_queries": 16, "sizes": [500]}
+    alone = [run(case, hard_negatives=hard, use_filter="float64", **options) for hard in (False, True)]
+    check(case, alone[0], 7)
+
+    used = []
+
+    def pick(self, filters, *_):
+        used.append(filters[-1].name)
+        return len(filters) - 1
+
+    hard_always = property(lambda self: True, lambda self, value: None)
+    monkeypatch.setattr(rank_choice.Choice, "is_hard", hard_always, raising=False)
+    monkeypatch.setattr(rank_choice.Choice, "pick", pick)
+    monkeypatch.setattr(rank_choice, "PATIENCE", -1)
+    for hard in (False, True):
+        ranking = run(case, hard_negatives=hard, **options)
+        same(alone[hard], ranking)
+        np.testing.assert_array_equal(alone[hard].ranks_at, ranking.ranks_at)
+    assert used.count("grid") > used.count("float64") > 0
+
+
+def test_what_is_on_a_grid():
+    rng = np.random.default_rng(0)
+    for kind in ("codes", "zeros and ones", "whole"):
+        units = canonical(on_grid(rng, kind, 500))
+        steps = rank_groups.find_steps(units)
+        whole = units / steps[:, None]
+        assert np.abs(whole - np.rint(whole)).max() < 1e-14 and np.abs(whole).max() <= 3.0 + 1e-14
+        order, groups = rank_groups.find_grid(units)
+        if groups is not None:
+            assert (steps[order] == np.repeat(groups.steps, np.diff(groups.starts))).all() and not groups.centres.any()
+        assert (groups is None) == (len(np.unique(steps)) > 500 / 16)
+        units[400, np.flatnonzero(units[400])[1]] *= 1 + 1e-14
+        assert rank_groups.find_steps(units) is None and rank_groups.find_grid(units)[1] is None
+    assert rank_groups.find_steps(np.zeros((2, 3))).tolist() == [1, 1]
+    assert rank_groups.find_grid(np.zeros((0, 3)))[1] is None
+
+
+@pytest.mark.parametrize("largest, expected", [(4000, True), (4200, False)])
+def test_whole_numbers_that_float32_cannot_hold_are_left_alone(largest, expected):
+    """Of two columns, the scores are up to largest^2: beyond 2^24 they would be rounded."""
+    units = canonical(np.array([[largest, 1.0], [1.0, -largest], [largest, -1.0]]))
+    block = rank_blocks.Block(units, groups=rank_groups.find_grid(np.repeat(units, 16, axis=0))[1])
+    kind = rank_grid.GridFilter(2)
+    assert kind.fits(rank_blocks.Queries(units), block) == expected
+    assert not kind.fits(rank_blocks.Queries(units), rank_blocks.Block(units))
+    assert not kind.fits(rank_blocks.Queries(unit(np.array([[0.3, 0.4123]]))), block)
+
+
+def canonical(rows):
+    units = rows.astype(np.float64)
+    assert rank_kernels.normalize(units) == -1
+    return units
 
 
 @pytest.mark.skipif(not HAS_BF16, reason="no bfloat16 products here")

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from attribench import rank_filters
+from attribench import rank_blocks, rank_filters
 from attribench.rank import rank
 from attribench.rank_doubt import Pairs
 from attribench.rank_groups import Groups
@@ -16,21 +16,23 @@ D, K = 8, 5
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("is_centred", [False, True])
 @pytest.mark.parametrize("n_groups", [1, 12])
-@pytest.mark.parametrize("relative", [0.0, 2.0**-8])
+@pytest.mark.parametrize("relative, steps", [(0.0, 0), (2.0**-8, 0), (0.0, 1.3)])  # bounds: of whole numbers' scales
 @pytest.mark.parametrize("bound", [1e-4, 0.01, 0.2])
-def test_scores_at_the_edge_of_their_bounds_change_nothing(bound, relative, n_groups, is_centred, dtype):
+def test_scores_at_the_edge_of_their_bounds_change_nothing(bound, relative, steps, n_groups, is_centred, dtype):
     rng = np.random.default_rng(0)
     for n, m in ((1, 1), (40, 20), (300, 300), (2000, 1), (2000, 20), (2000, 300)):
-        queries = rank_filters.Queries(unit(rng.standard_normal((4, D)) + 2 * is_centred))
+        queries = rank_blocks.Queries(unit(rng.standard_normal((4, D)) + 2 * is_centred))
         units, groups = unit(rng.standard_normal((n, D)) + 2 * is_centred), None
         if n_groups > 1 and n > n_groups:
             starts = np.concatenate([[0], np.sort(rng.choice(np.arange(1, n), n_groups - 1, replace=False)), [n]])
             groups = Groups(starts, unit(rng.standard_normal((n_groups, D))))
-        block = rank_filters.Block(units, groups=groups)
+        block = rank_blocks.Block(units, groups=groups)
         scores = np.array([[dot(q, x) for x in block.units] for q in queries.units])
         shift = queries.units @ block.centres.T
-        off = scores - shift[:, block.group] + 0.999 * bound * rng.choice([-1, 0, 1], scores.shape)
-        tile = (off + 0.999 * relative * np.abs(off) * rng.choice([-1, 0, 1], scores.shape)).astype(dtype)
+        off = scores - shift[:, block.group] + 0.999 * (1 - steps / 2) * bound * rng.choice([-1, 0, 1], scores.shape)
+        scale = np.where(steps > 0, steps * bound * rng.uniform(0.9, 1, shift.shape), 1)
+        tile = off + 0.999 * relative * np.abs(off) * rng.choice([-1, 0, 1], scores.shape)
+        tile = (np.rint(tile / scale[:, block.group]) if steps else tile).astype(dtype)
         threshold = -np.sort(-(scores[:, rng.integers(0, n, m)] - 1e-9), axis=1)
         counts, top_score, top_index = (
             np.zeros(4 * m, np.int64),
@@ -39,7 +41,7 @@ def test_scores_at_the_edge_of_their_bounds_change_nothing(bound, relative, n_gr
         )
         margins = np.stack(rank_filters.dot_bounds(D, queries.longest * block.longest))
         of_rows = (block.units, block.rows32, block.starts, block.group)
-        given = (queries.units, queries.rows32, *of_rows, shift, queries.tilt(block))
+        given = (queries.units, queries.rows32, *of_rows, shift, scale, queries.tilt(block))
         pairs = Pairs(*given, np.arange(5) * m, threshold.ravel(), counts, margins)
         scan_tile(tile, pairs, np.full(shift.shape, bound), relative, np.arange(n), top_score, top_index)
         assert counts.tolist() == (scores[:, :, None] >= threshold[:, None, :]).sum(axis=1).ravel().tolist()

@@ -30,11 +30,11 @@ import numpy as np
 
 from attribench.errors import InputError
 from attribench.one_thread import workers
+from attribench.rank_blocks import Block, Queries
 from attribench.rank_choice import Choice
 from attribench.rank_device import open_scan
 from attribench.rank_doubt import Pairs
-from attribench.rank_filters import Block, Queries
-from attribench.rank_groups import find_groups
+from attribench.rank_groups import find_grid, find_groups
 from attribench.rank_kernels import normalize, pair_scores
 from attribench.ranking import Ranking
 from attribench.tally import Tally, entry_pairs, sorted_pairs
@@ -220,7 +220,9 @@ class RankAccumulator:
             self._device = None
         groups = None
         if self._choice.is_hard:
-            order, groups = find_groups(units, pool)
+            order, groups = find_grid(units, pool)
+            if groups is None:
+                order, groups = find_groups(units, pool)
             self._choice.is_hard = groups is not None
         if groups is not None:
             units, rows = self._in_order(units, order, pool), rows[order]
@@ -242,7 +244,7 @@ class RankAccumulator:
 
     def _rank_block(self, block: Block, rows, counts, pool: Executor, entry: np.ndarray | None, done: int) -> None:
         """`_add_units` of a `block`, for the queries from `done` on."""
-        filters = pool.submit(self._choice.filters).result()
+        filters = [kind for kind in pool.submit(self._choice.filters).result() if kind.fits(self._operands, block)]
         for kind in filters:  # before threads share them
             self._operands.rows(kind), block.rows(kind)
         todo = len(self._queries) - done
@@ -285,6 +287,7 @@ class RankAccumulator:
             self._operands.rows32[part],
             *of_rows,
             shift,
+            kind.scale(operands[best], block),
             tilt,
             offsets,
             tally.threshold,

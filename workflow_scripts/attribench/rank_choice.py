@@ -4,7 +4,7 @@ Importing torch takes seconds. So the float32 product is used until ranking has 
 never do. Then all are timed, on rows of the dimension at hand. bf16 is quicker than float32 and leaves more pairs in doubt,
 float64 slower and leaves none; how many depends on the thresholds. So before each tile, a few exact scores of its own tell
 what share each filter would leave, and the cheapest one is taken. If even that one costs much more than the float32 product,
-there may be near copies in mass: the next blocks are searched for groups of them (`rank_groups`).
+there may be near copies in mass, or rows on a grid: the next blocks are searched for groups of them (`rank_groups`).
 """
 
 import math
@@ -13,7 +13,9 @@ import time
 import numpy as np
 
 from attribench.errors import InputError
-from attribench.rank_filters import FILTERS, Block, directions
+from attribench.rank_blocks import Block
+from attribench.rank_filters import FILTERS, directions
+from attribench.rank_grid import GridFilter
 from attribench.rank_kernels import coarse_dots
 
 PATIENCE = 3.0  # seconds of ranking, of all threads together, before other filters than float32 are tried
@@ -74,6 +76,8 @@ class Choice:
             rows = block.rows(kind)
             queries, out = rows.part(slice(512)), np.empty((512, 2048), kind.dtype)
             self.seconds[kind.name] = _quickest(lambda k=kind, q=queries, r=rows, o=out: k.product(q, r, o)) / out.size
+        self._filters.append(GridFilter(self._dimension))
+        self.seconds["grid"] = self.seconds["float32"]
         rows32, order = block.rows32, np.random.default_rng(0).permutation(2048)  # as when pairs are decided
         self.seconds["pair"] = 1.5 * _quickest(lambda: coarse_dots(rows32[:64], rows32, order)) / (64 * len(order))
 

@@ -30,7 +30,8 @@ from triton.runtime.errors import OutOfResources
 
 from attribench import rank_triton
 from attribench.errors import InputError
-from attribench.rank_filters import LONGEST, SLACK, added_bound, directions, sum_bound
+from attribench.rank_blocks import SLACK
+from attribench.rank_filters import LONGEST, added_bound, directions, sum_bound
 
 _COLUMNS = 64  # multiplied at a time; rows are filled up to a multiple
 _ROOM = 256  # rows of the database are rounded up to a multiple

@@ -1,11 +1,11 @@
 """The matrix products that `rank.py` filters with, and their proven error bounds.
 
-**Centres.** Rows that lie close together are told apart badly by products in low precision: their scores are all alike. So
-each group of rows x has a centre c, and the queries have one, m; y = x - c and p = q - m. A score is q.x = q.c + m.y + p.y;
-q.c, the shift of the query, and m.y, the tilt of the row, are float64 products for a query or a row, not for each pair. What
-is left to a filter and to the dot products is p.y, or q.y, and every bound below shrinks with the largest |y| of the group.
-A block of rows is one group, unless `rank_groups` finds several. Where rows point everywhere, centres would gain nothing and
-are 0.
+**Centres** (`rank_blocks`). Rows that lie close together are told apart badly by products in low precision: their scores
+are all alike. So each group of rows x has a centre c, and the queries have one, m; y = x - c and p = q - m. A score is q.x
+= q.c + m.y + p.y; q.c, the shift of the query, and m.y, the tilt of the row, are float64 products for a query or a row, not
+for each pair. What is left to a filter and to the dot products is p.y, or q.y, and every bound below shrinks with the
+largest |y| of the group. A block of rows is one group, unless `rank_groups` finds several. Where rows point everywhere,
+centres would gain nothing and are 0.
 
 A filter gives a score v for each pair of a unit row q and a y (float64; |q| <= 1 + 1e-9) such that the canonical score s has
 |s - q.c - w| <= B(q) for some w with |v - w| <= r |w|. Let g(n, u) = n u / (1 - n u). What is added for the canonical
@@ -36,16 +36,16 @@ these assumptions with the machine before the filter is used. |e| and |q'| are t
 
 **float64.** The product of the unit rows themselves: c = 0, and all that is between v and s is float64 rounding. It takes
 twice the time of float32, and leaves nothing in doubt: for data in which very many scores are closer to a threshold than
-float32 can see, and no centres help: features that are all +1 and -1, say.
+float32 can see, and no centres help.
 
+A filter's score may have to be multiplied by a `scale`, before the shift is added: that of `rank_grid` has to.
 `rank_choice` chooses between them.
 """
 
 import ctypes
 import itertools
 import math
-from concurrent.futures import Executor
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cache
 
 import numpy as np
@@ -53,112 +53,13 @@ import scipy.linalg.cython_blas  # noqa: F401  has the address of BLAS's sgemm
 from numba.extending import get_cython_function_address
 
 from attribench.one_thread import one_torch_thread
-from attribench.rank_groups import Groups
-from attribench.rank_kernels import less_centre, to_bf16, weighted_lengths
+from attribench.rank_blocks import SLACK, Block, Queries, Rows
+from attribench.rank_kernels import to_bf16, weighted_lengths
 from attribench.rank_scan import scan_bf16_tile, scan_tile
 
 LONGEST = 1 + 1e-9  # of a unit row
-SLACK = 1.0001  # for the float64 arithmetic of the bounds themselves
 _PART = 256  # columns that are multiplied at a time; libraries go through a product in such steps anyway
 _USUAL_ROWS, _USUAL_PRODUCT = 16, 2**22  # on either side, and terms: of less, libraries make smaller work in other ways
-_STEP = 2048  # rows that a thread converts at a time
-_CENTRE_OF = 512  # rows whose mean is the centre
-_WORTH_A_CENTRE = 0.9  # if it leaves no row longer than this
-
-
-@dataclass(frozen=True)
-class Rows:
-    """Rows as a filter multiplies them: `data` [n, d]; lengths [n] of what rounding took and left.
-
-    `weighted` [n] are their lengths when each column counts as often as the float32 product rounds its term. `centre` is the
-    length of the centre that queries are without.
-    """
-
-    data: object
-    residual: np.ndarray
-    length: np.ndarray
-    weighted: np.ndarray | None = None
-    centre: float = 0.0
-
-    def part(self, rows: slice) -> "Rows":
-        lengths = {name: getattr(self, name) for name in ("residual", "length", "weighted")}
-        kept = {name: values[rows] for name, values in lengths.items() if values is not None}
-        return replace(self, data=self.data[rows], **kept)
-
-
-class Block:
-    """Unit rows float64 [n, d] less the centre of their group, for the filters and the dot products.
-
-    `centres` float64 [G, d] are those of the groups; `group` [n] is each row's, in order: starts[g] to starts[g + 1] is g.
-    `rows32` float32 [n, d] are the rows less their centres; none of these is longer than its group's `longest` [G].
-    Without `groups`, there is one. Without `centred`, its centre is 0.
-    """
-
-    def __init__(
-        self, units: np.ndarray, pool: Executor | None = None, centred: bool = True, groups: Groups | None = None
-    ):
-        self.units, self._map = units, pool.map if pool else map
-        self.rows32 = np.empty(units.shape, np.float32)
-        self._rows: dict[str, Rows] = {}
-        if groups is not None:
-            self.is_centred = True
-            self._take(groups)
-            return
-        self.is_centred = False
-        mean = units[:: -(-len(units) // _CENTRE_OF) or 1].mean(axis=0) if centred and len(units) else np.zeros(1)
-        if mean @ mean > 1 - _WORTH_A_CENTRE**2:
-            self._take(Groups.one(mean, len(units)))
-            self.is_centred = bool(self.longest[0] <= _WORTH_A_CENTRE)
-        if not self.is_centred:
-            self._take(Groups.one(np.zeros(units.shape[1]), len(units)))
-
-    def _take(self, groups: Groups) -> None:
-        self.centres, self.starts = groups.centres, groups.starts
-        self.group = np.repeat(np.arange(len(self.centres)), np.diff(self.starts))
-        length = np.empty(len(self.units))
-        self.over_parts(
-            lambda part: less_centre(self.units[part], self.centres, self.group[part], self.rows32[part], length[part])
-        )
-        self.longest = self.largest(length) * SLACK
-
-    def largest(self, values: np.ndarray) -> np.ndarray:
-        """The largest of the `values` [n] of each group's rows: [G], 0 where there are none."""
-        return np.maximum.reduceat(values, self.starts[:-1]) if len(values) else np.zeros(len(self.centres))
-
-    def shift(self, queries: np.ndarray) -> np.ndarray:
-        """What the centres of the groups add to the scores of unit `queries` [q, d]: float64 [q, G]."""
-        return queries @ self.centres.T if self.is_centred else np.zeros((len(queries), 1))
-
-    def over_parts(self, work) -> list:
-        """What `work` returns for each of the slices that cover the rows, by several threads if there are."""
-        starts = range(0, len(self.units), _STEP)
-        return list(self._map(work, [slice(start, start + _STEP) for start in starts]))
-
-    def rows(self, kind) -> Rows:
-        """What the filter `kind` multiplies."""
-        if kind.name not in self._rows:
-            self._rows[kind.name] = self._converted(kind)
-        return self._rows[kind.name]
-
-    def _converted(self, kind) -> Rows:
-        return kind.rows(self)
-
-
-class Queries(Block):
-    """Unit queries float64 [q, d] less their centre: one group."""
-
-    @property
-    def centre(self) -> np.ndarray:
-        return self.centres[0]
-
-    def _converted(self, kind) -> Rows:
-        return kind.query_rows(self)
-
-    def tilt(self, block: Block) -> np.ndarray:
-        """What the queries' centre adds to the scores of each row of `block`: float64 [n]."""
-        if not self.is_centred:
-            return np.zeros(len(block.units))
-        return block.units @ self.centre - (block.centres @ self.centre)[block.group]
 
 
 class Float32Filter:
@@ -219,7 +120,16 @@ class Float32Filter:
             beta = float(start > 0 or queries.centre > 0)
             _add_product(queries.data[:, part], rows.data[:, part], beta, out)
 
+    def scale(self, queries: Rows, block: Block) -> np.ndarray:
+        """What the scores of `queries` with rows of each group of `block` are to be multiplied by: [q, G]."""
+        return np.ones((len(queries.length), len(block.centres)))
+
+    def fits(self, queries: Queries, block: Block) -> bool:
+        """Whether it can be used for all rows of both."""
+        return True
+
     def is_trusted(self, dimension: int) -> bool:
+        """Whether the machine does what the bounds assume."""
         return True
 
 

@@ -1,7 +1,11 @@
-"""Groups of rows that lie close together: near copies of a few images.
+"""Groups of rows among which scores are closer to each other, or to a tie, than a product in low precision can see.
 
-Among them scores are closer to each other than a product in low precision can see, and all of a query's pairs with the
-copies of its exemplar are in doubt. Less the centre of their group (`rank_filters`), rows are told apart as well as any.
+Near copies of a few images are one kind: all of a query's pairs with the copies of its exemplar are in doubt. Less the
+centre of their group (`rank_filters`), rows are told apart as well as any.
+
+Rows on a grid are the other: all values of a row are whole multiples of one number, its step. Rows with the same step are a
+group, whose scores a product of whole numbers tells exactly (`rank_grid`).
+
 Groups are looked for only where there is much doubt. How rows are grouped never shows in a result.
 """
 
@@ -9,6 +13,8 @@ from concurrent.futures import Executor
 from dataclasses import dataclass
 
 import numpy as np
+
+from attribench.compiled import compiled
 
 _SAMPLE = 256  # rows among which groups are looked for
 _NEAR = 0.1  # from a row of a group to another one, at most
@@ -18,19 +24,69 @@ _FEW_LEFT = 1 / 64  # of the rows: then no further look is taken
 _WORTH = 0.5  # of the rows at least have to be in groups
 _CENTRE_OF = 16  # rows whose mean is a group's centre
 _STEP = 1024  # rows that a thread looks at at a time
+_COLUMNS = 64  # after so many it looks whether there is a value off the grid
+_OFF_GRID = 2.0**-50  # from a multiple of the step, times the value: more than the rounding of a unit row
 
 
 @dataclass(frozen=True)
 class Groups:
-    """Groups of consecutive rows: starts[g] to starts[g + 1] are around centres[g]; int64 [G + 1] and float64 [G, d]."""
+    """Groups of consecutive rows: starts[g] to starts[g + 1] are around centres[g]; int64 [G + 1] and float64 [G, d].
+
+    Those of rows on a grid have `steps` float64 [G], and their centres are 0.
+    """
 
     starts: np.ndarray
     centres: np.ndarray
+    steps: np.ndarray | None = None
 
     @classmethod
     def one(cls, centre: np.ndarray, n: int) -> "Groups":
         """One group of all `n` rows."""
         return cls(np.array([0, n]), centre[None])
+
+
+def find_grid(units: np.ndarray, pool: Executor | None = None) -> tuple[np.ndarray, Groups | None]:
+    """An order [n] of the unit rows float64 [n, d], and groups of one step each in that order; None for these where some row
+    is on no grid, or where few rows share a step."""
+    as_it_is = np.arange(len(units))
+    steps = find_steps(units, pool)
+    if steps is None or not len(units):
+        return as_it_is, None
+    order = np.argsort(steps, kind="stable")
+    starts = np.flatnonzero(np.diff(steps[order], prepend=-1))
+    if 1 < len(starts) > len(units) / _FEWEST:
+        return as_it_is, None
+    centres = np.zeros((len(starts), units.shape[1]))
+    return order, Groups(np.append(starts, len(units)), centres, steps[order[starts]])
+
+
+def find_steps(units: np.ndarray, pool: Executor | None = None) -> np.ndarray | None:
+    """The step of each of the unit rows float64 [n, d]: float64 [n], 1 where all is 0; None if some row is on no grid."""
+    steps = np.empty(len(units))
+    first = slice(_CENTRE_OF)
+    _find_steps(units[first], steps[first])
+    if not steps[first].all():
+        return None
+    parts = [slice(start, start + _STEP) for start in range(0, len(units), _STEP)]
+    list((pool.map if pool else map)(lambda part: _find_steps(units[part], steps[part]), parts))
+    return steps if steps.all() else None
+
+
+@compiled
+def _find_steps(units, steps):
+    """Write the least absolute value of each row but 0 to `steps`, or 0 where not all values are multiples of it."""
+    for i in range(units.shape[0]):
+        row, step = units[i], np.inf
+        for j in range(row.shape[0]):
+            step = min(step, abs(row[j]) if row[j] != 0 else np.inf)
+        steps[i] = step if step < np.inf else 1.0
+        for start in range(0, row.shape[0], _COLUMNS):
+            is_multiple = True
+            for value in row[start : start + _COLUMNS]:
+                is_multiple &= abs(value - np.rint(value / steps[i]) * steps[i]) <= _OFF_GRID * abs(value)
+            if not is_multiple:
+                steps[i] = 0
+                break
 
 
 def find_groups(units: np.ndarray, pool: Executor | None = None) -> tuple[np.ndarray, Groups | None]:

@@ -1,8 +1,8 @@
 """Counting and picking neighbours in a tile of filter scores: the compiled loops that follow the matrix product.
 
-A tile [q, n] holds the scores of a filter (`rank_filters`), lower than the exact ones by the query's shift: float32 or
-float64, or bfloat16 as uint16. What is certain within the filter's bound is counted; the few other pairs are decided by
-`rank_kernels`. All functions release the interpreter lock.
+A tile [q, n] holds the scores of a filter (`rank_filters`): float32 or float64, or bfloat16 as uint16. The exact ones are
+near these times a scale, raised by a shift. What is certain within the filter's bound is counted; the few other pairs are
+decided by `rank_kernels`. All functions release the interpreter lock.
 
 Three ways to count, with equal results. Where few scores reach the lowest threshold, they are picked out and each is placed
 among the thresholds. Where many do, they are counted in buckets of equal width; only the scores in the buckets that some
@@ -25,11 +25,13 @@ from attribench.rank_kernels import four_dots, insert, quick_dot
 
 _SCAN = 256
 _BUCKETS = 4096
-_FEW_EDGES, _FEW_EDGES_64 = 4, 48  # or fewer: count at one after the other; float64 leaves hardly any doubt
+_FEW_EDGES = 4  # or fewer: count at one after the other
+_SURE, _FEW_SURE_EDGES = 1e-10, 64  # where the filter's bound is less than this, hardly any doubt is left
 _SMALL = 1024  # rows of a group, or fewer: see first which thresholds its scores may reach
 _SPARSE = 32  # one in so many scores above the lowest threshold, or fewer: pick them out
 _SOME = 1024  # scores that tell how many these are
 _MOST = 2**16 - 1  # scores that a bucket can count
+_HALF_A_UNIT = 2.0**-24 * (1 + 2.0**-20)  # of float32 in the last place
 _FLOAT32, _FLOAT64, _TINY = 2.0**-22, 2.0**-50, 2.0**-140  # more than rounding to them can change
 
 _U = np.uintp  # numba looks for negative positions in all others, which keeps SIMD away
@@ -39,8 +41,8 @@ _U = np.uintp  # numba looks for negative positions in all others, which keeps S
 def scan_tile(tile, pairs, bound, relative, rows, top_score, top_index):
     """Add a float32 or float64 tile to the counts of `pairs`, and to the best scores and their `rows` [n], [q, k] each.
 
-    The exact score of a pair, less its shift, is within `bound` [q, G] of a number that is within `relative` times itself of
-    the tile's.
+    The exact score of a pair, less its shift, is within `bound` [q, G] of its scale times a number that is within `relative`
+    times itself of the tile's.
     """
     scratch, waiting = _scratch(tile[0], pairs.offsets)
     n = 0
@@ -67,20 +69,19 @@ def scan_bf16_tile(tile, pairs, bound, relative, rows, top_score, top_index):
 def _scan_row(scores, q, bound, relative, pairs, rows, top_score, top_index, scratch, waiting, n_waiting):
     """Count, and merge into the best, the `scores` [n] of query `q`; how many pairs are `waiting` now."""
     # Groups can be small, so what is not needed for each of them is not done for each of them.
-    starts, shift, all_reach = pairs.starts, pairs.shift[q], scratch[9]
+    starts, shift, scale, all_reach = pairs.starts, pairs.shift[q], pairs.scale[q], scratch[9]
     low, high, first = scratch[1], scratch[2], scratch[10]
     threshold = pairs.threshold[pairs.offsets[q] : pairs.offsets[q + 1]]
     counts = pairs.counts[pairs.offsets[q] : pairs.offsets[q + 1]]
-    few = _FEW_EDGES if scores.itemsize == 4 else _FEW_EDGES_64
     all_reach[: threshold.shape[0] + 1] = 0
     for g in range(starts.shape[0] - 1):
         a, b = starts[g], starts[g + 1]
-        near, part = (bound[g], shift[g], relative), scores[a:b]
+        near, part = (bound[g], shift[g], relative, scale[g]), scores[a:b]
         extent = _extent(part)
         begin, end = _undecided(threshold, extent, near)
         all_reach[end] += b - a
         m = _edges(threshold, begin, end, near, low, high, first)
-        if m > few:
+        if m > (_FEW_SURE_EDGES if bound[g] < _SURE else _FEW_EDGES):
             n_waiting = _count_row(part, (q, a), m, counts, pairs, scratch, waiting, n_waiting)
         elif m > 0:
             if n_waiting + b - a > waiting.by_row.shape[0]:
@@ -137,8 +138,8 @@ def _scratch(scores, offsets):
 @compiled
 def _lowest(score, near, scores):
     """A number, of the type of `scores`, that the filter's score reaches wherever the exact one reaches `score`."""
-    bound, shift, relative = near
-    edge = score - shift - bound
+    bound, shift, relative, scale = near
+    edge = (score - shift - bound) / scale
     if edge == -np.inf:
         return scores.dtype.type(-np.inf)
     return scores.dtype.type(edge - (relative + _rounding(scores)) * abs(edge) - _TINY)
@@ -147,11 +148,14 @@ def _lowest(score, near, scores):
 @compiled
 def _certain(score, near, scores):
     """A number, of the type of `scores`, such that the exact score reaches `score` wherever the filter's reaches it."""
-    bound, shift, relative = near
-    edge = score - shift + bound
+    bound, shift, relative, scale = near
+    edge = (score - shift + bound) / scale
     if edge == np.inf:
         return scores.dtype.type(np.inf)
-    return scores.dtype.type(edge + (relative + _rounding(scores)) * abs(edge) + _TINY)
+    edge += (relative + _FLOAT64) * abs(edge) + _TINY
+    nearest = scores.dtype.type(edge)
+    # The next number of the type, and no more: scores that are certain may be close to it.
+    return nearest if nearest >= edge else scores.dtype.type(edge + _HALF_A_UNIT * abs(edge))
 
 
 @compiled
@@ -162,8 +166,8 @@ def _rounding(scores):
 @compiled
 def _undecided(threshold, extent, near):
     """Of the falling thresholds, the first that a score of this `extent` may reach, and the first that all do reach."""
-    bound, shift, relative = near
-    low, high = np.float64(extent[0]), np.float64(extent[1])
+    bound, shift, relative, scale = near
+    low, high = scale * np.float64(extent[0]), scale * np.float64(extent[1])
     most = shift + high + (bound + 1.01 * relative * abs(high) + 4 * _FLOAT64)
     least = shift + low - (bound + 1.01 * relative * abs(low) + 4 * _FLOAT64)
     begin = reached = 0
@@ -182,6 +186,8 @@ def _edges(threshold, begin, end, near, low, high, first):
     m = 0
     for j in range(begin, end):
         least, certain = _lowest(threshold[j], near, low), _certain(threshold[j], near, low)
+        if near[3] != 1:  # then scores are whole numbers (`rank_grid`), and between two of them there is no doubt
+            least, certain = np.ceil(least), np.ceil(certain)
         if m > 0 and certain >= low[m - 1]:
             low[m - 1] = least
         else:
@@ -198,7 +204,7 @@ def _count_few(scores, place, m, low, high, first, counts, waiting, n_waiting):
         certain = count_from(scores, high[i])
         for j in range(first[i], first[i + 1]):
             counts[j] += certain
-        if certain != count_from(scores, low[i]):
+        if low[i] < high[i] and certain != count_from(scores, low[i]):
             n_waiting = await_between(scores, low[i], high[i], (*place, first[i], first[i + 1]), waiting, n_waiting)
     return n_waiting
 
@@ -358,7 +364,7 @@ def _top_row(scores, part, q, g, near, pairs, rows, top_score, top_index, found)
                 best[place] = block[i]
                 if best[last] == -np.inf:  # not yet k of them
                     continue
-                exact = best[last] - near[2] * 1.01 * abs(best[last]) - near[0]
+                exact = near[3] * (best[last] - near[2] * 1.01 * abs(best[last])) - near[0]
                 limit = max(limit, _lowest(exact + near[1], near, scores))
     n_near = 0
     for i in found[:n]:

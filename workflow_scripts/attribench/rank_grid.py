@@ -1,0 +1,53 @@
+"""The filter for rows on a grid: all values of a row are whole multiples of one number, its step. Codes of +1 and -1, say.
+
+Very many of their scores are equal, or as good as equal. No product of the unit rows in low precision tells these apart, and
+no centres help. But the product of the multiples, sum k_i l_i, is exact in float32, whatever the order: by Cauchy-Schwarz
+no sum of some of its terms is larger than |k| |l|, and all are whole numbers; up to 2^24 these have no rounding. Times both
+steps it is the score, but for float64 rounding: the values are within 2^-50 of themselves of the multiples (`rank_groups`),
+which changes a score by less than 2^-48. A group of rows has one step, a query its own.
+"""
+
+import numpy as np
+
+from attribench.rank_blocks import Block, Queries, Rows
+from attribench.rank_filters import LONGEST, Float32Filter
+
+_EXACT = 2.0**24
+
+
+class GridFilter(Float32Filter):
+    """The float32 product of whole numbers, by BLAS."""
+
+    name = "grid"
+    is_centred = False
+
+    def fits(self, queries: Queries, block: Block) -> bool:
+        if block.steps is None or queries.row_steps is None:
+            return False
+        return bool(LONGEST**2 < _EXACT * block.steps.min(initial=1) * queries.row_steps.min(initial=1))
+
+    def rows(self, block: Block) -> Rows:
+        return _whole(block, block.steps[block.group])
+
+    def query_rows(self, queries: Queries) -> Rows:
+        return _whole(queries, queries.row_steps)
+
+    def bound(self, queries: Rows, block: Block) -> np.ndarray:
+        return np.full((len(queries.length), len(block.centres)), self._added + 2.0**-48)
+
+    def margins(self, queries: Queries, block: Block) -> np.ndarray:
+        return np.full((2, len(block.centres)), np.inf)
+
+    def scale(self, queries: Rows, block: Block) -> np.ndarray:
+        return np.outer(queries.length, block.steps)
+
+
+def _whole(block: Block, steps: np.ndarray) -> Rows:
+    """The multiples, whose `steps` [n] are their lengths."""
+    whole = np.empty(block.units.shape, np.float32)
+
+    def work(part: slice) -> None:
+        whole[part] = np.rint(block.units[part] / steps[part, None])
+
+    block.over_parts(work)
+    return Rows(whole, np.zeros(len(whole)), steps)
