@@ -14,7 +14,7 @@ from bench.decode import photographs
 from bench.measure import Options, Row
 from bench.workflow import REPOSITORY
 
-FITTED, PREDICTED = (250, 500), (1000, 2000)
+FITTED, PREDICTED = (500, 1500), (3000, 5000)
 ENTRIES, QUERIES = 4, 10
 EXTRACTOR = "efficientnet_lite0"
 # The job of each stage that grows with the database; one shard, so there is one of each.

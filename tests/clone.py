@@ -68,9 +68,7 @@ class Clone:
         for name in tracked_files():
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(REPOSITORY / name, folder / name)
-        for compiled in (REPOSITORY / LIBRARY).glob(
-            "__pycache__/*.nb?"
-        ):  # numba's, valid while the time stamps are kept
+        for compiled in (REPOSITORY / LIBRARY).glob("__pycache__/*.nb?"):  # numba's: compiling takes a minute
             (folder / LIBRARY / "__pycache__").mkdir(exist_ok=True)
             shutil.copy2(compiled, folder / LIBRARY / "__pycache__" / compiled.name)
         self.configure(settings or {})
