@@ -23,16 +23,18 @@ def outer(x):
 RUN = "from attribench.outer import outer; print(outer(1), sum(outer.stats.cache_hits.values()))"
 
 
-@pytest.mark.parametrize("folder", ["beside the module", "the user's own"])
+@pytest.mark.parametrize("folder", ["beside the module", "the user's own", "NUMBA_CACHE_DIR"])
 def test_a_change_of_a_called_module_is_seen(folder, tmp_path):
     package = tmp_path / "attribench"
     package.mkdir()
     (package / "__init__.py").touch()
     shutil.copy2(REPOSITORY / LIBRARY / "compiled.py", package)
     (package / "outer.py").write_text(OUTER)
+    environment = {"PATH": "", "XDG_CACHE_HOME": str(tmp_path / "cache"), "HOME": str(tmp_path)}
     if folder == "the user's own":
         (package / "__pycache__").touch()  # no folder can be there
-    environment = {"PATH": "", "XDG_CACHE_HOME": str(tmp_path / "cache"), "HOME": str(tmp_path)}
+    elif folder == "NUMBA_CACHE_DIR":
+        environment[folder] = str(tmp_path / "cache")
 
     def answer():
         run = [sys.executable, "-c", RUN]
@@ -47,4 +49,4 @@ def test_a_change_of_a_called_module_is_seen(folder, tmp_path):
     (package / "inner.py").write_text(INNER.format(20))
     assert answer() == [21, 0]
     assert answer() == [21, 1]
-    assert (tmp_path / "cache").exists() == (folder == "the user's own")
+    assert (tmp_path / "cache").exists() == (folder != "beside the module")

@@ -92,24 +92,72 @@ def test_rows_are_centred_where_that_brings_them_nearer():
     assert rank_blocks.Block(close[:0]).longest == [0]
 
 
+IN_ORDER = pytest.mark.skipif(not rank_filters.adds_in_order(256), reason="BLAS adds in another order here")
+
+
+@IN_ORDER
 @pytest.mark.parametrize("dimension", [2, 300, 768])
 def test_the_bound_of_a_product_in_order_holds_and_is_half_of_the_other(dimension):
     """For terms of one sign, and where all are in the first columns, which are in most of the sums."""
     rng, kind, n = np.random.default_rng(dimension), rank_filters.Float32Filter(dimension), 1500
-    for columns in (dimension, 2, 1):
+    for columns, centred, n_groups in itertools.product((dimension, 2, 1), (False, True), (1, 3)):
         made = np.zeros((n, dimension))
         made[:, :columns] = rng.random((n, columns)) + 0.5
-        queries = rank_blocks.Queries(unit(made[: n // 2]), centred=False)
-        block = rank_blocks.Block(unit(made), centred=False)
+        units, groups = unit(made), None
+        if n_groups > 1:
+            groups = rank_groups.Groups(np.array([0, 10, 700, n]), units[:3])
+        queries, block = (
+            rank_blocks.Queries(units[: n // 2], centred=centred),
+            rank_blocks.Block(units, centred=centred, groups=groups),
+        )
         tile = np.empty((n // 2, n), np.float32)
-        kind.product(queries.rows(kind), block.rows(kind), tile)
-        bound = kind.bound(queries.rows(kind), block)
-        assert (np.abs(tile - queries.units @ block.units.T) <= bound).all()
+        kind.product(queries.rows(kind), block.rows(kind), tile, queries.tilt(block))
+        bound = kind.bound(queries.rows(kind), block)[:, block.group]
+        exact = queries.units @ block.units.T - block.shift(queries.units)[:, block.group]
+        assert (np.abs(tile - exact) <= bound).all()
         few = kind.bound(queries.rows(kind).part(slice(15)), block)
-        if columns == dimension == 768:
+        if dimension == columns == 768 and not centred and n_groups == 1:
             assert 0.6 > bound.max() / few.max() > 0.4
 
 
+@IN_ORDER
+def test_how_often_a_term_is_rounded():
+    """Twice as an input, once as a product, in the sums after it of its part, and in those of parts."""
+    roundings = rank_filters.Float32Filter(600)._roundings
+    for column, expected in (
+        (0, 256 + 3 + 3),
+        (255, 1 + 3 + 3),
+        (256, 256 + 2 + 3),
+        (512, 88 + 1 + 3),
+        (599, 1 + 1 + 3),
+    ):
+        assert roundings[column] == expected
+
+
+@pytest.mark.parametrize("dimension", [64, 300])
+@pytest.mark.parametrize("offset", [0.0, 1.0])
+def test_close_scores_of_many_queries_are_told_apart(dimension, offset):
+    """So many that the bound of a product in order is used, with scores about as close to the exemplars' as it is wide."""
+    rng = np.random.default_rng(dimension)
+    queries = unit(rng.standard_normal((64, dimension)) / np.sqrt(dimension) + offset)
+    exemplars = unit(rng.standard_normal((8, dimension)) / np.sqrt(dimension) + offset)
+    near = exemplars[rng.integers(0, 8, 2000)] + 10.0 ** rng.uniform(-10, -5, (2000, 1)) * rng.standard_normal(
+        (2000, dimension)
+    )
+    case = {
+        "queries": queries,
+        "q_entry": np.zeros(64),
+        "exemplars": exemplars,
+        "e_entry": np.zeros(8),
+        "x": unit(near),
+    }
+    case |= {f"{name}_valid": np.ones(n, bool) for name, n in (("q", 64), ("e", 8), ("x", 2000))}
+    ranking = run(case, use_filter="float32", top_k=3)
+    check(case, ranking, 3)
+    same(ranking, run(case, use_filter="float64", top_k=3))
+
+
+@IN_ORDER
 @pytest.mark.parametrize("place", [0, 100, 255, 256, 400])
 def test_the_bound_of_a_product_in_order_is_needed(place):
     """Each term after the large one takes the sum up by 0.6 units in the last place, and rounding makes it a whole one."""
@@ -149,7 +197,6 @@ def test_a_library_that_adds_in_another_order_is_seen(monkeypatch):
         lambda k: [range(k - 1, -1, -1)]: False,
         lambda k: [range(k - 2), range(k - 2, k)]: False,
     }
-    assert adds(256) and adds(3)  # as the BLAS of SciPy's packages does
     monkeypatch.setattr(rank_filters, "_USUAL_PRODUCT", 0)
     for order, expected in orders.items():
         monkeypatch.setattr(rank_filters, "_add_product", product(order))
@@ -294,6 +341,7 @@ def test_rows_on_a_grid_are_ranked_by_whole_numbers_as_well(kind, monkeypatch):
     check(case, alone[0], 7)
 
     used = []
+    monkeypatch.setattr(rank_groups, "_FEWEST_ON_GRID", 16)
 
     def pick(self, filters, *_):
         used.append(filters[-1].name)
@@ -320,7 +368,7 @@ def test_what_is_on_a_grid():
         order, groups = rank_groups.find_grid(units)
         if groups is not None:
             assert (steps[order] == np.repeat(groups.steps, np.diff(groups.starts))).all() and not groups.centres.any()
-        assert (groups is None) == (len(np.unique(steps)) > 500 / 16)
+        assert (groups is None) == (kind == "zeros and ones")  # whose steps are many
         units[400, np.flatnonzero(units[400])[1]] *= 1 + 1e-14
         assert rank_groups.find_steps(units) is None and rank_groups.find_grid(units)[1] is None
     assert rank_groups.find_steps(np.zeros((2, 3))).tolist() == [1, 1]
@@ -336,6 +384,31 @@ def test_whole_numbers_that_float32_cannot_hold_are_left_alone(largest, expected
     assert kind.fits(rank_blocks.Queries(units), block) == expected
     assert not kind.fits(rank_blocks.Queries(units), rank_blocks.Block(units))
     assert not kind.fits(rank_blocks.Queries(unit(np.array([[0.3, 0.4123]]))), block)
+
+
+@pytest.mark.parametrize("what", ["queries on no grid", "multiples too large"])
+def test_a_grid_that_does_not_help_hides_no_near_copies(what, monkeypatch):
+    """Then nothing but the groups of copies makes them cheap."""
+    rng = np.random.default_rng(0)
+    largest = 1 if what == "queries on no grid" else 5000
+    few = rng.integers(1, largest + 1, (5, 48)) * rng.choice([-1.0, 1.0], (5, 48))
+    few[:, 0] = 1  # which makes them multiples of it
+    queries = few[[0, 1]] if largest > 1 else rng.standard_normal((2, 48))
+    case = {"queries": queries, "q_entry": np.zeros(2), "exemplars": few, "e_entry": np.zeros(5)}
+    case |= {"x": few[rng.integers(0, 5, 800)], "q_valid": np.ones(2, bool), "e_valid": np.ones(5, bool)}
+    case |= {"x_valid": np.ones(800, bool)}
+    monkeypatch.setattr(rank_groups, "_FEWEST_ON_GRID", 16)
+    assert rank_groups.find_grid(canonical(case["x"]))[1] is not None
+    blocks = []
+
+    def block(*given, **options):
+        blocks.append(rank_blocks.Block(*given, **options))
+        return blocks[-1]
+
+    monkeypatch.setattr(rank_choice.Choice, "is_hard", property(lambda _: True, lambda _, value: None), raising=False)
+    monkeypatch.setattr("attribench.rank.Block", block)
+    check(case, run(case, top_k=3), 3)
+    assert [len(made.centres) for made in blocks] == [5] and blocks[0].is_centred
 
 
 def canonical(rows):

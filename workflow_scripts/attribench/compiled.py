@@ -16,8 +16,8 @@ def compiled(function=None, /, **options):
     """`numba.njit` with these `options`, without the interpreter lock, kept on disk where numba keeps such code."""
     if function is None:
         return partial(compiled, **options)
-    before = getattr(config, "CACHE_LOCATOR_CLASSES", "")
-    config.CACHE_LOCATOR_CLASSES = ",".join(f"{__name__}.{kind.__name__}" for kind in _KINDS)
+    before = getattr(config, "CACHE_LOCATOR_CLASSES", "")  # of the user's, who then sees to it
+    config.CACHE_LOCATOR_CLASSES = before or ",".join(f"{__name__}.{kind.__name__}" for kind in _KINDS)
     try:
         return njit(cache=True, nogil=True, **options)(function)
     finally:

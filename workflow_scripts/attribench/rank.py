@@ -34,7 +34,8 @@ from attribench.rank_blocks import Block, Queries
 from attribench.rank_choice import Choice
 from attribench.rank_device import open_scan
 from attribench.rank_doubt import Pairs
-from attribench.rank_groups import find_grid, find_groups
+from attribench.rank_grid import is_exact
+from attribench.rank_groups import Groups, find_grid, find_groups
 from attribench.rank_kernels import normalize, pair_scores
 from attribench.ranking import Ranking
 from attribench.tally import Tally, entry_pairs, sorted_pairs
@@ -220,14 +221,21 @@ class RankAccumulator:
             self._device = None
         groups = None
         if self._choice.is_hard:
-            order, groups = find_grid(units, pool)
-            if groups is None:
-                order, groups = find_groups(units, pool)
+            order, groups = self._find_groups(units, pool)
             self._choice.is_hard = groups is not None
         if groups is not None:
             units, rows = self._in_order(units, order, pool), rows[order]
             entry = None if entry is None else entry[order]
         self._rank_block(Block(units, pool, groups=groups), rows, counts, pool, entry, done)
+
+    def _find_groups(self, units: np.ndarray, pool: Executor) -> tuple[np.ndarray, Groups | None]:
+        """An order [n] of the `units`, and the groups in that order, if there are any that help."""
+        steps = self._operands.row_steps
+        if steps is not None:
+            order, groups = find_grid(units, pool)
+            if groups is not None and is_exact(steps, groups.steps):
+                return order, groups
+        return find_groups(units, pool)
 
     def _in_order(self, units: np.ndarray, order: np.ndarray, pool: Executor) -> np.ndarray:
         """The `units` in this `order`, in memory that was used before."""
@@ -288,6 +296,7 @@ class RankAccumulator:
             *of_rows,
             shift,
             kind.scale(operands[best], block),
+            kind.is_whole,
             tilt,
             offsets,
             tally.threshold,

@@ -50,7 +50,7 @@ class Block:
         self.rows32 = np.empty(units.shape, np.float32)
         self._rows: dict[str, Rows] = {}
         if groups is not None:
-            self.is_centred = True
+            self.is_centred = groups.steps is None
             self._take(groups)
             return
         self.is_centred = False
@@ -76,7 +76,7 @@ class Block:
 
     def shift(self, queries: np.ndarray) -> np.ndarray:
         """What the centres of the groups add to the scores of unit `queries` [q, d]: float64 [q, G]."""
-        return queries @ self.centres.T if self.is_centred else np.zeros((len(queries), 1))
+        return queries @ self.centres.T if self.is_centred else np.zeros((len(queries), len(self.centres)))
 
     def over_parts(self, work) -> list:
         """What `work` returns for each of the slices that cover the rows, by several threads if there are."""

@@ -21,10 +21,10 @@ _U = np.uintp  # numba looks for negative positions in all others, which keeps S
 class Pairs(NamedTuple):
     """The queries of a tile with a block of rows, and what is counted for them.
 
-    queries float64 [q, d] and units float64 [n, d]; queries32 and rows32 float32, the same less their centres. The groups of
-    rows begin at starts [G + 1], and group [n] is each row's. shift [q, G] and tilt [n] are what the dot products of
-    queries32 and rows32 are to be raised by to be those of queries and units. The filter's scores are to be multiplied by
-    scale [q, G], and raised by shift. Query q's falling thresholds are offsets[q] to
+    queries float64 [q, d] and units float64 [n, d]; queries32 and rows32 float32, the same less their centres. The groups
+    of rows begin at starts [G + 1], and group [n] is each row's. shift [q, G] and tilt [n] are what the dot products of
+    queries32 and rows32 are to be raised by to be those of queries and units. The filter's scores, which may be whole
+    numbers, are to be multiplied by scale [q, G], and raised by shift. Query q's falling thresholds are offsets[q] to
     offsets[q + 1] of threshold, and so are its counts. margins [2, G]: the error bounds of `coarse_dot` and of `quick_dot`
     of a row of queries32 and one of rows32, infinity where one is not worth while.
     """
@@ -37,6 +37,7 @@ class Pairs(NamedTuple):
     group: np.ndarray
     shift: np.ndarray
     scale: np.ndarray
+    is_whole: bool
     tilt: np.ndarray
     offsets: np.ndarray
     threshold: np.ndarray

@@ -20,11 +20,11 @@ Stability of Numerical Algorithms, 2nd ed., lemma 3.1). By Cauchy-Schwarz it is 
 g(h + 1, 2^-24) |m| |y| from q.y. r = 0. `adds_parts` sees whether the library adds a part's sum, as all quick ones do, and
 not its terms; if not, there is one part, and the tilt may be rounded k times too.
 
-Where a part's terms are added one after the other, in order, the i-th of them (from 0) is in only k - i of the sums, and
-where parts are, the b-th of these in h - b: n_i = k - i + h - b + 3. With u = 2^-24, g(n_i, u) <= n_i u / (1 - n u), so by
-Cauchy-Schwarz sum g(n_i, u) |p_i y_i| <= u / (1 - n u) |p|' |y|', where |y|'^2 = sum n_i y_i^2: about half of the bound for
-any order. `adds_in_order` sees whether the library does that. It may multiply little in another way than much, so there
-the bound is that for any order.
+Where the terms of a part of k columns are added one after the other, in order, the i-th of them (from 0) is in only k - i of
+the sums, and where parts are, the b-th of these in h - b. With the product's own rounding and the inputs', n_i = k - i + h -
+b + 3. With u = 2^-24, g(n_i, u) <= n_i u / (1 - n u), so by Cauchy-Schwarz sum g(n_i, u) |p_i y_i| <= u / (1 - n u) |p|'
+|y|', where |y|'^2 = sum n_i y_i^2: about half of the bound for any order. `adds_in_order` sees whether the library does
+that. It may multiply little in another way than much, so there the bound is that for any order.
 
 **bf16.** q = q' + e and y = y' + f, where q' and y' are rounded to bfloat16, and the lengths of the residuals e and f are
 known: they are summed up while rounding. Then q.y - q'.y' = e.y + q'.f, by Cauchy-Schwarz at most |e| |y| + |q'| |f|. A
@@ -68,6 +68,7 @@ class Float32Filter:
     name = "float32"
     relative = 0.0  # r
     is_centred = True  # whether it multiplies rows less their centres
+    is_whole = False  # whether its scores are whole numbers
     dtype = np.float32
     nothing = np.float32(-np.inf)  # the score of a row that is no candidate
     scan = staticmethod(scan_tile)
@@ -157,18 +158,19 @@ def adds_in_order(columns: int) -> bool:
     """Whether BLAS adds the terms of a product of so many `columns` one after the other, and each product right away.
 
     Beside a number this large a 1 vanishes. With it as one term, and its negative as the next one, of terms that are 1
-    otherwise, the sum is the number of those that are added after the two: for each place of the two, all that follow.
+    otherwise, the sum is the number of those that are added after the two: to be all that follow. If it is for each place of
+    the two, terms 0 and 1 are added first, then 2 to their sum, for it is added to something that holds 1, and so on.
     """
     place = np.arange(columns - 1)
     queries = np.ones((columns - 1, columns), np.float32)
     queries[place, place], queries[place, place + 1] = 2.0**60, -(2.0**60)
     many = -(-_USUAL_PRODUCT // (_USUAL_ROWS * columns)) + 3
-    for n_queries, n_rows in ((_USUAL_ROWS, many), (many, _USUAL_ROWS), (31, many), (many, 31), (303, max(many, 8192))):
+    for n_queries, n_rows in ((_USUAL_ROWS, many), (many, _USUAL_ROWS), (31, many), (many, 31), (1024, 8192)):
         rows = np.ones((n_rows, columns), np.float32)
         for start in range(0, columns - 1, n_queries):
             part = np.arange(start, start + n_queries) % (columns - 1)
-            tile = np.empty((n_queries, n_rows), np.float32)
-            _add_product(queries[part], rows, 0.0, tile)
+            tile = np.zeros((n_queries, n_rows), np.float32)
+            _add_product(queries[part], rows, 1.0, tile)
             if not (tile == (columns - 2 - part)[:, None]).all():
                 return False
     return True

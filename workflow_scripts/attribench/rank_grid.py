@@ -3,8 +3,8 @@
 Very many of their scores are equal, or as good as equal. No product of the unit rows in low precision tells these apart, and
 no centres help. But the product of the multiples, sum k_i l_i, is exact in float32, whatever the order: by Cauchy-Schwarz
 no sum of some of its terms is larger than |k| |l|, and all are whole numbers; up to 2^24 these have no rounding. Times both
-steps it is the score, but for float64 rounding: the values are within 2^-50 of themselves of the multiples (`rank_groups`),
-which changes a score by less than 2^-48. A group of rows has one step, a query its own.
+steps it is the score, but for float64 rounding: the values are within 1.2 * 2^-50 of themselves of the multiples
+(`rank_groups`), which changes a score by less than 2^-48. A group of rows has one step, a query its own.
 """
 
 import numpy as np
@@ -20,11 +20,11 @@ class GridFilter(Float32Filter):
 
     name = "grid"
     is_centred = False
+    is_whole = True
 
     def fits(self, queries: Queries, block: Block) -> bool:
-        if block.steps is None or queries.row_steps is None:
-            return False
-        return bool(LONGEST**2 < _EXACT * block.steps.min(initial=1) * queries.row_steps.min(initial=1))
+        is_on_grids = block.steps is not None and queries.row_steps is not None
+        return is_on_grids and is_exact(queries.row_steps, block.steps)
 
     def rows(self, block: Block) -> Rows:
         return _whole(block, block.steps[block.group])
@@ -42,8 +42,13 @@ class GridFilter(Float32Filter):
         return np.outer(queries.length, block.steps)
 
 
+def is_exact(query_steps: np.ndarray, steps: np.ndarray) -> bool:
+    """Whether float32 holds the whole numbers of rows with these steps."""
+    return bool(LONGEST**2 < _EXACT * steps.min(initial=1) * query_steps.min(initial=1))
+
+
 def _whole(block: Block, steps: np.ndarray) -> Rows:
-    """The multiples, whose `steps` [n] are their lengths."""
+    """The multiples; `length` of these rows are the `steps` [n], for `GridFilter.scale`."""
     whole = np.empty(block.units.shape, np.float32)
 
     def work(part: slice) -> None:

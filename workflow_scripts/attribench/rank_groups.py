@@ -3,8 +3,8 @@
 Near copies of a few images are one kind: all of a query's pairs with the copies of its exemplar are in doubt. Less the
 centre of their group (`rank_filters`), rows are told apart as well as any.
 
-Rows on a grid are the other: all values of a row are whole multiples of one number, its step. Rows with the same step are a
-group, whose scores a product of whole numbers tells exactly (`rank_grid`).
+Rows on a grid are the other: all values of a row are whole multiples of the least one but 0, its step. Rows with the same
+step are a group, whose scores a product of whole numbers tells exactly (`rank_grid`).
 
 Groups are looked for only where there is much doubt. How rows are grouped never shows in a result.
 """
@@ -19,6 +19,7 @@ from attribench.compiled import compiled
 _SAMPLE = 256  # rows among which groups are looked for
 _NEAR = 0.1  # from a row of a group to another one, at most
 _FEWEST = 16  # rows of a group: with fewer, the work for a group outweighs that for its rows
+_FEWEST_ON_GRID = 512  # the same for rows on a grid, in the mean: beside float64, which would tell them apart too
 _LOOKS = 3  # that are taken, each at a sample of the rows left over
 _FEW_LEFT = 1 / 64  # of the rows: then no further look is taken
 _WORTH = 0.5  # of the rows at least have to be in groups
@@ -54,7 +55,7 @@ def find_grid(units: np.ndarray, pool: Executor | None = None) -> tuple[np.ndarr
         return as_it_is, None
     order = np.argsort(steps, kind="stable")
     starts = np.flatnonzero(np.diff(steps[order], prepend=-1))
-    if 1 < len(starts) > len(units) / _FEWEST:
+    if 1 < len(starts) > len(units) / _FEWEST_ON_GRID:
         return as_it_is, None
     centres = np.zeros((len(starts), units.shape[1]))
     return order, Groups(np.append(starts, len(units)), centres, steps[order[starts]])

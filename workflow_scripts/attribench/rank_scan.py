@@ -80,7 +80,7 @@ def _scan_row(scores, q, bound, relative, pairs, rows, top_score, top_index, scr
         extent = _extent(part)
         begin, end = _undecided(threshold, extent, near)
         all_reach[end] += b - a
-        m = _edges(threshold, begin, end, near, low, high, first)
+        m = _edges(threshold, begin, end, near, pairs.is_whole, low, high, first)
         if m > (_FEW_SURE_EDGES if bound[g] < _SURE else _FEW_EDGES):
             n_waiting = _count_row(part, (q, a), m, counts, pairs, scratch, waiting, n_waiting)
         elif m > 0:
@@ -178,7 +178,7 @@ def _undecided(threshold, extent, near):
 
 
 @compiled
-def _edges(threshold, begin, end, near, low, high, first):
+def _edges(threshold, begin, end, near, is_whole, low, high, first):
     """Write between which `low` and `high` scores of their type leave thresholds in doubt, both falling; how many [m].
 
     Thresholds whose bounds meet share an edge: those of edge i are `first`[i] to first[i + 1].
@@ -186,7 +186,7 @@ def _edges(threshold, begin, end, near, low, high, first):
     m = 0
     for j in range(begin, end):
         least, certain = _lowest(threshold[j], near, low), _certain(threshold[j], near, low)
-        if near[3] != 1:  # then scores are whole numbers (`rank_grid`), and between two of them there is no doubt
+        if is_whole:  # between two whole numbers there is no doubt
             least, certain = np.ceil(least), np.ceil(certain)
         if m > 0 and certain >= low[m - 1]:
             low[m - 1] = least
