@@ -206,12 +206,16 @@ def test_a_library_that_adds_in_another_order_is_seen(monkeypatch):
 @pytest.mark.parametrize("dimension", [1, 64, 512, 4096])
 def test_the_bounds_of_the_dot_products_hold(dimension):
     rng = np.random.default_rng(dimension)
-    coarse, quick = rank_filters.dot_bounds(dimension)
+    coarse, eights, quick = rank_filters.dot_bounds(dimension)
     for made in (rng.standard_normal((40, dimension)), rng.random((40, dimension)) + 0.5):
         exact = unit(made)
         low = exact.astype(np.float32)
+        in_order = np.array([[np.cumsum(a * b)[-1] for a in low] for b in low])
         compiled = np.array([[rank_kernels.coarse_dot(a, b) for a in low] for b in low])
-        assert np.abs(compiled - exact @ exact.T).max() <= coarse < 1e-6
+        for product in (low @ low.T, in_order, compiled):
+            assert np.abs(product - exact @ exact.T).max() <= coarse
+        compiled = np.array([[rank_kernels.eights_dot(a, b) for a in low] for b in low])
+        assert np.abs(compiled - exact @ exact.T).max() <= eights < 1e-6
         compiled = np.array([[rank_kernels.quick_dot(a, b) for a in low] for b in low])
         for product in (low.astype(np.float64) @ low.astype(np.float64).T, compiled):
             assert np.abs(product - exact @ exact.T).max() <= quick

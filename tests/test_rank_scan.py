@@ -39,10 +39,11 @@ def test_scores_at_the_edge_of_their_bounds_change_nothing(bound, relative, step
             np.full((4, K), -np.inf),
             np.full((4, K), -1, np.int64),
         )
-        margins = np.stack(rank_filters.dot_bounds(D, queries.longest * block.longest))
+        bounds, finer = rank_filters.dot_bounds(D, queries.longest * block.longest), m % 3
+        margins = np.stack([bounds[finer], bounds[2]])
         of_rows = (block.units, block.rows32, block.starts, block.group)
         given = (queries.units, queries.rows32, *of_rows, shift, scale, steps > 0, queries.tilt(block))
-        pairs = Pairs(*given, np.arange(5) * m, threshold.ravel(), counts, margins)
+        pairs = Pairs(*given, np.arange(5) * m, threshold.ravel(), counts, margins, finer)
         scan_tile(tile, pairs, np.full(shift.shape, bound), relative, np.arange(n), top_score, top_index)
         assert counts.tolist() == (scores[:, :, None] >= threshold[:, None, :]).sum(axis=1).ravel().tolist()
         best = np.argsort(-scores, axis=1, kind="stable")[:, :K]

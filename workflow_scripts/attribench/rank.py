@@ -9,12 +9,13 @@ One arithmetic. A score is the result of one fixed sequence of float64 operation
 bits depend on neither block size, shards, threads, BLAS nor SIMD width, and so neither do counts, ranks and neighbours.
 
 A filter makes it fast: a matrix product in low precision, with a proven error bound (`rank_filters` derives them), skips
-the comparisons whose result the bound already gives. Pairs that it leaves in doubt go to a float64 dot product of float32
-rows that sums up to eight products at a time in float32: with the rounding of the rows, each term is rounded at most ten
-times. The few that are left go to one whose products are float64 too. Rounding the rows costs at most 2 u (1 + u) |p| |y|
-with u = 2^-24 (p and y are query and row less their centres), and the sums, as well as those of the canonical score, the
-float64 g(d) |q| |x| each. The very few left even then are computed as defined. In the first two the compiler chooses the
-order. Half the bytes of float64 rows is what makes them quick.
+the comparisons whose result the bound already gives. Pairs that it leaves in doubt go to a dot product of float32 rows that
+is finer than the filter: a float32 one, with the bound of the float32 filter for one part, or float64 sums of eight products
+at a time in float32, where each term is rounded at most ten times, the rows' rounding included. The few that are left go to
+one whose products are float64 too. Rounding the rows costs at most 2 u (1 + u) |p| |y| with u = 2^-24 (p and y are query and
+row less their centres), and the sums, as well as those of the canonical score, the float64 g(d) |q| |x| each. The very few
+left even then are computed as defined. In all but that the compiler chooses the order; half the bytes of float64 rows is
+what makes them quick.
 
 Each thread takes some queries at a time, multiplies them with a block of rows, and scans the scores. On a GPU the scheme is
 the same (`rank_cuda`).
@@ -302,6 +303,7 @@ class RankAccumulator:
             tally.threshold,
             counts,
             kind.margins(self._operands, block),
+            kind.finer_dot,
         )
         kind.scan(scores, pairs, bound, kind.relative, rows, tally.top_score[part], tally.top_index[part])
         self._choice.note(time.perf_counter() - start)

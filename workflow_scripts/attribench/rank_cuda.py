@@ -26,6 +26,7 @@ import torch
 
 from attribench import rank_triton
 from attribench.rank_cuda_filters import Filter, Lists, Operand, fault
+from attribench.rank_doubt import QUICK
 from attribench.rank_filters import directions, dot_bounds
 from attribench.rank_kernels import decide, pair_scores
 from attribench.tally import Tally, entry_pairs, sorted_pairs
@@ -94,7 +95,7 @@ class Scan:
         self._entry = self._there(np.searchsorted(self._names, query_entry).astype(np.int32))
         self._offsets, self._threshold = self._there(tally.offsets), self._there(tally.threshold)
         self._owner = self._there(np.repeat(np.arange(len(queries)), np.diff(tally.offsets)))
-        self._margin = dot_bounds(queries.shape[1])[1]
+        self._margin = dot_bounds(queries.shape[1])[QUICK]
         self._margin_there = self._there(np.array([self._margin]))
         self._coarse, self._fine = (Filter(queries.shape[1], is_fine) for is_fine in (False, True))
         self._filter = self._coarse

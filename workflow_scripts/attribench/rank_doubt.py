@@ -1,7 +1,7 @@
 """Pairs of a query and a row that a filter's score leaves in doubt: compiled, with the interpreter lock released.
 
 They wait until there are many. Then they are multiplied row by row, and counted query by query: reading from memory at
-random takes four times as long as the arithmetic. What `coarse_dot` leaves in doubt too goes to `quick_dot`, and what even
+random takes four times as long as the arithmetic. What `finer_dot` leaves in doubt too goes to `quick_dot`, and what even
 that does to the canonical score.
 """
 
@@ -10,7 +10,9 @@ from typing import NamedTuple
 import numpy as np
 
 from attribench.compiled import compiled
-from attribench.rank_kernels import coarse_dot, dot, quick_dot
+from attribench.rank_kernels import coarse_dot, dot, eights_dot, quick_dot
+
+COARSE, EIGHTS, QUICK = range(3)  # the dot products, from the quickest to the finest
 
 FEW = 32  # scores that are looked at together
 _ROOM = 32  # for as many pairs as a row of a tile has scores
@@ -25,8 +27,8 @@ class Pairs(NamedTuple):
     of rows begin at starts [G + 1], and group [n] is each row's. shift [q, G] and tilt [n] are what the dot products of
     queries32 and rows32 are to be raised by to be those of queries and units. The filter's scores, which may be whole
     numbers, are to be multiplied by scale [q, G], and raised by shift. Query q's falling thresholds are offsets[q] to
-    offsets[q + 1] of threshold, and so are its counts. margins [2, G]: the error bounds of `coarse_dot` and of `quick_dot`
-    of a row of queries32 and one of rows32, infinity where one is not worth while.
+    offsets[q + 1] of threshold, and so are its counts. margins [2, G]: the error bounds of `finer_dot` and of `quick_dot`
+    of a row of queries32 and one of rows32, infinity where one is not worth while. finer_dot: COARSE, EIGHTS or QUICK.
     """
 
     queries: np.ndarray
@@ -43,6 +45,7 @@ class Pairs(NamedTuple):
     threshold: np.ndarray
     counts: np.ndarray
     margins: np.ndarray
+    finer_dot: int
 
 
 class Waiting(NamedTuple):
@@ -93,17 +96,16 @@ def await_between(scores, low, high, place, waiting, n_waiting):
 def decide_waiting(pairs, waiting, n_waiting):
     """Count the first `n_waiting` of the `waiting` pairs at those of their thresholds that they reach."""
     pair, product = waiting.pair, waiting.product
-    is_coarse = pairs.margins[0, 0] < np.inf
-    _multiply(pairs, waiting, n_waiting, is_coarse)
+    _multiply(pairs, waiting, n_waiting)
     for i in range(n_waiting):
         q, row = pair[i, 0], pair[i, 1]
         a, b = pairs.offsets[q] + pair[i, 2], pairs.offsets[q] + pair[i, 3]
         threshold, counts = pairs.threshold[a:b], pairs.counts[a:b]
         group = pairs.group[row]
-        raised, quick_margin = pairs.tilt[row] + pairs.shift[q, group], pairs.margins[1, group]
-        score, margin = product[i] + raised, pairs.margins[0, group] if is_coarse else quick_margin
-        if is_coarse and _is_near(score, threshold, margin):
-            score, margin = quick_dot(pairs.queries32[q], pairs.rows32[row]) + raised, quick_margin
+        raised = pairs.tilt[row] + pairs.shift[q, group]
+        score, margin = product[i] + raised, pairs.margins[0, group]
+        if pairs.finer_dot != QUICK and _is_near(score, threshold, margin):
+            score, margin = quick_dot(pairs.queries32[q], pairs.rows32[row]) + raised, pairs.margins[1, group]
         if _is_near(score, threshold, margin):
             score = dot(pairs.queries[q], pairs.units[row])
         for j in range(b - a):
@@ -111,8 +113,8 @@ def decide_waiting(pairs, waiting, n_waiting):
 
 
 @compiled
-def _multiply(pairs, waiting, n_waiting, is_coarse):
-    """Write the `coarse_dot`, or the `quick_dot`, of the `waiting` pairs to waiting.product, going from row to row."""
+def _multiply(pairs, waiting, n_waiting):
+    """Write the `finer_dot` of the `waiting` pairs to waiting.product, going from row to row."""
     pair, by_row, product = waiting.pair, waiting.by_row, waiting.product
     queries32, rows32 = pairs.queries32, pairs.rows32
     place = np.zeros(rows32.shape[0] + 1, np.int32)
@@ -127,8 +129,10 @@ def _multiply(pairs, waiting, n_waiting, is_coarse):
         place[row] = k + 1
     for k in range(n_waiting):
         q, row, i = by_row[k, 0], by_row[k, 1], by_row[k, 2]
-        if is_coarse:
+        if pairs.finer_dot == COARSE:
             product[i] = coarse_dot(queries32[q], rows32[row])
+        elif pairs.finer_dot == EIGHTS:
+            product[i] = eights_dot(queries32[q], rows32[row])
         else:
             product[i] = quick_dot(queries32[q], rows32[row])
 

@@ -54,6 +54,7 @@ from numba.extending import get_cython_function_address
 
 from attribench.one_thread import one_torch_thread
 from attribench.rank_blocks import SLACK, Block, Queries, Rows
+from attribench.rank_doubt import COARSE, EIGHTS, QUICK
 from attribench.rank_kernels import to_bf16, weighted_lengths
 from attribench.rank_scan import scan_bf16_tile, scan_tile
 
@@ -69,6 +70,7 @@ class Float32Filter:
     relative = 0.0  # r
     is_centred = True  # whether it multiplies rows less their centres
     is_whole = False  # whether its scores are whole numbers
+    finer_dot = EIGHTS  # the cheapest dot product that decides most of what it leaves in doubt
     dtype = np.float32
     nothing = np.float32(-np.inf)  # the score of a row that is no candidate
     scan = staticmethod(scan_tile)
@@ -108,9 +110,10 @@ class Float32Filter:
         return terms + self._tilted * queries.centre * block.longest + self._added
 
     def margins(self, queries: Queries, block: Block) -> np.ndarray:
-        """Error bounds [2, G] of the two dot products of a row of `queries` and one of each group of `block`, in float32;
-        infinity where a filter leaves nothing to them."""
-        return np.stack(dot_bounds(block.units.shape[1], queries.longest * block.longest))
+        """Error bounds [2, G] of `finer_dot` and `quick_dot` of a row of `queries` and one of each group of `block`, in
+        float32; infinity where a filter leaves nothing to them."""
+        bounds = dot_bounds(block.units.shape[1], queries.longest * block.longest)
+        return np.stack([bounds[self.finer_dot], bounds[QUICK]])
 
     def product(self, queries: Rows, rows: Rows, out: np.ndarray, tilt: np.ndarray | None = None) -> None:
         """Write the scores to `out` [q, n], in C order; `tilt` [n] is that of the rows, if there is one."""
@@ -196,6 +199,7 @@ class Bf16Filter(Float32Filter):
 
     name = "bf16"
     relative = 2.0**-8 * 1.0001
+    finer_dot = COARSE
     dtype = np.uint16
     nothing = np.uint16(0xFF80)
     scan = staticmethod(scan_bf16_tile)
@@ -267,6 +271,7 @@ class Float64Filter(Float32Filter):
 
     name = "float64"
     is_centred = False
+    finer_dot = QUICK
     dtype = np.float64
     nothing = np.float64(-np.inf)
 
@@ -294,10 +299,10 @@ def added_bound(dimension: int) -> float:
 
 
 def dot_bounds(dimension: int, longest: np.ndarray | float = 1.0) -> tuple:
-    """Error bounds of `rank_kernels.coarse_dot` and `quick_dot`, of two rows rounded to float32 whose lengths' product is
-    `longest` at most, or of many. The first one rounds a term to float32 at most 8 times, the second one not at all."""
-    added = added_bound(dimension)
-    return sum_bound(8, 2.0**-24) * longest + added, SLACK * 2.0**-23 * longest + added
+    """Error bounds of the dot products COARSE, EIGHTS and QUICK of `rank_doubt`, of two rows rounded to float32, the product
+    of whose lengths is `longest` at most, or of many. EIGHTS rounds a term at most 8 times more, QUICK does not."""
+    roundings = sum_bound(dimension, 2.0**-24), sum_bound(8, 2.0**-24), SLACK * 2.0**-23
+    return tuple(bound * longest + added_bound(dimension) for bound in roundings)
 
 
 def sum_bound(dimension: int, unit: float) -> float:

@@ -10,6 +10,7 @@ steps it is the score, but for float64 rounding: the values are within 1.2 * 2^-
 import numpy as np
 
 from attribench.rank_blocks import Block, Queries, Rows
+from attribench.rank_doubt import QUICK
 from attribench.rank_filters import LONGEST, Float32Filter
 
 _EXACT = 2.0**24
@@ -21,6 +22,7 @@ class GridFilter(Float32Filter):
     name = "grid"
     is_centred = False
     is_whole = True
+    finer_dot = QUICK
 
     def fits(self, queries: Queries, block: Block) -> bool:
         is_on_grids = block.steps is not None and queries.row_steps is not None

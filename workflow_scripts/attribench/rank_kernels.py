@@ -1,8 +1,8 @@
 """The compiled loops of `rank.py`, whose text defines the score; `rank_filters` derives the bounds used here.
 
-Only `quick_dot`, `coarse_dot`, `less_centre`, `weighted_lengths` and `to_bf16` may be reassociated or fused by the compiler;
-all others are compiled to strict IEEE operations in the order written. All release the interpreter lock, so threads may run
-them on disjoint queries.
+Only `quick_dot`, `coarse_dot`, `eights_dot`, `less_centre`, `weighted_lengths` and `to_bf16` may be reassociated or fused by
+the compiler; all others are compiled to strict IEEE operations in the order written. All release the interpreter lock, so
+threads may run them on disjoint queries.
 """
 
 import math
@@ -68,6 +68,15 @@ def quick_dot(a, b):
 
 @compiled(fastmath={"reassoc", "contract", "nsz"})
 def coarse_dot(a, b):
+    """A float32 dot product of float32 rows, in any order: only a filter."""
+    total = np.float32(0)
+    for i in range(a.shape[0]):
+        total += a[i] * b[i]
+    return np.float64(total)
+
+
+@compiled(fastmath={"reassoc", "contract", "nsz"})
+def eights_dot(a, b):
     """A dot product of float32 rows, float64 sums of float32 sums of at most eight products, in any order: only a filter."""
     n = a.shape[0] // 8
     a0, a1, a2, a3, a4, a5, a6, a7 = (
