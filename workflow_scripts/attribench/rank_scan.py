@@ -31,7 +31,6 @@ _SMALL = 1024  # rows of a group, or fewer: see first which thresholds its score
 _SPARSE = 32  # one in so many scores above the lowest threshold, or fewer: pick them out
 _SOME = 1024  # scores that tell how many these are
 _MOST = 2**16 - 1  # scores that a bucket can count
-_HALF_A_UNIT = 2.0**-24 * (1 + 2.0**-20)  # of float32 in the last place
 _FLOAT32, _FLOAT64, _TINY = 2.0**-22, 2.0**-50, 2.0**-140  # more than rounding to them can change
 
 _U = np.uintp  # numba looks for negative positions in all others, which keeps SIMD away
@@ -152,10 +151,15 @@ def _certain(score, near, scores):
     edge = (score - shift + bound) / scale
     if edge == np.inf:
         return scores.dtype.type(np.inf)
-    edge += (relative + _FLOAT64) * abs(edge) + _TINY
-    nearest = scores.dtype.type(edge)
-    # The next number of the type, and no more: scores that are certain may be close to it.
-    return nearest if nearest >= edge else scores.dtype.type(edge + _HALF_A_UNIT * abs(edge))
+    return scores.dtype.type(edge + (relative + _rounding(scores)) * abs(edge) + _TINY)
+
+
+@compiled
+def _certain_whole(score, near):
+    """The least whole number such that the exact score reaches `score` wherever the filter's is that or more."""
+    bound, shift, _, scale = near
+    edge = (score - shift + bound) / scale
+    return np.ceil(edge + _FLOAT64 * abs(edge) + _TINY)
 
 
 @compiled
@@ -185,9 +189,11 @@ def _edges(threshold, begin, end, near, is_whole, low, high, first):
     """
     m = 0
     for j in range(begin, end):
-        least, certain = _lowest(threshold[j], near, low), _certain(threshold[j], near, low)
+        least = _lowest(threshold[j], near, low)
         if is_whole:  # between two whole numbers there is no doubt
-            least, certain = np.ceil(least), np.ceil(certain)
+            least, certain = np.ceil(least), low.dtype.type(_certain_whole(threshold[j], near))
+        else:
+            certain = _certain(threshold[j], near, low)
         if m > 0 and certain >= low[m - 1]:
             low[m - 1] = least
         else:
