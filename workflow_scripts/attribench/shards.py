@@ -113,13 +113,15 @@ def _dataset(file: h5py.File, name: str, shape: tuple[int, ...], dtype) -> h5py.
 
 def _strings(file: h5py.File, name: str, values: list[str]) -> None:
     """Strings of one fixed length, because HDF5 checksums no others."""
-    encoded = [value.encode() for value in values]
+    encoded = [value.encode() for value in values] if any(values) else []  # reasons seldom are
     dtype = h5py.string_dtype("utf-8", max(map(len, encoded), default=0) or 1)
-    _dataset(file, name, (len(values),), dtype)[:] = np.array(encoded, dtype)
+    _dataset(file, name, (len(values),), dtype)[:] = np.array(encoded, dtype) if encoded else np.zeros(len(values), dtype)
 
 
 def _texts(values: np.ndarray) -> list[str]:
     """The strings that `_strings` wrote, decoded all at once: there may be hundreds of thousands, none with a zero byte."""
+    if not values.view(np.uint8).any():
+        return [""] * len(values)
     return b"\0".join(values.tolist()).decode().split("\0") if len(values) else []
 
 
