@@ -5,8 +5,9 @@ Every chunk carries a Fletcher-32 checksum, so a damaged file is found when it i
 
 import json
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, fields
+from functools import cached_property
 from pathlib import Path
 
 import h5py
@@ -115,7 +116,8 @@ def _strings(file: h5py.File, name: str, values: list[str]) -> None:
     """Strings of one fixed length, because HDF5 checksums no others."""
     encoded = [value.encode() for value in values] if any(values) else []  # reasons seldom are
     dtype = h5py.string_dtype("utf-8", max(map(len, encoded), default=0) or 1)
-    _dataset(file, name, (len(values),), dtype)[:] = np.array(encoded, dtype) if encoded else np.zeros(len(values), dtype)
+    strings = np.array(encoded, dtype) if encoded else np.zeros(len(values), dtype)
+    _dataset(file, name, (len(values),), dtype)[:] = strings
 
 
 def _texts(values: np.ndarray) -> list[str]:
@@ -145,8 +147,9 @@ class ShardReader:
 
     def __init__(self, path: Path | str, name: str):
         self.path = Path(path)
+        self._open = ExitStack()
         try:
-            self._file = h5py.File(path, "r")
+            self._file = self._open.enter_context(h5py.File(path, "r"))
         except FileNotFoundError:
             raise InputError(f"{path}: the shard does not exist") from None
         except OSError as error:
@@ -161,14 +164,14 @@ class ShardReader:
             self.data = self._file[name]
             self.rows = self._read_rows()
         except BaseException:
-            self._file.close()
+            self._open.close()
             raise
 
     def __enter__(self) -> "ShardReader":
         return self
 
     def __exit__(self, *_) -> None:
-        self._file.close()
+        self._open.close()
 
     def _read_rows(self) -> Rows:
         with self._named_faults():
@@ -202,14 +205,26 @@ class ShardReader:
         """The data of the rows `part` in order, `rows` rows at a time."""
         first, last, _ = part.indices(len(self.data))
         for start in range(first, last, rows):
-            with self._named_faults():
-                block = self.data[start : min(start + rows, last)]
-            yield block
+            yield self._data(start, min(start + rows, last))
 
     def read(self) -> np.ndarray:
         """All the data."""
+        return self._data(0, len(self.data))
+
+    def _data(self, first: int, last: int) -> np.ndarray:
         with self._named_faults():
-            return self.data[:]
+            return self._chunks.read(first, last) if self._chunks else self.data[first:last]
+
+    @cached_property
+    def _chunks(self):
+        """What reads the data quickly; None if they lie in another way than those of `write_datasets`."""
+        # Here, because a stage that only writes shards starts sooner without compiled loops.
+        from attribench.chunk_reader import ChunkReader
+
+        reader = ChunkReader.of(self.path, self.data)
+        if reader:
+            self._open.callback(reader.close)
+        return reader
 
 
 _REMEDY = "delete it and run again to make it anew"
