@@ -31,13 +31,15 @@ QUERIES_PER_ENTRY = 40
 class Kind:
     """What the rows are like: exemplars of an entry; whether they are ranked well, or anywhere; whether all images are
     `alike`, with cosines about 0.96; whether each image of the database is a `copy` of an exemplar, but for 1e-7; whether
-    all are `codes` of +1 and -1, so that most scores tie with an exemplar's."""
+    all are `codes` of +1 and -1, so that most scores tie with an exemplar's; whether all are `sparse`: a value in fifty is
+    above 0 and all others are 0, so that most scores are."""
 
     n_exemplars: int
     ranked_well: bool = False
     alike: bool = False
     copy: bool = False
     codes: bool = False
+    sparse: bool = False
 
 
 WELL, DEEP = Kind(12, ranked_well=True), Kind(67)
@@ -46,6 +48,7 @@ HARD = {
     "67, deep, images alike": Kind(67, alike=True),
     "67, near copies of them only": Kind(67, copy=True),
     "67, deep, codes of +1 and -1": Kind(67, codes=True),
+    "67, deep, sparse, none below 0": Kind(67, sparse=True),
 }
 
 
@@ -85,7 +88,16 @@ def make(dimension: int, n_queries: int, n_rows: int, kind: Kind) -> Data:
         database = _unit(exemplars[np.arange(n_rows) % len(exemplars)] + 1e-7 * database)
     if kind.codes:
         queries, exemplars, database = (_unit(np.sign(rows)) for rows in (queries, exemplars, database))
+    if kind.sparse:
+        queries, exemplars, database = (_unit(_thinned(rows, rng)) for rows in (queries, exemplars, database))
     return Data(queries, query_entry, exemplars, exemplar_entry, database.astype(np.float32))
+
+
+def _thinned(rows: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """The absolute values of `rows` [n, d], one in fifty of them, and one in each row."""
+    kept = rng.random(rows.shape, np.float32) < 0.02
+    kept[np.arange(len(rows)), rng.integers(0, rows.shape[1], len(rows))] = True
+    return np.abs(rows) * kept
 
 
 def _unit(rows: np.ndarray) -> np.ndarray:

@@ -230,7 +230,7 @@ def test_a_tile_gets_the_filter_that_is_cheapest_for_its_thresholds(monkeypatch)
     assert [kind.name for kind in choice.filters()] == ["float32"]
     choice.note(60)
     filters = choice.filters()
-    assert [kind.name for kind in filters] == ["float32", "bf16", "float64", "grid"] and min(
+    assert [kind.name for kind in filters] == ["float32", "bf16", "float64", "grid", "positive"] and min(
         choice.seconds.values()
     ) > 0
     choice.seconds = {"float32": 11e-9, "bf16": 5e-9, "float64": 22e-9, "pair": 80e-9}

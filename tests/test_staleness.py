@@ -149,6 +149,7 @@ MODULES = {
     "rank_groups.py": ["rank"],
     "rank_filters.py": ["rank"],
     "rank_kernels.py": ["rank"],
+    "rank_positive.py": ["rank"],
     "plain_torch.py": ["manifest"],
     "precisions.py": ["tables"],
     "published.py": ["tables"],

@@ -13,6 +13,7 @@ SLACK = 1.0001  # for the float64 arithmetic of the bounds themselves
 _STEP = 2048  # rows that a thread converts at a time
 _CENTRE_OF = 512  # rows whose mean is the centre
 _WORTH_A_CENTRE = 0.9  # if it leaves no row longer than this
+_FEW_ROWS, _SPARSE = 16, 0.5  # so many tell whether all are sparse: less than this share of their values is not 0
 
 
 @dataclass(frozen=True)
@@ -69,6 +70,13 @@ class Block:
             lambda part: less_centre(self.units[part], self.centres, self.group[part], self.rows32[part], length[part])
         )
         self.longest = self.largest(length) * SLACK
+
+    @cached_property
+    def is_sparse_and_positive(self) -> bool:
+        """Whether no value is below 0, and most are 0, as far as the first few rows tell."""
+        few = self.units[:_FEW_ROWS]
+        is_sparse = np.count_nonzero(few) < _SPARSE * few.size
+        return is_sparse and all(self.over_parts(lambda part: bool((self.units[part] >= 0).all())))
 
     def largest(self, values: np.ndarray) -> np.ndarray:
         """The largest of the `values` [n] of each group's rows: [G], 0 where there are none."""

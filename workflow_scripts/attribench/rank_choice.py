@@ -3,8 +3,9 @@
 Importing torch takes seconds. So the float32 product is used until ranking has taken longer than that, which small rankings
 never do. Then all are timed, on rows of the dimension at hand. bf16 is quicker than float32 and leaves more pairs in doubt,
 float64 slower and leaves none; how many depends on the thresholds. So before each tile, a few exact scores of its own tell
-what share each filter would leave, and the cheapest one is taken. If even that one costs much more than the float32 product,
-there may be near copies in mass, or rows on a grid: the next blocks are searched for groups of them (`rank_groups`).
+what share each filter would leave, and the cheapest one is taken. Filters for rows of a kind (`rank_grid`, `rank_positive`)
+are among them where they fit. If even the cheapest costs much more than the float32 product, there may be near copies in
+mass, or rows on a grid: the next blocks are searched for groups of them (`rank_groups`).
 """
 
 import math
@@ -17,6 +18,7 @@ from attribench.rank_blocks import Block
 from attribench.rank_filters import FILTERS, directions
 from attribench.rank_grid import GridFilter
 from attribench.rank_kernels import coarse_dots
+from attribench.rank_positive import PositiveFilter
 
 PATIENCE = 3.0  # seconds of ranking, of all threads together, before other filters than float32 are tried
 _SAMPLE_QUERIES, _SAMPLE_ROWS = 8, 64
@@ -76,8 +78,9 @@ class Choice:
             rows = block.rows(kind)
             queries, out = rows.part(slice(512)), np.empty((512, 2048), kind.dtype)
             self.seconds[kind.name] = _quickest(lambda k=kind, q=queries, r=rows, o=out: k.product(q, r, o)) / out.size
-        self._filters.append(GridFilter(self._dimension))
-        self.seconds["grid"] = self.seconds["float32"]
+        for kind in (GridFilter, PositiveFilter):  # for rows that they fit; float32 products, both
+            self._filters.append(kind(self._dimension))
+            self.seconds[kind.name] = self.seconds["float32"]
         rows32, order = block.rows32, np.random.default_rng(0).permutation(2048)  # as when pairs are decided
         self.seconds["pair"] = 1.5 * _quickest(lambda: coarse_dots(rows32[:64], rows32, order)) / (64 * len(order))
 

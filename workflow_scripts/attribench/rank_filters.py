@@ -38,8 +38,8 @@ these assumptions with the machine before the filter is used. |e| and |q'| are t
 twice the time of float32, and leaves nothing in doubt: for data in which very many scores are closer to a threshold than
 float32 can see, and no centres help.
 
-A filter's score may have to be multiplied by a `scale`, before the shift is added: that of `rank_grid` has to.
-`rank_choice` chooses between them.
+A filter's score may have to be multiplied by a `scale`, before the shift is added: that of `rank_grid` has to, for rows on a
+grid. That of `rank_positive`, for sparse rows without a value below 0, has r > 0. `rank_choice` chooses between them.
 """
 
 import ctypes
