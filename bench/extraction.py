@@ -1,6 +1,7 @@
 """Extraction from a pixel shard beside the bare forward pass of the same network on data in memory."""
 
 from collections.abc import Iterator
+from itertools import product
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -17,6 +18,15 @@ NETWORKS = {"tf_efficientnet_lite0": 48, "vit_base_patch16_224": 4}
 
 def side_by_side(options: Options) -> Iterator[Row]:
     """Each network in float32 and in bf16, on the GPU if there is one."""
+    yield from _networks(options, compiled=False)
+
+
+def compiled(options: Options) -> Iterator[Row]:
+    """The same with networks that torch compiles. Apart, because the others are slower once something was compiled."""
+    yield from _networks(options, compiled=True)
+
+
+def _networks(options: Options, compiled: bool) -> Iterator[Row]:
     import torch
     from attribench.forward import CPU_BATCH, choose_device, keep_freed_memory
 
@@ -24,25 +34,23 @@ def side_by_side(options: Options) -> Iterator[Row]:
     keep_freed_memory()
     device = choose_device("auto")
     batches_on_gpu = 20  # of what fits into its memory
-    for model, batches in NETWORKS.items():
-        for precision in ("float32", "bf16"):
-            forward = _forward(model, precision, device)
-            n = forward.batch_size * (
-                max(1, round(batches * options.scale)) if device.type == "cpu" else batches_on_gpu
-            )
-            assert device.type != "cpu" or forward.batch_size == CPU_BATCH
-            with TemporaryDirectory() as folder:
-                contestants = _contestants(forward, Path(folder), n)
-                yield from compare(f"{model}, {precision}, {device.type}", UNIT, contestants, options)
+    for (model, batches), precision in product(NETWORKS.items(), ("float32", "bf16")):
+        forward = _forward(model, precision, device, compiled)
+        n = forward.batch_size * (max(1, round(batches * options.scale)) if device.type == "cpu" else batches_on_gpu)
+        assert device.type != "cpu" or forward.batch_size == CPU_BATCH
+        case = f"{model}, {precision}, {device.type}{', compiled' * compiled}"
+        with TemporaryDirectory() as folder:
+            yield from compare(case, UNIT, _contestants(forward, Path(folder), n), options)
 
 
-def _forward(model: str, precision: str, device):
+def _forward(model: str, precision: str, device, compiled: bool):
     import timm
     from attribench.extractors import Loaded
     from attribench.forward import Forward
 
     network = timm.create_model(model, pretrained=False, num_classes=0).eval()
-    return Forward(Loaded(network, (0.5,) * 3, (0.5,) * 3, "none"), SIZE, precision=precision, device=device)
+    loaded = Loaded(network, (0.5,) * 3, (0.5,) * 3, "none")
+    return Forward(loaded, SIZE, precision=precision, device=device, compiled=compiled)
 
 
 def _contestants(forward, folder: Path, n: int) -> list[Contestant]:
@@ -55,7 +63,7 @@ def _contestants(forward, folder: Path, n: int) -> list[Contestant]:
         for _ in range(0, n, len(pixels)):
             shard.append(pixels)
     images = torch.from_numpy(pixels).permute(0, 3, 1, 2).to(forward.device).float().div_(255)
-    network = forward.extractor.module
+    network = forward.extractor.module  # never compiled
 
     def bare() -> None:
         bf16 = torch.autocast(forward.device.type, torch.bfloat16, enabled=forward.precision == "bf16")
@@ -72,4 +80,4 @@ def _contestants(forward, folder: Path, n: int) -> list[Contestant]:
     return [Contestant("bare forward pass", bare, n), Contestant("pixel shard to feature shard", ours, n)]
 
 
-BENCHMARKS = [side_by_side]
+BENCHMARKS = [side_by_side, compiled]

@@ -102,6 +102,56 @@ def test_seed_and_precision_are_part_of_the_features(tmp_path, images):
     assert 0 < np.abs(halved - plain).max() < 0.1 * np.abs(plain).max()
 
 
+# A network in both ways, for whole batches and a short one, then in halves; the second argument says what to expect.
+COMPILED = """
+import sys
+import numpy as np, torch
+from attribench.errors import InputError
+from attribench.extractors import Loaded
+from attribench.forward import Forward
+
+torch.manual_seed(0)
+layers = torch.nn.Conv2d(3, 16, 3, 2), torch.nn.GELU(), torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten()
+extractor = Loaded(torch.nn.Sequential(*layers).eval(), (0.5,) * 3, (0.5,) * 3, "")
+pixels = np.random.default_rng(0).integers(0, 256, (10, 64, 64, 3), np.uint8)
+
+
+def made(precision, compiled):
+    about = dict(precision=precision, device=torch.device("cpu"), batch_size=4, compiled=compiled)
+    return Forward(extractor, 64, **about)
+
+
+if sys.argv[1] == "no compiler":
+    try:
+        made("float32", True)
+    except InputError as error:
+        assert "config key compile: true does not work on this machine" in str(error) and "expected false" in str(error)
+        sys.exit()
+    sys.exit("compiled without a compiler")
+for precision, close in (("float32", 1e-5), ("bf16", 0.03)):
+    plain, compiled = made(precision, False), made(precision, True)
+    expected, found = plain(pixels), compiled(pixels)
+    assert np.abs(found - expected).max() < close * np.abs(expected).max(), np.abs(found - expected).max()
+    assert (compiled(pixels[:9]) == found[:9]).all()
+    assert torch._dynamo.utils.counters["stats"]["unique_graphs"] > 0
+    assert not torch._dynamo.utils.counters["graph_break"]
+"""
+
+
+@pytest.mark.parametrize("case", ["a compiler", "no compiler"])
+def test_a_compiled_network_gives_the_features_but_for_rounding(case, tmp_path):
+    environment = {
+        **os.environ,
+        "PYTHONPATH": str(REPOSITORY / "workflow_scripts"),
+        "TORCHINDUCTOR_CACHE_DIR": str(tmp_path),
+    }
+    if case == "no compiler":
+        environment["CXX"] = str(tmp_path / "none")
+    command = [sys.executable, "-c", COMPILED, case]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=600)
+    assert done.returncode == 0, done.stderr
+
+
 # Passes over 256 images where there is memory for fewer, and over one where there is none.
 SCARCE = """
 import resource, sys

@@ -115,6 +115,7 @@ class Config(Closed):
     precision: PrecisionName
     compare_precisions: Annotated[list[PrecisionName], BeforeValidator(_as_list)]
     batch_size: Annotated[int, Field(ge=1, le=4096)] | Literal["auto"]
+    compile: bool
     top_k: Positive
     bootstrap: Bootstrap
     contact_sheet: ContactSheet

@@ -46,11 +46,19 @@ class Forward:
     """Pixels uint8 [n, size, size, 3] -> features float32 [n, d]: scale to [0, 1], normalize, run the network.
 
     precision: float32, or bf16 (autocast). batch_size: images in a pass; `auto`: found from the memory that is free. A pass
-    that does not fit into memory is made again in halves, and the later ones are of that size from the start.
+    that does not fit into memory is made again in halves, and the later ones are of that size from the start. compiled: by
+    torch.compile, for that batch; InputError where this machine cannot.
     """
 
     def __init__(
-        self, extractor: Loaded, size: int, *, precision: str, device: torch.device, batch_size: int | str = "auto"
+        self,
+        extractor: Loaded,
+        size: int,
+        *,
+        precision: str,
+        device: torch.device,
+        batch_size: int | str = "auto",
+        compiled: bool = False,
     ):
         # On CUDA, PyTorch's convolutions are TF32 unless told otherwise: three decimal digits, where float32 has seven.
         torch.backends.cudnn.allow_tf32 = False
@@ -63,6 +71,8 @@ class Forward:
         if batch_size == "auto":
             batch_size = self._fitting_batch() if device.type == "cuda" else CPU_BATCH
         self.batch_size = int(batch_size)
+        if compiled:
+            self._compile()
 
     def __call__(self, pixels: np.ndarray) -> np.ndarray:
         """The features of all of `pixels`."""
@@ -96,6 +106,19 @@ class Forward:
             # Here, where no traceback keeps the tensors of the pass that failed.
             self._halve(reason)
         return passes
+
+    def _compile(self) -> None:
+        """Compile the network, which happens at the first pass."""
+        self._network = torch.compile(self._network, dynamic=False)
+        try:
+            self(np.zeros((1, self.size, self.size, 3), np.uint8))
+        except InputError:
+            raise
+        except Exception as error:  # of the compiler's own many kinds
+            reason = str(error).strip().partition("\n")[0]
+            raise InputError(
+                f"config key compile: true does not work on this machine ({reason}); expected false"
+            ) from error
 
     def _plain_upload(self, pixels: np.ndarray) -> torch.Tensor:
         return torch.from_numpy(pixels).to(self.device)
