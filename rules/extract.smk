@@ -31,6 +31,7 @@ rule extract:
         preprocessing=lambda wildcards: plan.preprocessing[wildcards.extractor],
         entry=lambda wildcards: plan.config.extractor_registry[wildcards.extractor].model_dump(mode="json"),
         precision=lambda wildcards: plan.config.precision_of(wildcards.extractor),
+        compiled=lambda wildcards: plan.config.is_compiled(wildcards.extractor),
     message:
         "Extracting {wildcards.extractor} of {wildcards.collection} {wildcards.shard}"
     script:

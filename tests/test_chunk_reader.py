@@ -29,7 +29,7 @@ def test_any_rows_are_read_as_they_were_written(shape, dtype, tmp_path):
     data, n = write(tmp_path / "a.h5", shape, dtype), shape[0]
     rng = np.random.default_rng(1)
     with h5py.File(tmp_path / "a.h5") as file:
-        reader = ChunkReader.of(tmp_path / "a.h5", file["data"])
+        reader = ChunkReader.of(file["data"])
         for first, last in [(0, n), (n, n), (0, 0), (n - 1, n), *np.sort(rng.integers(0, n + 1, (20, 2)))]:
             rows = reader.read(int(first), int(last))
             assert rows.dtype == data.dtype and rows.tobytes() == data[first:last].tobytes()
@@ -40,20 +40,56 @@ def test_any_rows_are_read_as_they_were_written(shape, dtype, tmp_path):
 
 @pytest.mark.parametrize("value", [0, 255, 1])
 def test_sums_at_the_edge_of_the_modulus(value, tmp_path):
-    """All bits set is 0 modulo 65535, which HDF5 writes in another way than the 0 of zeros."""
-    data = write(tmp_path / "a.h5", (40, 70_001), "uint8", value)
-    with ShardReader(tmp_path / "a.h5", "data") as shard:
+    """All bits set is 0 modulo 65535, and HDF5 tells it from the 0 of zeros: what it finds has to be found, and no more."""
+    path, found = tmp_path / "a.h5", []
+    data = write(path, (40, 70_001), "uint8", value)
+    with ShardReader(path, "data") as shard:
         assert shard._chunks and (shard.read() == data).all()
+        chunks = []
+        shard.data.id.chunk_iter(chunks.append)
+    whole, chunk = path.read_bytes(), chunks[1]
+    for first, n in [(0, 2), (512, 512), (1, 1), (0, chunk.size - 4), (chunk.size - 4, 2), (chunk.size - 2, 2)]:
+        damaged, part = bytearray(whole), slice(chunk.byte_offset + first, chunk.byte_offset + first + n)
+        damaged[part] = bytes(255 - byte for byte in whole[part])
+        path.write_bytes(damaged)
+        found.append([fails(path, h5py.Dataset.__getitem__), fails(path, lambda shard, _: shard.read())])
+    assert all(ours == theirs for theirs, ours in found) and sum(ours for _, ours in found) >= 3
+
+
+def fails(path, read):
+    """Whether reading all of the data gives an error: with h5py itself, or with a shard's reader."""
+    with ShardReader(path, "data") as shard:
+        try:
+            read(shard.data if read is h5py.Dataset.__getitem__ else shard, slice(None))
+        except (OSError, InputError):
+            return True
+    return False
 
 
 def test_the_sums_are_those_of_the_definition():
-    words = np.random.default_rng(0).integers(0, 2**16, 1000).astype(np.uint16)
-    for n in (0, 1, 255, 256, 257, 1000):
-        first = second = 0
-        for word in words[:n].tolist():
-            first = (first + (word % 256 * 256 + word // 256)) % 65535
-            second = (second + first) % 65535
-        assert fletcher32(words[:n]) == (first, second)
+    random = np.random.default_rng(0).integers(0, 2**16, 1000).astype(np.uint16)
+    for words in (random, np.zeros(300, np.uint16), np.full(300, 65535, np.uint16)):
+        for n in (0, 1, 255, 256, 257, 1000):
+            first = second = 0
+            for word in words[:n].tolist():
+                first += word % 256 * 256 + word // 256
+                second += first
+            # Folded to 16 bits, no sum but 0 becomes 0.
+            assert fletcher32(words[:n]) == tuple((total - 1) % 65535 + 1 if total else 0 for total in (first, second))
+
+
+def test_a_file_that_is_exchanged_or_deleted_is_read_on(tmp_path):
+    """As HDF5 does: what was opened is what is read. What is read after closing is an error."""
+    path = tmp_path / "a.h5"
+    data = write(path, (3000, 512), "float16")
+    with ShardReader(path, "data") as shard:
+        path.unlink()
+        write(path, (3000, 512), "float16", 7)
+        assert shard.read().tobytes() == data.tobytes()
+        blocks = shard.blocks(3)
+        next(blocks)
+    with pytest.raises(InputError, match=r"a\.h5: "):
+        next(blocks)
 
 
 def test_every_damaged_byte_is_found_and_the_file_named(tmp_path):
@@ -80,7 +116,7 @@ def test_every_damaged_byte_is_found_and_the_file_named(tmp_path):
 def test_a_chunk_that_ends_too_early_is_found(tmp_path):
     write(tmp_path / "a.h5", (30, 70_000), "uint8")
     with h5py.File(tmp_path / "a.h5") as file:
-        reader = ChunkReader(tmp_path / "a.h5", file["data"], np.array([(tmp_path / "a.h5").stat().st_size - 100] * 3))
+        reader = ChunkReader(file["data"], np.array([(tmp_path / "a.h5").stat().st_size - 100] * 3))
         with pytest.raises(OSError, match="ends within a chunk"):
             reader.read(0, 1)
         reader.close()

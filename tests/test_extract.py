@@ -129,12 +129,20 @@ if sys.argv[1] == "no compiler":
         sys.exit()
     sys.exit("compiled without a compiler")
 for precision, close in (("float32", 1e-5), ("bf16", 0.03)):
+    torch._dynamo.utils.counters.clear()
     plain, compiled = made(precision, False), made(precision, True)
     expected, found = plain(pixels), compiled(pixels)
     assert np.abs(found - expected).max() < close * np.abs(expected).max(), np.abs(found - expected).max()
     assert (compiled(pixels[:9]) == found[:9]).all()
-    assert torch._dynamo.utils.counters["stats"]["unique_graphs"] > 0
+    assert torch._dynamo.utils.counters["stats"]["unique_graphs"] == 1
     assert not torch._dynamo.utils.counters["graph_break"]
+
+# A batch that does not fit: the network says so from 3 images on.
+inner = compiled._network
+compiled._network = lambda images: inner(images) if len(images) < 3 else torch.empty(1 << 60)
+assert np.abs(compiled(pixels) - expected).max() < 0.03 * np.abs(expected).max()
+assert compiled.batch_size == 2
+assert torch._dynamo.utils.counters["stats"]["unique_graphs"] == 2
 """
 
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from attribench import rank_blocks, rank_choice, rank_filters, rank_positive
+from attribench import rank_blocks, rank_choice, rank_positive
 from attribench.rank import rank
 from rank_cases import check, run, same, unit
 
@@ -102,7 +102,7 @@ def test_it_is_chosen_for_sparse_rows_and_for_no_others(monkeypatch):
     for name, rows in made.items():
         chosen.clear()
         rank(rows(300), np.zeros(300), rows(40), np.zeros(40), [(rows(3000), None)], top_k=3)
-        assert (set(chosen) == {"positive"}) == (name == "sparse") and ("positive" in chosen) == (name == "sparse")
+        assert chosen.count("positive") > len(chosen) / 2 if name == "sparse" else "positive" not in chosen
 
 
 def test_what_fits():
@@ -115,4 +115,3 @@ def test_what_fits():
     kind.relative = 0.01
     assert not kind.fits(queries, block)
     assert not rank_blocks.Block(np.zeros((0, 64))).is_sparse_and_positive
-    assert rank_filters.Float32Filter(64).relative == 0

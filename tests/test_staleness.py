@@ -55,7 +55,8 @@ OF_ONE = dict(decode=3, extract=3, rank=2, metrics=2)  # jobs of one extractor b
 KEYS = [
     ("device", "auto", NOTHING),
     ("batch_size", 3, NOTHING),
-    ("compile", True, NOTHING),
+    ("compile", True, jobs(*RESULTS, **OF_ONE)),  # nor is the colour histogram compiled
+    ("compile", "false", NOTHING),  # as `--config` gives it
     ("precision", "bf16", jobs(*RESULTS, **OF_ONE)),  # the colour histogram has one precision
     ("compare_precisions", ["bf16"], jobs(*RESULTS, **OF_ONE)),
     ("recall_ks", [1, 5], jobs("metrics", "tables", "plots")),

@@ -26,7 +26,7 @@ with stage(snakemake, outputs=outputs):
         precision=snakemake.params.precision,
         device=device,
         batch_size=snakemake.config["batch_size"],
-        compiled=snakemake.config["compile"] and entry.library in ("timm", "open_clip"),
+        compiled=snakemake.params.compiled,
     )
     first = parts[0][1].start
     for output, (_, rows) in zip(outputs, parts, strict=True):

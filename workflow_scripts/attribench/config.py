@@ -153,6 +153,10 @@ class Config(Closed):
         entry = self.extractor_registry[extractor]
         return "float32" if entry.library == "color" else entry.precision or self.precision
 
+    def is_compiled(self, extractor: str) -> bool:
+        """Whether torch compiles the extractor's network."""
+        return self.compile and self.extractor_registry[extractor].library in ("timm", "open_clip")
+
 
 def load(raw: dict[str, Any]) -> Config:
     """Check `raw` (what Snakemake read from files and `--config`) and resolve what depends on the benchmark.

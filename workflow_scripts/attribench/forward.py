@@ -71,6 +71,7 @@ class Forward:
         if batch_size == "auto":
             batch_size = self._fitting_batch() if device.type == "cuda" else CPU_BATCH
         self.batch_size = int(batch_size)
+        self._compiled = compiled
         if compiled:
             self._compile()
 
@@ -96,10 +97,10 @@ class Forward:
             part = pixels[first : first + self.batch_size]
             try:
                 passes.append(_download(self._features(_padded(part, self.batch_size)), len(part)))
-            except (RuntimeError, MemoryError) as error:
+            except Exception as error:
                 if not _is_out_of_memory(error):
-                    raise
-                reason = str(error).splitlines()[0]
+                    raise self._explained(error) from error
+                reason = _first_line(error)
             else:
                 first += len(part)
                 continue
@@ -108,17 +109,19 @@ class Forward:
         return passes
 
     def _compile(self) -> None:
-        """Compile the network, which happens at the first pass."""
-        self._network = torch.compile(self._network, dynamic=False)
+        """Have the network compiled, which happens at the first pass of a batch size."""
         try:
-            self(np.zeros((1, self.size, self.size, 3), np.uint8))
-        except InputError:
-            raise
+            self._network = torch.compile(self._network, dynamic=False)
         except Exception as error:  # of the compiler's own many kinds
-            reason = str(error).strip().partition("\n")[0]
-            raise InputError(
-                f"config key compile: true does not work on this machine ({reason}); expected false"
-            ) from error
+            raise self._explained(error) from error
+        self(np.zeros((1, self.size, self.size, 3), np.uint8))
+
+    def _explained(self, error: Exception) -> Exception:
+        """What to raise for an `error` of a pass."""
+        if not self._compiled:
+            return error
+        reason = _first_line(error) or type(error).__name__
+        return InputError(f"config key compile: true does not work on this machine ({reason}); expected false")
 
     def _plain_upload(self, pixels: np.ndarray) -> torch.Tensor:
         return torch.from_numpy(pixels).to(self.device)
@@ -138,6 +141,8 @@ class Forward:
         if self.batch_size == 1:
             raise InputError(f"not enough memory on {self.device} for one image ({reason}); expected more of it")
         self.batch_size //= 2
+        if self._compiled:
+            torch.compiler.reset()  # which would give up after some batch sizes
         log.warning("out of memory; the batch is now %d (%s)", self.batch_size, reason)
         if self.device.type == "cuda":
             torch.cuda.empty_cache()
@@ -216,9 +221,14 @@ class _PinnedUpload:
         return there
 
 
-# How a CPU's and MPS' allocators say it, and CUDA's libraries, and oneDNN, which has no word for it.
+def _first_line(error: BaseException) -> str:
+    return str(error).strip().partition("\n")[0]
+
+
+# How a CPU's and MPS' allocators say it, and CUDA's libraries, torch's compiler, and oneDNN, which has no word for it.
 _OUT_OF_MEMORY = (
     *("out of memory", "can't allocate memory", "bad_alloc", "ALLOC_FAILED"),
+    *("MemoryError", "can't start new thread", "Cannot allocate memory"),
     *("could not create a primitive", "could not create a memory"),
 )
 

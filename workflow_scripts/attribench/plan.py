@@ -278,7 +278,7 @@ class Plan(Layout):
 
     def _extract_key(self, collection: str, extractor: str, shard: str) -> Iterator:
         yield self.key("decode", collection=collection, shard=shard)
-        how = (self.preprocessing[extractor], self.config.precision_of(extractor))
+        how = (self.preprocessing[extractor], self.config.precision_of(extractor), self.config.is_compiled(extractor))
         yield [extractor, *how, *self._extractor_identity(extractor)]
 
     @lru_cache  # noqa: B019  a run has one plan

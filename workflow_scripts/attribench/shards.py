@@ -122,7 +122,7 @@ def _strings(file: h5py.File, name: str, values: list[str]) -> None:
 
 def _texts(values: np.ndarray) -> list[str]:
     """The strings that `_strings` wrote, decoded all at once: there may be hundreds of thousands, none with a zero byte."""
-    if not values.view(np.uint8).any():
+    if values.dtype.kind == "S" and not values.view(np.uint8).any():
         return [""] * len(values)
     return b"\0".join(values.tolist()).decode().split("\0") if len(values) else []
 
@@ -143,7 +143,8 @@ def feature_attributes(identity: FeatureIdentity, collection: str, first_row: in
 
 
 class ShardReader:
-    """An open shard. Use it as a context manager; every fault of the file is an InputError that names it."""
+    """An open shard, for one thread at a time. Use it as a context manager; every fault of the file is an InputError that
+    names it."""
 
     def __init__(self, path: Path | str, name: str):
         self.path = Path(path)
@@ -221,7 +222,7 @@ class ShardReader:
         # Here, because a stage that only writes shards starts sooner without compiled loops.
         from attribench.chunk_reader import ChunkReader
 
-        reader = ChunkReader.of(self.path, self.data)
+        reader = ChunkReader.of(self.data)
         if reader:
             self._open.callback(reader.close)
         return reader
