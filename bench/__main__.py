@@ -57,7 +57,7 @@ def run(name: str, chosen: dict) -> None:
     options, rows = Options(**chosen), []
     for benchmark in importlib.import_module(f"bench.{name}").BENCHMARKS:
         for row in benchmark(options):
-            print(f"{row.case}: {row.name}: {row.value:.3g} {row.unit}", flush=True)
+            print(f"{row.case}: {row.name}: {report.amount(row)}", flush=True)
             rows.append(row)
     print(f"\n{report.table(rows)}\n")
     print(*report.write(name, rows, options), sep="\n")

@@ -18,12 +18,17 @@ from bench.measure import Options, Row
 _PACKAGES = ("numpy", "numba", "torch", "timm", "h5py", "pillow", "snakemake", "faiss-cpu")
 
 
+def amount(row: Row) -> str:
+    """The value of `row`, to three digits or whole, and its unit."""
+    return f"{row.value:,.0f} {row.unit}" if row.value >= 100 else f"{row.value:.3g} {row.unit}"
+
+
 def table(rows: list[Row]) -> str:
     """A Markdown table, one line a row, cases kept together."""
     lines = ["| case | what | value | ratio |", "|---|---|---|---|"]
     for row in rows:
         ratio = "" if row.ratio is None else f"{row.ratio:.2f}"
-        lines.append(f"| {row.case} | {row.name} | {row.value:.3g} {row.unit} | {ratio} |")
+        lines.append(f"| {row.case} | {row.name} | {amount(row)} | {ratio} |")
     return "\n".join(lines)
 
 
@@ -76,8 +81,10 @@ def _plot(name: str, rows: list[Row]) -> Figure:
     for axes, case in zip(panels[:, 0], cases, strict=False):
         own = _compared(rows, case)
         axes.barh([row.name for row in own], [row.ratio for row in own], color="#0072B2", height=0.7)
-        axes.bar_label(axes.containers[0], [f" {row.value:.3g} {row.unit}" for row in own], color=MUTED, fontsize=7)
         axes.axvline(1, color=MUTED, linewidth=0.8)
+        labels = axes.bar_label(axes.containers[0], [amount(row) for row in own], color=MUTED, fontsize=7, padding=4)
+        for label in labels:  # not struck through by the line
+            label.set_bbox({"facecolor": "white", "edgecolor": "none", "pad": 0.5})
         axes.set(title=case)
         axes.margins(x=0.3)
         axes.invert_yaxis()
