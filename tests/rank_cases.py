@@ -4,7 +4,7 @@ import itertools
 
 import numpy as np
 import pytest
-from attribench import rank_filters
+from attribench import rank_choice, rank_filters
 from attribench.rank import rank
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -89,6 +89,28 @@ def same(a, b):
     names = ("offsets", "ranks", "scores", "exemplar", "neighbour_index", "neighbour_score", "query_valid")
     assert all(getattr(a, name).tobytes() == getattr(b, name).tobytes() for name in names)
     assert (a.n_database, a.n_database_invalid) == (b.n_database, b.n_database_invalid)
+
+
+def force(monkeypatch, name):
+    """Rank with the filter `name` wherever it fits, and in float64 elsewhere; the names of those used, as they are."""
+    used = []
+
+    def pick(self, filters, *_):
+        names = [kind.name for kind in filters]
+        used.append(name if name in names else "float64")
+        return names.index(used[-1])
+
+    monkeypatch.setattr(rank_choice.Choice, "pick", pick)
+    monkeypatch.setattr(rank_choice, "PATIENCE", -1)
+    return used
+
+
+def check_as(alone, case, **options):
+    """The rankings of `case`, without and with hard negatives, are those two."""
+    for hard in (False, True):
+        ranking = run(case, hard_negatives=hard, **options)
+        same(alone[hard], ranking)
+        np.testing.assert_array_equal(alone[hard].ranks_at, ranking.ranks_at)
 
 
 @st.composite

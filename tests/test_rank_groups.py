@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from attribench import rank_blocks, rank_choice, rank_grid, rank_groups, rank_kernels
 from attribench.rank import rank
-from rank_cases import FILTERS, HAS_BF16, check, run, same, unit
+from rank_cases import FILTERS, HAS_BF16, check, check_as, force, run, unit
 
 
 @pytest.mark.parametrize("use_filter", FILTERS)
@@ -42,10 +42,7 @@ def test_near_copies_are_ranked_in_groups_as_well_as_one_by_one(use_filter, spre
         rank_choice.Choice, "is_hard", property(lambda self: True, lambda self, value: None), raising=False
     )
     monkeypatch.setattr("attribench.rank.find_groups", grouped)
-    for hard in (False, True):
-        ranking = run(case, hard_negatives=hard, **options)
-        same(alone[hard], ranking)
-        np.testing.assert_array_equal(alone[hard].ranks_at, ranking.ranks_at)
+    check_as(alone, case, **options)
     sizes = [len(groups.centres) for _, groups in found if groups is not None]
     assert len(sizes) >= 4 and max(sizes) == 14  # all 13, and those apart
 
@@ -90,22 +87,11 @@ def test_rows_on_a_grid_are_ranked_by_whole_numbers_as_well(kind, monkeypatch):
     alone = [run(case, hard_negatives=hard, use_filter="float64", **options) for hard in (False, True)]
     check(case, alone[0], 7)
 
-    used = []
     monkeypatch.setattr(rank_groups, "_FEWEST_ON_GRID", 16)
-
-    def pick(self, filters, *_):
-        names = [kind.name for kind in filters]
-        used.append("grid" if "grid" in names else "float64")
-        return names.index(used[-1])
-
     hard_always = property(lambda self: True, lambda self, value: None)
     monkeypatch.setattr(rank_choice.Choice, "is_hard", hard_always, raising=False)
-    monkeypatch.setattr(rank_choice.Choice, "pick", pick)
-    monkeypatch.setattr(rank_choice, "PATIENCE", -1)
-    for hard in (False, True):
-        ranking = run(case, hard_negatives=hard, **options)
-        same(alone[hard], ranking)
-        np.testing.assert_array_equal(alone[hard].ranks_at, ranking.ranks_at)
+    used = force(monkeypatch, "grid")
+    check_as(alone, case, **options)
     assert used.count("grid") > used.count("float64") > 0
 
 

@@ -99,7 +99,9 @@ class Forward:
                 passes.append(_download(self._features(_padded(part, self.batch_size)), len(part)))
             except Exception as error:
                 if not _is_out_of_memory(error):
-                    raise self._explained(error) from error
+                    if self._compiled:
+                        raise _not_compiled(error) from error
+                    raise
                 reason = _first_line(error)
             else:
                 first += len(part)
@@ -113,15 +115,8 @@ class Forward:
         try:
             self._network = torch.compile(self._network, dynamic=False)
         except Exception as error:  # of the compiler's own many kinds
-            raise self._explained(error) from error
+            raise _not_compiled(error) from error
         self(np.zeros((1, self.size, self.size, 3), np.uint8))
-
-    def _explained(self, error: Exception) -> Exception:
-        """What to raise for an `error` of a pass."""
-        if not self._compiled:
-            return error
-        reason = _first_line(error) or type(error).__name__
-        return InputError(f"config key compile: true does not work on this machine ({reason}); expected false")
 
     def _plain_upload(self, pixels: np.ndarray) -> torch.Tensor:
         return torch.from_numpy(pixels).to(self.device)
@@ -219,6 +214,11 @@ class _PinnedUpload:
         current.wait_stream(self._stream)
         there.record_stream(current)
         return there
+
+
+def _not_compiled(error: Exception) -> InputError:
+    reason = _first_line(error) or type(error).__name__
+    return InputError(f"config key compile: true does not work on this machine ({reason}); expected false")
 
 
 def _first_line(error: BaseException) -> str:
