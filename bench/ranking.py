@@ -29,32 +29,34 @@ QUERIES_PER_ENTRY = 40
 
 @dataclass(frozen=True)
 class Kind:
-    """What the rows are like: exemplars of an entry; whether they are ranked well, or anywhere; whether all images are
-    `alike`, with cosines about 0.96; whether each image of the database is a `copy` of an exemplar, but for 1e-7; whether
-    all are `codes` of +1 and -1, so that most scores tie with an exemplar's; whether all are `sparse`: a value in fifty is
-    above 0 and all others are 0, so that most scores are."""
+    """What the rows are like: exemplars of an entry; whether they are ranked well, or anywhere; whether each image of the
+    database is a `copy` of an exemplar, but for 1e-7; and a `form` (FORMS) that they are brought into."""
 
     n_exemplars: int
     ranked_well: bool = False
-    alike: bool = False
     copy: bool = False
-    codes: bool = False
-    sparse: bool = False
+    form: str = ""
 
 
 WELL, DEEP = Kind(12, ranked_well=True), Kind(67)
 KINDS = {"12 exemplars, well ranked": WELL, "67 exemplars, deep": DEEP}
-HARD = {
-    "67, deep, images alike": Kind(67, alike=True),
-    "67, near copies of them only": Kind(67, copy=True),
-    "67, deep, codes of +1 and -1": Kind(67, codes=True),
-    "67, deep, sparse, none below 0": Kind(67, sparse=True),
+FORMS = {  # of rows [n, d] in random directions, of unit length; many scores are close to a threshold then, or equal to it
+    "images alike": lambda rows, rng: rows + 5 * _unit(np.cos(np.arange(rows.shape[1], dtype=np.float32)[None])),
+    "codes of +1 and -1": lambda rows, rng: np.sign(rows),
+    "codes of 0 and 1": lambda rows, rng: (rows > 0).astype(np.float32),
+    "counts of words": lambda rows, rng: rng.poisson(0.3, rows.shape).astype(np.float32),
+    "sparse": lambda rows, rng: _thinned(rows, rng),
+    "probabilities": lambda rows, rng: np.exp(4 * np.sqrt(np.float32(rows.shape[1])) * rows),
 }
+COUNTS = ("codes of 0 and 1", "counts of words")  # that stay whole numbers
+HARD = {f"67, deep, {form}": Kind(67, form=form) for form in FORMS}
+HARD["67, near copies of them only"] = Kind(67, copy=True)
 
 
 @dataclass(frozen=True)
 class Data:
-    """Queries [Q, d] and exemplars [E, d] with their entries, and database rows [N, d]: float32, of unit length."""
+    """Queries [Q, d] and exemplars [E, d] with their entries, and database rows [N, d]: float32, of unit length but for
+    COUNTS."""
 
     queries: np.ndarray
     query_entry: np.ndarray
@@ -82,22 +84,20 @@ def make(dimension: int, n_queries: int, n_rows: int, kind: Kind) -> Data:
     toward = (deviations / 0.8 / np.sqrt(dimension))[:, None]
     exemplars = toward * centres[exemplar_entry] + np.sqrt(1 - toward**2) * directions(len(exemplar_entry))
     database = directions(n_rows)
-    if kind.alike:
-        queries, exemplars, database = (_unit(rows + 5 * centres[0]) for rows in (queries, exemplars, database))
     if kind.copy:
         database = _unit(exemplars[np.arange(n_rows) % len(exemplars)] + 1e-7 * database)
-    if kind.codes:
-        queries, exemplars, database = (_unit(np.sign(rows)) for rows in (queries, exemplars, database))
-    if kind.sparse:
-        queries, exemplars, database = (_unit(_thinned(rows, rng)) for rows in (queries, exemplars, database))
+    if kind.form:
+        queries, exemplars, database = (FORMS[kind.form](rows, rng) for rows in (queries, exemplars, database))
+    if kind.form not in COUNTS:
+        queries, exemplars, database = (_unit(rows) for rows in (queries, exemplars, database))
     return Data(queries, query_entry, exemplars, exemplar_entry, database.astype(np.float32))
 
 
 def _thinned(rows: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """The absolute values of `rows` [n, d], one in fifty of them, and one in each row."""
+    """Of the values of `rows` [n, d], one in fifty, and one in each row; 0 for the others."""
     kept = rng.random(rows.shape, np.float32) < 0.02
     kept[np.arange(len(rows)), rng.integers(0, rows.shape[1], len(rows))] = True
-    return np.abs(rows) * kept
+    return rows * kept
 
 
 def _unit(rows: np.ndarray) -> np.ndarray:

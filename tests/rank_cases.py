@@ -95,8 +95,8 @@ def force(monkeypatch, name):
     """Rank with the filter `name` wherever it fits, and in float64 elsewhere; the names of those used, as they are."""
     used = []
 
-    def pick(self, filters, *_):
-        names = [kind.name for kind in filters]
+    def pick(self, offers, *_):
+        names = [offer.kind.name for offer in offers]
         used.append(name if name in names else "float64")
         return names.index(used[-1])
 

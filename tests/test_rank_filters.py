@@ -72,7 +72,7 @@ def test_the_filter_bounds_hold(dimension, use_filter):
         )
         assert (
             np.abs(low - queries.units @ units.T).max()
-            <= rank_filters.Float32Filter(dimension).margins(queries, block)[1]
+            <= rank_filters.Float32Filter(dimension).margins(queries, block)[2]
         )
 
 
@@ -206,7 +206,7 @@ def test_a_library_that_adds_in_another_order_is_seen(monkeypatch):
 @pytest.mark.parametrize("dimension", [1, 64, 512, 4096])
 def test_the_bounds_of_the_dot_products_hold(dimension):
     rng = np.random.default_rng(dimension)
-    coarse, eights, quick = rank_filters.dot_bounds(dimension)
+    coarse, eights, full, quick = rank_filters.dot_bounds(dimension)
     for made in (rng.standard_normal((40, dimension)), rng.random((40, dimension)) + 0.5):
         exact = unit(made)
         low = exact.astype(np.float32)
@@ -219,6 +219,10 @@ def test_the_bounds_of_the_dot_products_hold(dimension):
         compiled = np.array([[rank_kernels.quick_dot(a, b) for a in low] for b in low])
         for product in (low.astype(np.float64) @ low.astype(np.float64).T, compiled):
             assert np.abs(product - exact @ exact.T).max() <= quick
+        canonical = np.array([[rank_kernels.dot(a, b) for a in exact] for b in exact])
+        compiled = np.array([[rank_kernels.full_dot(a, b) for a in exact] for b in exact])
+        for product in (exact @ exact.T, compiled):
+            assert np.abs(product - canonical).max() <= full < 1e-11
 
 
 @pytest.mark.skipif(not HAS_BF16, reason="no bfloat16 products here")
@@ -230,20 +234,22 @@ def test_a_tile_gets_the_filter_that_is_cheapest_for_its_thresholds(monkeypatch)
     assert [kind.name for kind in choice.filters()] == ["float32"]
     choice.note(60)
     filters = choice.filters()
-    assert [kind.name for kind in filters] == ["float32", "bf16", "float64", "grid", "positive"] and min(
-        choice.seconds.values()
-    ) > 0
-    choice.seconds = {"float32": 11e-9, "bf16": 5e-9, "float64": 22e-9, "pair": 80e-9}
+    names = ["float32", "bf16", "float64", "sparse", "grid", "steps", "positive"]
+    assert [kind.name for kind in filters] == names and min(choice.seconds.values()) > 0
+    choice.seconds = {"float32": 11e-9, "bf16": 5e-9, "float64": 22e-9, "pair": 80e-9, "full": 160e-9}
     as_queries = rank_blocks.Queries(queries)
     filters = [kind for kind in filters if kind.fits(as_queries, block)]
     assert len(filters) == 3
-    bounds = [kind.bound(as_queries.rows(kind), block) for kind in filters]
-    shifts = [block.shift(queries) * kind.is_centred for kind in filters]
+    offers = []
+    for kind in filters:
+        operand, margins = as_queries.rows(kind), kind.margins(as_queries, block)
+        shift = block.shift(queries) * kind.is_centred
+        offers.append(rank_choice.Offer(kind, operand, kind.bound(operand, block), shift, margins))
     everywhere = np.sort(queries @ x.T, axis=1)[:, ::-1] - 1e-9  # as thresholds of equal exemplars
     well, deep = np.tile(np.linspace(0.9, 0.8, 12), (8, 1)), np.tile(np.linspace(0.3, -0.3, 67), (8, 1))
     for thresholds, expected in ((well, 1), (deep, 0), (everywhere, 2)):
         pairs = (np.arange(9) * thresholds.shape[1], thresholds.ravel())
-        assert choice.pick(filters, bounds, shifts, queries, block, pairs) == expected
+        assert choice.pick(offers, queries, block, pairs) == expected
 
     case = {"queries": queries, "q_entry": np.arange(8), "exemplars": x[:8], "e_entry": np.arange(8), "x": x}
     case |= {f"{name}_valid": np.ones(n, bool) for name, n in (("q", 8), ("e", 8), ("x", 3000))}

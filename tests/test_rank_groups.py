@@ -75,7 +75,8 @@ def on_grid(rng, kind, n):
 
 
 @pytest.mark.parametrize("kind", ["codes", "codes with a zero here and there", "zeros and ones", "one each", "whole"])
-def test_rows_on_a_grid_are_ranked_by_whole_numbers_as_well(kind, monkeypatch):
+@pytest.mark.parametrize("use", ["grid", "steps"])
+def test_rows_on_a_grid_are_ranked_by_whole_numbers_as_well(kind, use, monkeypatch):
     """Blocks of them, one with a row off the grid, hard negatives and invalid rows; nearly all scores tie with others."""
     rng = np.random.default_rng(0)
     case = {"queries": on_grid(rng, kind, 40), "exemplars": on_grid(rng, kind, 90), "x": on_grid(rng, kind, 3000)}
@@ -90,9 +91,9 @@ def test_rows_on_a_grid_are_ranked_by_whole_numbers_as_well(kind, monkeypatch):
     monkeypatch.setattr(rank_groups, "_FEWEST_ON_GRID", 16)
     hard_always = property(lambda self: True, lambda self, value: None)
     monkeypatch.setattr(rank_choice.Choice, "is_hard", hard_always, raising=False)
-    used = force(monkeypatch, "grid")
+    used = force(monkeypatch, use)
     check_as(alone, case, **options)
-    assert used.count("grid") > used.count("float64") > 0
+    assert used.count(use) > used.count("float64") > 0
 
 
 def test_what_is_on_a_grid():
@@ -121,6 +122,23 @@ def test_whole_numbers_that_float32_cannot_hold_are_left_alone(largest, expected
     assert kind.fits(rank_blocks.Queries(units), block) == expected
     assert not kind.fits(rank_blocks.Queries(units), rank_blocks.Block(units))
     assert not kind.fits(rank_blocks.Queries(unit(np.array([[0.3, 0.4123]]))), block)
+
+
+@pytest.mark.parametrize("dimension, n", [(1, 1), (48, 1), (300, 129), (700, 1000)])
+def test_whole_numbers_times_both_steps_are_the_scores(dimension, n):
+    """Of rows with steps of their own, and one that is all 0; written where the whole numbers are."""
+    rng = np.random.default_rng(n)
+    rows = [rng.integers(-3, 4, (count, dimension)) * rng.uniform(0.1, 9, (count, 1)) for count in (7, n)]
+    rows[0][3] = 0
+    queries, block = rank_blocks.Queries(canonical(rows[0])), rank_blocks.Block(canonical(rows[1]))
+    kind = rank_grid.StepsFilter(dimension)
+    assert kind.fits(queries, block)
+    for part in (slice(0, 7), slice(3, 4), slice(5, 7)):
+        operand = queries.rows(kind).part(part)
+        scores = np.full((part.stop - part.start, n), np.nan)
+        kind.product(operand, block.rows(kind), scores)
+        exact = np.array([[rank_kernels.dot(q, x) for x in block.units] for q in queries.units[part]])
+        assert (np.abs(scores - exact) <= kind.bound(operand, block)).all() and kind.bound(operand, block).max() < 1e-11
 
 
 @pytest.mark.parametrize("what", ["queries on no grid", "multiples too large"])

@@ -1,4 +1,4 @@
-"""Sparse rows without a value below 0: the bound that shrinks with the score, and that no result shows it."""
+"""Rows without a value below 0: the bound that shrinks with the score, and that no result shows it."""
 
 import numpy as np
 import pytest
@@ -77,31 +77,33 @@ def test_ranks_are_those_of_a_sort(common, below, monkeypatch):
     assert used.count("positive") > 4 and ("float64" in used) == below
 
 
-def test_it_is_chosen_for_sparse_rows_and_for_no_others(monkeypatch):
+def test_it_is_chosen_for_probabilities_and_for_no_others(monkeypatch):
     rng = np.random.default_rng(0)
     chosen, pick = [], rank_choice.Choice.pick
 
-    def noted(self, filters, *given):
-        chosen.append(filters[pick(self, filters, *given)].name)
-        return pick(self, filters, *given)
+    def noted(self, offers, *given):
+        chosen.append(offers[pick(self, offers, *given)].kind.name)
+        return pick(self, offers, *given)
 
     monkeypatch.setattr(rank_choice.Choice, "pick", noted)
     monkeypatch.setattr(rank_choice, "PATIENCE", -1)
-    made = {"sparse": lambda n: sparse(rng, n, 512), "dense": lambda n: rng.random((n, 512)) + 0.1}
-    made["of both signs"] = lambda n: sparse(rng, n, 512) * rng.choice([-1, 1], (n, 512))
+    made = {"probabilities": lambda n: np.exp(4 * rng.standard_normal((n, 512)))}
+    made["dense"] = lambda n: rng.random((n, 512)) + 0.1
+    made["of both signs"] = lambda n: rng.standard_normal((n, 512))
     for name, rows in made.items():
         chosen.clear()
         rank(rows(300), np.zeros(300), rows(40), np.zeros(40), [(rows(3000), None)], top_k=3)
-        assert chosen.count("positive") > len(chosen) / 2 if name == "sparse" else "positive" not in chosen
+        is_chosen = chosen.count("positive") > len(chosen) / 2
+        assert is_chosen if name == "probabilities" else "positive" not in chosen
 
 
 def test_what_fits():
     rng = np.random.default_rng(0)
     queries, block, kind = fitting(sparse(rng, 40, 64), sparse(rng, 40, 64))
     assert kind.fits(queries, block)
-    for rows in (rng.random((40, 64)), -sparse(rng, 40, 64)):
-        others = rank_blocks.Queries(unit(rows)), rank_blocks.Block(unit(rows))
+    rows = sparse(rng, 40, 64)
+    for below in (-rows, np.concatenate([rows[:39], -rows[39:]])):
+        others = rank_blocks.Queries(unit(below)), rank_blocks.Block(unit(below))
         assert not kind.fits(others[0], block) and not kind.fits(queries, others[1])
     kind.relative = 0.01
     assert not kind.fits(queries, block)
-    assert not rank_blocks.Block(np.zeros((0, 64))).is_sparse_and_positive

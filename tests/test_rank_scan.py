@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from attribench import rank_blocks, rank_filters
 from attribench.rank import rank
-from attribench.rank_doubt import Pairs
+from attribench.rank_doubt import FULL, Pairs
 from attribench.rank_groups import Groups
 from attribench.rank_kernels import dot
 from attribench.rank_scan import scan_tile
@@ -40,7 +40,7 @@ def test_scores_at_the_edge_of_their_bounds_change_nothing(bound, relative, step
             np.full((4, K), -1, np.int64),
         )
         bounds, finer = rank_filters.dot_bounds(D, queries.longest * block.longest), m % 3
-        margins = np.stack([bounds[finer], bounds[2]])
+        margins = np.stack([bounds[finer], bounds[FULL], bounds[rank_filters.QUICK]])
         of_rows = (block.units, block.rows32, block.starts, block.group)
         given = (queries.units, queries.rows32, *of_rows, shift, scale, steps > 0, queries.tilt(block))
         pairs = Pairs(*given, np.arange(5) * m, threshold.ravel(), counts, margins, finer)

@@ -11,11 +11,11 @@ bits depend on neither block size, shards, threads, BLAS nor SIMD width, and so 
 A filter makes it fast: a matrix product in low precision, with a proven error bound (`rank_filters` derives them), skips
 the comparisons whose result the bound already gives. Pairs that it leaves in doubt go to a dot product of float32 rows that
 is finer than the filter: a float32 one, with the bound of the float32 filter for one part, or float64 sums of eight products
-at a time in float32, where each term is rounded at most ten times, the rows' rounding included. The few that are left go to
-one whose products are float64 too. Rounding the rows costs at most 2 u (1 + u) |p| |y| with u = 2^-24 (p and y are query and
-row less their centres), and the sums, as well as those of the canonical score, the float64 g(d) |q| |x| each. The very few
-left even then are computed as defined. In all but that the compiler chooses the order; half the bytes of float64 rows is
-what makes them quick.
+at a time in float32, where each term is rounded at most ten times, the rows' rounding included. Rounding the rows costs at
+most 2 u (1 + u) |p| |y| with u = 2^-24 (p and y are query and row less their centres), and the sums, as well as those of the
+canonical score, the float64 g(d) |q| |x| each. Half the bytes of float64 rows is what makes it quick. The few that are left
+go to a product of the float64 rows, and the very few left even then are computed as defined; in all but that the compiler
+chooses the order.
 
 Each thread takes some queries at a time, multiplies them with a block of rows, and scans the scores. On a GPU the scheme is
 the same (`rank_cuda`).
@@ -32,7 +32,7 @@ import numpy as np
 from attribench.errors import InputError
 from attribench.one_thread import workers
 from attribench.rank_blocks import Block, Queries
-from attribench.rank_choice import Choice
+from attribench.rank_choice import Choice, Offer
 from attribench.rank_device import open_scan
 from attribench.rank_doubt import Pairs
 from attribench.rank_grid import is_exact
@@ -279,15 +279,17 @@ class RankAccumulator:
     def _rank_part(self, part: slice, filters: list, block: Block, tilt, rows, counts, entry, tile: np.ndarray) -> None:
         """Count, and keep neighbours, for the queries of `part`: with the cheapest of `filters`, in the bytes of `tile`."""
         tally, queries, start = self._tally, self._queries[part], time.perf_counter()
-        operands = [self._operands.rows(kind).part(part) for kind in filters]
-        bounds = [kind.bound(q, block) for kind, q in zip(filters, operands, strict=True)]
-        shift = block.shift(queries)
-        shifts = [shift if kind.is_centred else np.zeros_like(shift) for kind in filters]
-        offsets = self._offsets[part.start : part.stop + 1]
-        best = self._choice.pick(filters, bounds, shifts, queries, block, (offsets, tally.threshold))
-        kind, bound, shift = filters[best], bounds[best], shifts[best]
+        shift, offsets = block.shift(queries), self._offsets[part.start : part.stop + 1]
+        offers = []
+        for kind in filters:
+            operand = self._operands.rows(kind).part(part)
+            of_kind = shift if kind.is_centred else np.zeros_like(shift)
+            margins = kind.margins(self._operands, block)
+            offers.append(Offer(kind, operand, kind.bound(operand, block), of_kind, margins))
+        best = self._choice.pick(offers, queries, block, (offsets, tally.threshold))
+        kind, operand, bound, shift, margins = offers[best]
         scores = tile.view(kind.dtype)[: len(queries) * len(block.units)].reshape(len(queries), -1)
-        kind.product(operands[best], block.rows(kind), scores, tilt)
+        kind.product(operand, block.rows(kind), scores, tilt)
         if entry is not None:
             scores[self._query_entry[part, None] == entry[None, :]] = kind.nothing
         of_rows = (block.units, block.rows32, block.starts, block.group)
@@ -296,13 +298,13 @@ class RankAccumulator:
             self._operands.rows32[part],
             *of_rows,
             shift,
-            kind.scale(operands[best], block),
+            kind.scale(operand, block),
             kind.is_whole,
             tilt,
             offsets,
             tally.threshold,
             counts,
-            kind.margins(self._operands, block),
+            margins,
             kind.finer_dot,
         )
         kind.scan(scores, pairs, bound, kind.relative, rows, tally.top_score[part], tally.top_index[part])

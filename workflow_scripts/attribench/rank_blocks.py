@@ -13,7 +13,7 @@ SLACK = 1.0001  # for the float64 arithmetic of the bounds themselves
 _STEP = 2048  # rows that a thread converts at a time
 _CENTRE_OF = 512  # rows whose mean is the centre
 _WORTH_A_CENTRE = 0.9  # if it leaves no row longer than this
-_FEW_ROWS, _SPARSE = 16, 0.5  # so many tell whether all are sparse: less than this share of their values is not 0
+_FEW_ROWS = 16  # that are looked at before all are
 
 
 @dataclass(frozen=True)
@@ -72,11 +72,15 @@ class Block:
         self.longest = self.largest(length) * SLACK
 
     @cached_property
-    def is_sparse_and_positive(self) -> bool:
-        """Whether no value is below 0, and most are 0, as far as the first few rows tell."""
-        few = self.units[:_FEW_ROWS]
-        is_sparse = np.count_nonzero(few) < _SPARSE * few.size
-        return is_sparse and all(self.over_parts(lambda part: bool((self.units[part] >= 0).all())))
+    def is_positive(self) -> bool:
+        """Whether no value is below 0."""
+        has_some = (self.units[:_FEW_ROWS] < 0).any()
+        return not has_some and all(self.over_parts(lambda part: bool((self.units[part] >= 0).all())))
+
+    @cached_property
+    def row_steps(self) -> np.ndarray | None:
+        """The step of each row [n], if all are on grids."""
+        return find_steps(self.units, self._map)
 
     def largest(self, values: np.ndarray) -> np.ndarray:
         """The largest of the `values` [n] of each group's rows: [G], 0 where there are none."""
@@ -107,11 +111,6 @@ class Queries(Block):
     @property
     def centre(self) -> np.ndarray:
         return self.centres[0]
-
-    @cached_property
-    def row_steps(self) -> np.ndarray | None:
-        """The step of each query [q], if all are on grids."""
-        return find_steps(self.units)
 
     def _converted(self, kind) -> Rows:
         return kind.query_rows(self)

@@ -3,26 +3,43 @@
 Importing torch takes seconds. So the float32 product is used until ranking has taken longer than that, which small rankings
 never do. Then all are timed, on rows of the dimension at hand. bf16 is quicker than float32 and leaves more pairs in doubt,
 float64 slower and leaves none; how many depends on the thresholds. So before each tile, a few exact scores of its own tell
-what share each filter would leave, and the cheapest one is taken. Filters for rows of a kind (`rank_grid`, `rank_positive`)
-are among them where they fit. If even the cheapest costs much more than the float32 product, there may be near copies in
-mass, or rows on a grid: the next blocks are searched for groups of them (`rank_groups`).
+what share each filter would leave, and the cheapest one is taken. Filters for rows of a kind (`rank_grid`, `rank_sparse`,
+`rank_positive`) are among them where they fit. If even the cheapest costs much more than the float32 product, there may be
+near copies in mass, or rows on a grid: the next blocks are searched for groups of them (`rank_groups`).
 """
 
 import math
 import time
+from functools import partial
+from typing import NamedTuple
 
 import numpy as np
 
 from attribench.errors import InputError
-from attribench.rank_blocks import Block
-from attribench.rank_filters import FILTERS, directions
-from attribench.rank_grid import GridFilter
-from attribench.rank_kernels import coarse_dots
+from attribench.rank_blocks import Block, Queries, Rows
+from attribench.rank_doubt import FULL
+from attribench.rank_filters import FILTERS, Float32Filter, directions
+from attribench.rank_grid import GridFilter, StepsFilter
+from attribench.rank_kernels import coarse_dots, full_dots
 from attribench.rank_positive import PositiveFilter
+from attribench.rank_sparse import SparseFilter
 
 PATIENCE = 3.0  # seconds of ranking, of all threads together, before other filters than float32 are tried
 _SAMPLE_QUERIES, _SAMPLE_ROWS = 8, 64
+_OF_PAIR = {"pair": 1.5, "full": 3.0}  # what a pair in doubt takes, found and counted, in dot products
+_STEPS = 1.3  # times the float32 product, that float64 scores from it take
 _HARD = 1.25  # times the float32 product, that the cheapest filter takes
+
+
+class Offer(NamedTuple):
+    """A filter for a tile of queries and a block of rows: the queries as it multiplies them, B [q, G], its scores' shifts
+    [q, G], and its margins [3, G]."""
+
+    kind: Float32Filter
+    operand: Rows
+    bound: np.ndarray
+    shift: np.ndarray
+    margins: np.ndarray
 
 
 class Choice:
@@ -50,39 +67,43 @@ class Choice:
             self._try_all()
         return self._filters
 
-    def pick(self, filters: list, bounds: list, shifts: list, queries: np.ndarray, block: Block, pairs: tuple) -> int:
-        """The position in `filters` of the cheapest for a tile of `queries` [q, d] and a `block`.
+    def pick(self, offers: list, queries: np.ndarray, block: Block, pairs: tuple) -> int:
+        """The position in `offers` of the cheapest for a tile of `queries` [q, d] and a `block`.
 
-        `bounds` are B [q, G] of each filter, `shifts` [q, G] its scores' shifts; `pairs` are the tile's offsets [q + 1] into
-        the thresholds, and these.
+        `pairs` are the tile's offsets [q + 1] into the thresholds, and these.
         """
-        if len(filters) == 1:
+        if len(offers) == 1:
             return 0
         chosen = np.linspace(0, len(queries) - 1, _SAMPLE_QUERIES).astype(int)
         rows = np.linspace(0, len(block.units) - 1, _SAMPLE_ROWS).astype(int)
         scores, of_pairs = queries[chosen] @ block.units[rows].T, np.ix_(chosen, block.group[rows])
         distance = np.array([_distance(scores[i], _of(pairs, q)) for i, q in enumerate(chosen)])
         costs = []
-        for kind, bound, shift in zip(filters, bounds, shifts, strict=True):
+        for kind, operand, bound, shift, margins in offers:
             near = bound[of_pairs] + kind.relative * np.abs(scores - shift[of_pairs])
-            costs.append(self.seconds[kind.name] + self.seconds["pair"] * (distance < near).mean())
+            product = self.seconds[kind.name] * kind.work(operand, self._dimension)
+            nearer = np.minimum(near, margins[0, block.group[rows]])  # those that the finer dot product leaves, too
+            finer = 0.0 if kind.finer_dot == FULL else self.seconds["pair"] * (distance < near).mean()
+            costs.append(product + finer + self.seconds["full"] * (distance < nearer).mean())
         self.is_hard |= min(costs) > _HARD * self.seconds["float32"]
         return int(np.argmin(costs))
 
     def _try_all(self) -> None:
         """Take all filters into account that the machine can be trusted with, and what a score and a pair in doubt cost."""
-        kinds = [kind(self._dimension) for kind in FILTERS.values()]
+        kinds = [kind(self._dimension) for kind in (*FILTERS.values(), SparseFilter)]
         self._filters = [kind for kind in kinds if kind.is_trusted(self._dimension)]
-        block = Block(directions(2048, self._dimension), centred=False)
+        units = directions(2048, self._dimension)
+        block = Block(units, centred=False)
         for kind in self._filters:
-            rows = block.rows(kind)
-            queries, out = rows.part(slice(512)), np.empty((512, 2048), kind.dtype)
-            self.seconds[kind.name] = _quickest(lambda k=kind, q=queries, r=rows, o=out: k.product(q, r, o)) / out.size
-        for kind in (GridFilter, PositiveFilter):  # for rows that they fit; float32 products, both
+            queries = Queries(kind.usual(units[:512]), centred=False).rows(kind)
+            out = np.empty((512, 2048), kind.dtype)
+            self.seconds[kind.name] = _quickest(partial(kind.product, queries, block.rows(kind), out)) / out.size
+        for kind in (GridFilter, StepsFilter, PositiveFilter):  # for rows that they fit; float32 products, all
             self._filters.append(kind(self._dimension))
-            self.seconds[kind.name] = self.seconds["float32"]
-        rows32, order = block.rows32, np.random.default_rng(0).permutation(2048)  # as when pairs are decided
-        self.seconds["pair"] = 1.5 * _quickest(lambda: coarse_dots(rows32[:64], rows32, order)) / (64 * len(order))
+            self.seconds[kind.name] = (_STEPS if kind is StepsFilter else 1.0) * self.seconds["float32"]
+        order = np.random.default_rng(0).permutation(2048)  # as when pairs are decided
+        for name, dots, rows in (("pair", coarse_dots, block.rows32), ("full", full_dots, units)):
+            self.seconds[name] = _OF_PAIR[name] * _quickest(partial(dots, rows[:64], rows, order)) / (64 * len(order))
 
 
 def _of(pairs: tuple, query: int) -> np.ndarray:

@@ -26,8 +26,7 @@ import torch
 
 from attribench import rank_triton
 from attribench.rank_cuda_filters import Filter, Lists, Operand, fault
-from attribench.rank_doubt import QUICK
-from attribench.rank_filters import directions, dot_bounds
+from attribench.rank_filters import QUICK, directions, dot_bounds
 from attribench.rank_kernels import decide, pair_scores
 from attribench.tally import Tally, entry_pairs, sorted_pairs
 

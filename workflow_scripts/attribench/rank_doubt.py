@@ -1,8 +1,8 @@
 """Pairs of a query and a row that a filter's score leaves in doubt: compiled, with the interpreter lock released.
 
 They wait until there are many. Then they are multiplied row by row, and counted query by query: reading from memory at
-random takes four times as long as the arithmetic. What `finer_dot` leaves in doubt too goes to `quick_dot`, and what even
-that does to the canonical score.
+random takes four times as long as the arithmetic. What `finer_dot` leaves in doubt too goes to `full_dot`, and what even
+that does to the canonical score, whose sums, in order, take many times as long.
 """
 
 from typing import NamedTuple
@@ -10,9 +10,9 @@ from typing import NamedTuple
 import numpy as np
 
 from attribench.compiled import compiled
-from attribench.rank_kernels import coarse_dot, dot, eights_dot, quick_dot
+from attribench.rank_kernels import coarse_dot, dot, eights_dot, full_dot
 
-COARSE, EIGHTS, QUICK = range(3)  # the dot products, from the quickest to the finest
+COARSE, EIGHTS, FULL = range(3)  # the dot products, from the quickest to the finest
 
 FEW = 32  # scores that are looked at together
 _ROOM = 32  # for as many pairs as a row of a tile has scores
@@ -27,8 +27,9 @@ class Pairs(NamedTuple):
     of rows begin at starts [G + 1], and group [n] is each row's. shift [q, G] and tilt [n] are what the dot products of
     queries32 and rows32 are to be raised by to be those of queries and units. The filter's scores, which may be whole
     numbers, are to be multiplied by scale [q, G], and raised by shift. Query q's falling thresholds are offsets[q] to
-    offsets[q + 1] of threshold, and so are its counts. margins [2, G]: the error bounds of `finer_dot` and of `quick_dot`
-    of a row of queries32 and one of rows32, infinity where one is not worth while. finer_dot: COARSE, EIGHTS or QUICK.
+    offsets[q + 1] of threshold, and so are its counts. margins [3, G]: the error bounds of `finer_dot` and of `full_dot`,
+    and of `quick_dot` for neighbours. finer_dot: COARSE, EIGHTS or FULL; this one is of queries and units, the others of
+    queries32 and rows32.
     """
 
     queries: np.ndarray
@@ -95,28 +96,50 @@ def await_between(scores, low, high, place, waiting, n_waiting):
 @compiled
 def decide_waiting(pairs, waiting, n_waiting):
     """Count the first `n_waiting` of the `waiting` pairs at those of their thresholds that they reach."""
-    pair, product = waiting.pair, waiting.product
-    _multiply(pairs, waiting, n_waiting)
-    for i in range(n_waiting):
-        q, row = pair[i, 0], pair[i, 1]
-        a, b = pairs.offsets[q] + pair[i, 2], pairs.offsets[q] + pair[i, 3]
-        threshold, counts = pairs.threshold[a:b], pairs.counts[a:b]
-        group = pairs.group[row]
-        raised = pairs.tilt[row] + pairs.shift[q, group]
-        score, margin = product[i] + raised, pairs.margins[0, group]
-        if pairs.finer_dot != QUICK and _is_near(score, threshold, margin):
-            score, margin = quick_dot(pairs.queries32[q], pairs.rows32[row]) + raised, pairs.margins[1, group]
-        if _is_near(score, threshold, margin):
-            score = dot(pairs.queries[q], pairs.units[row])
-        for j in range(b - a):
-            counts[j] += score >= threshold[j]
+    n = n_waiting
+    if pairs.finer_dot != FULL:
+        n = _decide(pairs, waiting, n, pairs.finer_dot, pairs.margins[0])
+    n = _decide(pairs, waiting, n, FULL, pairs.margins[1])
+    for i in range(n):
+        q, row = waiting.pair[i, 0], waiting.pair[i, 1]
+        first, last = pairs.offsets[q] + waiting.pair[i, 2], pairs.offsets[q] + waiting.pair[i, 3]
+        score = dot(pairs.queries[q], pairs.units[row])
+        for j in range(first, last):
+            pairs.counts[j] += score >= pairs.threshold[j]
 
 
 @compiled
-def _multiply(pairs, waiting, n_waiting):
-    """Write the `finer_dot` of the `waiting` pairs to waiting.product, going from row to row."""
+def _decide(pairs, waiting, n_waiting, kind, margins):
+    """Count those of the `waiting` pairs that a dot product of this `kind`, and `margins` [G], decide; the others, whose
+    number is returned, are then the first ones that wait."""
+    pair, product, threshold, counts, offsets = (
+        waiting.pair,
+        waiting.product,
+        pairs.threshold,
+        pairs.counts,
+        pairs.offsets,
+    )
+    tilt, shift, group = pairs.tilt, pairs.shift, pairs.group
+    _multiply(pairs, waiting, n_waiting, kind)
+    n_left = 0
+    for i in range(n_waiting):
+        q, row, a, b = pair[i, 0], pair[i, 1], pair[i, 2], pair[i, 3]
+        first, last, g = offsets[q] + a, offsets[q] + b, group[row]
+        score = product[i] if kind == FULL else product[i] + (tilt[row] + shift[q, g])
+        if _is_near(score, threshold, first, last, margins[g]):
+            pair[n_left, 0], pair[n_left, 1], pair[n_left, 2], pair[n_left, 3] = q, row, a, b
+            n_left += 1
+            continue
+        for j in range(first, last):
+            counts[j] += score >= threshold[j]
+    return n_left
+
+
+@compiled
+def _multiply(pairs, waiting, n_waiting, kind):
+    """Write the dot products of a `kind` of the `waiting` pairs to waiting.product, going from row to row."""
     pair, by_row, product = waiting.pair, waiting.by_row, waiting.product
-    queries32, rows32 = pairs.queries32, pairs.rows32
+    queries32, rows32, queries, units = pairs.queries32, pairs.rows32, pairs.queries, pairs.units
     place = np.zeros(rows32.shape[0] + 1, np.int32)
     for i in range(n_waiting):
         place[pair[i, 1] + 1] += 1
@@ -128,20 +151,20 @@ def _multiply(pairs, waiting, n_waiting):
         by_row[k, 0], by_row[k, 1], by_row[k, 2] = pair[i, 0], row, i
         place[row] = k + 1
     # A loop for each: with all three in one, none is as quick.
-    if pairs.finer_dot == COARSE:
+    if kind == COARSE:
         for k in range(n_waiting):
             product[by_row[k, 2]] = coarse_dot(queries32[by_row[k, 0]], rows32[by_row[k, 1]])
-    elif pairs.finer_dot == EIGHTS:
+    elif kind == EIGHTS:
         for k in range(n_waiting):
             product[by_row[k, 2]] = eights_dot(queries32[by_row[k, 0]], rows32[by_row[k, 1]])
     else:
         for k in range(n_waiting):
-            product[by_row[k, 2]] = quick_dot(queries32[by_row[k, 0]], rows32[by_row[k, 1]])
+            product[by_row[k, 2]] = full_dot(queries[by_row[k, 0]], units[by_row[k, 1]])
 
 
 @compiled
-def _is_near(score, threshold, margin):
-    for j in range(threshold.shape[0]):
+def _is_near(score, threshold, first, last, margin):
+    for j in range(first, last):
         if abs(score - threshold[j]) <= margin:
             return True
     return False

@@ -39,7 +39,8 @@ twice the time of float32, and leaves nothing in doubt: for data in which very m
 float32 can see, and no centres help.
 
 A filter's score may have to be multiplied by a `scale`, before the shift is added: that of `rank_grid` has to, for rows on a
-grid. That of `rank_positive`, for sparse rows without a value below 0, has r > 0. `rank_choice` chooses between them.
+grid. That of `rank_positive`, for rows without a value below 0, has r > 0. That of `rank_sparse`, for sparse queries, is the
+float64 product without the terms of 0. `rank_choice` chooses between them.
 """
 
 import ctypes
@@ -54,12 +55,13 @@ from numba.extending import get_cython_function_address
 
 from attribench.one_thread import one_torch_thread
 from attribench.rank_blocks import SLACK, Block, Queries, Rows
-from attribench.rank_doubt import COARSE, EIGHTS, QUICK
+from attribench.rank_doubt import COARSE, EIGHTS, FULL
 from attribench.rank_kernels import to_bf16, weighted_lengths
 from attribench.rank_scan import scan_bf16_tile, scan_tile
 
 LONGEST = 1 + 1e-9  # of a unit row
 _PART = 256  # columns that are multiplied at a time; libraries go through a product in such steps anyway
+QUICK = 3  # beside COARSE, EIGHTS and FULL: of `dot_bounds`
 _USUAL_ROWS, _USUAL_PRODUCT = 16, 2**22  # on either side, and terms: of less, libraries make smaller work in other ways
 
 
@@ -110,10 +112,10 @@ class Float32Filter:
         return terms + self._tilted * queries.centre * block.longest + self._added
 
     def margins(self, queries: Queries, block: Block) -> np.ndarray:
-        """Error bounds [2, G] of `finer_dot` and `quick_dot` of a row of `queries` and one of each group of `block`, in
-        float32; infinity where a filter leaves nothing to them."""
+        """Error bounds [3, G] of `finer_dot`, of `full_dot` and of `quick_dot`, of a row of `queries` and one of each group
+        of `block`; infinity where what they multiply are not the rows that the filter does."""
         bounds = dot_bounds(block.units.shape[1], queries.longest * block.longest)
-        return np.stack([bounds[self.finer_dot], bounds[QUICK]])
+        return np.stack([bounds[self.finer_dot], bounds[FULL], bounds[QUICK]])
 
     def product(self, queries: Rows, rows: Rows, out: np.ndarray, tilt: np.ndarray | None = None) -> None:
         """Write the scores to `out` [q, n], in C order; `tilt` [n] is that of the rows, if there is one."""
@@ -123,6 +125,14 @@ class Float32Filter:
             part = slice(start, start + self._columns)
             beta = float(start > 0 or queries.centre > 0)
             _add_product(queries.data[:, part], rows.data[:, part], beta, out)
+
+    def usual(self, queries: np.ndarray) -> np.ndarray:
+        """Some `queries` [q, d] as those that it is for, to see how long a product takes."""
+        return queries
+
+    def work(self, queries: Rows, dimension: int) -> float:
+        """How long a product of `queries` takes, beside the `usual` ones."""
+        return 1.0
 
     def scale(self, queries: Rows, block: Block) -> np.ndarray:
         """What the scores of `queries` with rows of each group of `block` are to be multiplied by: [q, G]."""
@@ -271,7 +281,7 @@ class Float64Filter(Float32Filter):
 
     name = "float64"
     is_centred = False
-    finer_dot = QUICK
+    finer_dot = FULL
     dtype = np.float64
     nothing = np.float64(-np.inf)
 
@@ -284,7 +294,7 @@ class Float64Filter(Float32Filter):
         return np.full((len(queries.length), len(block.centres)), self._added)
 
     def margins(self, queries: Queries, block: Block) -> np.ndarray:
-        return np.full((2, len(block.centres)), math.inf)
+        return only_full(block)
 
     def product(self, queries: Rows, rows: Rows, out: np.ndarray, tilt: np.ndarray | None = None) -> None:
         np.matmul(queries.data, rows.data.T, out=out)
@@ -298,10 +308,17 @@ def added_bound(dimension: int) -> float:
     return 8 * sum_bound(dimension + 6, 2.0**-53) + dimension * 2.0**-120
 
 
+def only_full(block: Block) -> np.ndarray:
+    """Margins [3, G] where `full_dot` alone may decide what is in doubt."""
+    bounds = math.inf, added_bound(block.units.shape[1]), math.inf
+    return np.repeat(np.array(bounds)[:, None], len(block.centres), axis=1)
+
+
 def dot_bounds(dimension: int, longest: np.ndarray | float = 1.0) -> tuple:
-    """Error bounds of the dot products COARSE, EIGHTS and QUICK of `rank_doubt`, of two rows rounded to float32, the product
-    of whose lengths is `longest` at most, or of many. EIGHTS rounds a term at most 8 times more, QUICK does not."""
-    roundings = sum_bound(dimension, 2.0**-24), sum_bound(8, 2.0**-24), SLACK * 2.0**-23
+    """Error bounds of the dot products COARSE, EIGHTS and FULL of `rank_doubt`, and at QUICK of `quick_dot`, of two rows the
+    product of whose lengths is `longest` at most, or of many. All but FULL round the rows to float32; EIGHTS rounds a term
+    at most 8 times more, FULL and `quick_dot` do not."""
+    roundings = sum_bound(dimension, 2.0**-24), sum_bound(8, 2.0**-24), 0.0, SLACK * 2.0**-23
     return tuple(bound * longest + added_bound(dimension) for bound in roundings)
 
 

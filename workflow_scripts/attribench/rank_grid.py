@@ -1,17 +1,21 @@
-"""The filter for rows on a grid: all values of a row are whole multiples of one number, its step. Codes of +1 and -1, say.
+"""The filters for rows on a grid: all values of a row are whole multiples of one number, its step. Codes of +1 and -1, say.
 
 Very many of their scores are equal, or as good as equal. No product of the unit rows in low precision tells these apart, and
 no centres help. But the product of the multiples, sum k_i l_i, is exact in float32, whatever the order: by Cauchy-Schwarz
 no sum of some of its terms is larger than |k| |l|, and all are whole numbers; up to 2^24 these have no rounding. Times both
 steps it is the score, but for float64 rounding: the values are within 1.2 * 2^-50 of themselves of the multiples
-(`rank_groups`), which changes a score by less than 2^-48. A group of rows has one step, a query its own.
+(`rank_groups`), which changes a score by less than 2.5 * 2^-50, and the products with the steps by 2^-52.
+
+Where a query has its own step, and many rows share one, the thresholds are divided by both, and the whole numbers counted.
+Where rows have steps of their own, each score is multiplied by its two, in float64.
 """
 
 import numpy as np
 
+from attribench.compiled import compiled
 from attribench.rank_blocks import Block, Queries, Rows
-from attribench.rank_doubt import QUICK
-from attribench.rank_filters import LONGEST, Float32Filter
+from attribench.rank_doubt import FULL
+from attribench.rank_filters import LONGEST, Float32Filter, Float64Filter, only_full
 
 _EXACT = 2.0**24
 
@@ -22,7 +26,7 @@ class GridFilter(Float32Filter):
     name = "grid"
     is_centred = False
     is_whole = True
-    finer_dot = QUICK
+    finer_dot = FULL
 
     def fits(self, queries: Queries, block: Block) -> bool:
         is_on_grids = block.steps is not None and queries.row_steps is not None
@@ -38,10 +42,47 @@ class GridFilter(Float32Filter):
         return np.full((len(queries.length), len(block.centres)), self._added + 2.0**-48)
 
     def margins(self, queries: Queries, block: Block) -> np.ndarray:
-        return np.full((2, len(block.centres)), np.inf)
+        return only_full(block)
 
     def scale(self, queries: Rows, block: Block) -> np.ndarray:
         return np.outer(queries.length, block.steps)
+
+
+class StepsFilter(Float64Filter):
+    """The float32 product of whole numbers, by BLAS, times the steps of both rows."""
+
+    name = "steps"
+
+    def __init__(self, dimension: int):
+        super().__init__(dimension)
+        self._added += 2.0**-48
+
+    def fits(self, queries: Queries, block: Block) -> bool:
+        if queries.row_steps is None or block.row_steps is None:
+            return False
+        return is_exact(queries.row_steps, block.row_steps)
+
+    def rows(self, block: Block) -> Rows:
+        return _whole(block, block.row_steps)
+
+    query_rows = rows
+
+    def product(self, queries: Rows, rows: Rows, out: np.ndarray, tilt: np.ndarray | None = None) -> None:
+        # In the second half of the same memory: row by row, nothing is overwritten before it is read.
+        whole = out.reshape(-1).view(np.float32)[out.size :].reshape(out.shape)
+        Float32Filter.product(self, queries, rows, whole)
+        _times_steps(whole, queries.length, rows.length, out)
+
+
+@compiled
+def _times_steps(whole, query_steps, steps, out):
+    """Write the scores to `out` float64 [q, n]; the `whole` float32 [q, n] are the second half of its memory."""
+    row = np.empty(whole.shape[1], np.float32)
+    for q in range(whole.shape[0]):
+        row[:] = whole[q]
+        scores = out[q]
+        for i in range(row.shape[0]):
+            scores[i] = np.float64(row[i]) * (query_steps[q] * steps[i])
 
 
 def is_exact(query_steps: np.ndarray, steps: np.ndarray) -> bool:

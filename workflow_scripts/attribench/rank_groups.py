@@ -50,7 +50,7 @@ def find_grid(units: np.ndarray, pool: Executor | None = None) -> tuple[np.ndarr
     """An order [n] of the unit rows float64 [n, d], and groups of one step each in that order; None for these where some row
     is on no grid, or where few rows share a step."""
     as_it_is = np.arange(len(units))
-    steps = find_steps(units, pool)
+    steps = find_steps(units, pool.map if pool else map)
     if steps is None or not len(units):
         return as_it_is, None
     order = np.argsort(steps, kind="stable")
@@ -61,15 +61,18 @@ def find_grid(units: np.ndarray, pool: Executor | None = None) -> tuple[np.ndarr
     return order, Groups(np.append(starts, len(units)), centres, steps[order[starts]])
 
 
-def find_steps(units: np.ndarray, pool: Executor | None = None) -> np.ndarray | None:
-    """The step of each of the unit rows float64 [n, d]: float64 [n], 1 where all is 0; None if some row is on no grid."""
+def find_steps(units: np.ndarray, over=map) -> np.ndarray | None:
+    """The step of each of the unit rows float64 [n, d]: float64 [n], 1 where all is 0; None if some row is on no grid.
+
+    `over` is `map`, or that of an executor.
+    """
     steps = np.empty(len(units))
     first = slice(_CENTRE_OF)
     _find_steps(units[first], steps[first])
     if not steps[first].all():
         return None
     parts = [slice(start, start + _STEP) for start in range(0, len(units), _STEP)]
-    list((pool.map if pool else map)(lambda part: _find_steps(units[part], steps[part]), parts))
+    list(over(lambda part: _find_steps(units[part], steps[part]), parts))
     return steps if steps.all() else None
 
 

@@ -1,8 +1,8 @@
 """The compiled loops of `rank.py`, whose text defines the score; `rank_filters` derives the bounds used here.
 
-Only `quick_dot`, `coarse_dot`, `eights_dot`, `less_centre`, `weighted_lengths` and `to_bf16` may be reassociated or fused by
-the compiler; all others are compiled to strict IEEE operations in the order written. All release the interpreter lock, so
-threads may run them on disjoint queries.
+Only `full_dot`, `quick_dot`, `coarse_dot`, `eights_dot`, `less_centre`, `weighted_lengths` and `to_bf16` may be reassociated
+or fused by the compiler; all others are compiled to strict IEEE operations in the order written. All release the interpreter
+lock, so threads may run them on disjoint queries.
 """
 
 import math
@@ -55,6 +55,15 @@ def four_dots(a, b, c, d, e):
         v += a[i] * d[i]
         w += a[i] * e[i]
     return t, u, v, w
+
+
+@compiled(fastmath={"reassoc", "contract", "nsz"})
+def full_dot(a, b):
+    """A float64 dot product of float64 rows, in any order: only a filter."""
+    total = 0.0
+    for i in range(a.shape[0]):
+        total += a[i] * b[i]
+    return total
 
 
 @compiled(fastmath={"reassoc", "contract", "nsz"})
@@ -116,6 +125,16 @@ def coarse_dots(queries, rows, order):
     for q in range(queries.shape[0]):
         for i in order:
             total += coarse_dot(queries[q], rows[i])
+    return total
+
+
+@compiled
+def full_dots(queries, rows, order):
+    """As `coarse_dots`, of `full_dot`."""
+    total = 0.0
+    for q in range(queries.shape[0]):
+        for i in order:
+            total += full_dot(queries[q], rows[i])
     return total
 
 

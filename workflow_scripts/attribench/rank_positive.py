@@ -1,15 +1,15 @@
-"""The filter for sparse rows without a value below 0: histograms, bags of words, codes of sparse autoencoders.
+"""The filter for rows without a value below 0: histograms, probabilities of classes.
 
-Very many of their scores are 0 or little more, of rows that share hardly a column, and so are thresholds. A bound by
-Cauchy-Schwarz holds for all rows of a length, however little they share. But where no term is below 0, rounding each of them
-at most n times changes a sum w by at most g(n, 2^-24) w (`rank_filters`): a bound that shrinks with the score. Centres would
-take that away, so the rows are multiplied as they are.
+Where few values are much larger than all others, very many scores are little more than 0, of rows whose large values are in
+other columns, and so are thresholds. A bound by Cauchy-Schwarz holds for all rows of a length, however little they share.
+But where no term is below 0, rounding each of them at most n times changes a sum w by at most g(n, 2^-24) w
+(`rank_filters`): a bound that shrinks with the score. Centres would take that away, so the rows are multiplied as they are.
 """
 
 import numpy as np
 
 from attribench.rank_blocks import Block, Queries, Rows
-from attribench.rank_filters import Float32Filter
+from attribench.rank_filters import Float32Filter, only_full
 
 _LARGEST_RELATIVE = 2.0**-7  # that `rank_scan` allows for
 
@@ -26,7 +26,7 @@ class PositiveFilter(Float32Filter):
 
     def fits(self, queries: Queries, block: Block) -> bool:
         is_fine = self.relative < _LARGEST_RELATIVE
-        return is_fine and queries.is_sparse_and_positive and block.is_sparse_and_positive
+        return is_fine and queries.is_positive and block.is_positive
 
     def rows(self, block: Block) -> Rows:
         rows = block.units.astype(np.float32) if block.is_centred else block.rows32
@@ -39,5 +39,5 @@ class PositiveFilter(Float32Filter):
 
     def margins(self, queries: Queries, block: Block) -> np.ndarray:
         if queries.is_centred or block.is_centred:  # then the dot products are those of other rows
-            return np.full((2, len(block.centres)), np.inf)
+            return only_full(block)
         return super().margins(queries, block)
