@@ -18,19 +18,22 @@ from typing import NamedTuple
 import numpy as np
 
 from attribench.compiled import compiled
-from attribench.rank_doubt import FEW, await_between, count_from, decide_waiting
+from attribench.rank_doubt import FEW, await_between, count_from
 
 _SCAN = 256
 _BUCKETS = 4096
-_FEW_LIMITS = 8  # or fewer: compare
+FEW_EDGES = 4
 _CURVED = np.float32(1 / 16)  # of the way from the lowest edge to the highest one: where half of them are nearer
 _SPARSE = 32  # one in so many scores above the lowest edge, or fewer: pick them out
 _SOME = 1024  # scores that tell how many these are
 _MOST = 2**16 - 1  # scores that a bucket can count
 _CLEARED = 8192  # comparisons that buckets take, however few the scores are
-_BUCKETED = 16  # comparisons of a score that take as long as to put it into its bucket
+_BUCKETED, _COMPARED = (
+    32,
+    64,
+)  # comparisons that take as long as to put a score into its bucket; to compare it there, too
 _CROWDED = 12  # one in so many scores to be placed one by one: then another way takes less time
-_RETRY = 64  # queries, after which the first way is tried again
+_RETRY = 256  # queries, after which the first way is tried again
 _EDGE_OF_BUCKET, _EACH_EDGE = 1, 2  # what scores are compared with
 
 _U = np.uintp  # numba looks for negative positions in all others, which keeps SIMD away
@@ -50,8 +53,9 @@ class Room(NamedTuple):
     sides: np.ndarray  # how many are not below its edge, and 2^16 times how many are, if it has one edge; as many
     least: np.ndarray  # low and high of that edge, as many
     certain: np.ndarray
-    limits: np.ndarray  # low and high of all edges, falling [2 m + 4]
+    limits: np.ndarray  # low and high of all edges, falling [2 m]
     of_limit: np.ndarray  # 2 (edge) + (whether it is its low)
+    reached: np.ndarray  # how many scores reach each
     way: np.ndarray  # what scores in buckets are compared with, and for how many queries yet [2]
 
 
@@ -70,35 +74,34 @@ def counting_room(scores, most):
         sides=np.empty(_BUCKETS + _SCAN, np.uint32),
         least=np.full(_BUCKETS + _SCAN, np.inf, scores.dtype),
         certain=np.full(_BUCKETS + _SCAN, np.inf, scores.dtype),
-        limits=np.empty(2 * most + 4, scores.dtype),
-        of_limit=np.empty(2 * most + 4, np.int64),
+        limits=np.empty(2 * most, scores.dtype),
+        of_limit=np.empty(2 * most, np.int64),
+        reached=np.empty(2 * most, np.int64),
         way=np.zeros(2, np.int64),
     )
 
 
 @compiled
-def count_scores(scores, place, edges, counts, pairs, room, waiting, n_waiting):
+def count_scores(scores, place, edges, counts, room, waiting, n_waiting):
     """Add to the counts of a query the rows that reach its thresholds at the `edges`; how many pairs are `waiting` now.
 
-    `place`: the query, and the first of its `scores`' rows. `edges`: their low, high [m] and first [m + 1].
+    `place`: the query, and the first of its `scores`' rows. `edges`: their low, high [m] and first [m + 1]. There is to be
+    room for all scores in `waiting`.
     """
     low, high, _ = edges
     m, n = low.shape[0], scores.shape[0]
-    if n_waiting + n > waiting.by_row.shape[0]:
-        decide_waiting(pairs, waiting, n_waiting)
-        n_waiting = 0
     n_limits = _limits(low, high, room)
     some = scores[:_SOME]
-    if n_limits > _FEW_LIMITS and count_from(some, low[m - 1]) * _SPARSE < some.shape[0]:
+    if count_from(some, low[m - 1]) * _SPARSE < some.shape[0]:
         n_found = _pick(scores, low[m - 1], room.found)
         room.sure[:m] = 0
-        n_waiting = _place(scores, place, room.found[:n_found], None, None, edges, room, waiting.pair, n_waiting)
-    elif n_limits * n <= _CLEARED + _BUCKETED * n or not _can_be_bucketed(low[m - 1], high[0], n, room):
-        return _compare(scores, place, edges, n_limits, counts, room, waiting.pair, n_waiting)
+        n_waiting = _place(scores, place, room.found[:n_found], None, None, edges, room, waiting, n_waiting)
+    elif not _are_for_buckets(n_limits, low[m - 1], high[0], n, room):
+        return _compare(scores, place, edges, n_limits, counts, room, waiting, n_waiting)
     elif _grid(low, high)[2]:
-        n_waiting = _count_in_buckets(scores, place, edges, True, room, waiting.pair, n_waiting)
+        n_waiting = _count_in_buckets(scores, place, edges, True, room, waiting, n_waiting)
     else:
-        n_waiting = _count_in_buckets(scores, place, edges, None, room, waiting.pair, n_waiting)
+        n_waiting = _count_in_buckets(scores, place, edges, None, room, waiting, n_waiting)
     _add_counts(edges[2], room, counts)
     return n_waiting
 
@@ -114,12 +117,27 @@ def _add_counts(first, room, counts):
 
 
 @compiled
-def _can_be_bucketed(lowest, highest, n, room):
-    """Whether buckets between two scores can count `n`, and did not leave too many of the queries' before."""
+def count_few(scores, place, m, edges, counts, waiting, n_waiting):
+    """`count_scores` at `m` edges, FEW_EDGES at most: little is done besides, for there may be few scores."""
+    low, high, first = edges
+    for i in range(m):
+        certain = count_from(scores, high[i])
+        for j in range(first[i], first[i + 1]):
+            counts[j] += certain
+        if low[i] < high[i] and certain != count_from(scores, low[i]):
+            n_waiting = await_between(scores, low[i], high[i], (*place, first[i], first[i + 1]), waiting, n_waiting)
+    return n_waiting
+
+
+@compiled
+def _are_for_buckets(n_limits, lowest, highest, n, room):
+    """Whether `n` scores can be counted in buckets between two of them, and more quickly than at each limit."""
     way = room.way
     way[1] -= 1
     way[0] = 0 if way[1] <= 0 else way[0]
-    return way[0] < _EACH_EDGE and math.isfinite(lowest) and math.isfinite(highest) and n <= _MOST
+    if way[0] == _EACH_EDGE or n > _MOST or not math.isfinite(lowest) or not math.isfinite(highest):
+        return False
+    return n_limits * n > _CLEARED + (_COMPARED if way[0] == _EDGE_OF_BUCKET else _BUCKETED) * n
 
 
 @compiled
@@ -133,7 +151,6 @@ def _limits(low, high, room):
         if low[j] < high[j]:
             limits[n], of[n] = low[j], 2 * j + 1
             n += 1
-    limits[n : n + 4] = np.inf
     return n
 
 
@@ -142,21 +159,18 @@ def _compare(scores, place, edges, n_limits, counts, room, waiting, n_waiting):
     """`count_scores` by comparing each score with each of the `n_limits`."""
     low, high, first = edges
     q, row = place
-    limits, of, sure = room.limits, room.of_limit, room.sure
+    limits, of, reached, sure = room.limits, room.of_limit, room.reached, room.sure
     sure[: low.shape[0]] = 0
     for start in range(0, scores.shape[0], _SCAN):
         some = scores[start : start + _SCAN]
-        certain = 0
-        for k in range(0, n_limits, 4):
-            reached = _count_from_four(some, limits[k], limits[k + 1], limits[k + 2], limits[k + 3])
-            for i in range(min(4, n_limits - k)):
-                j = of[k + i] >> 1
-                if of[k + i] & 1 == 0:
-                    certain = reached[i]
-                    sure[j] += certain
-                elif reached[i] != certain:
-                    there = (q, row + start, first[j], first[j + 1])
-                    n_waiting = await_between(some, low[j], high[j], there, waiting, n_waiting)
+        _reached(some, limits, n_limits, reached)
+        for k in range(n_limits):
+            j = of[k] >> 1
+            if of[k] & 1 == 0:
+                sure[j] += reached[k]
+            elif reached[k] != reached[k - 1]:
+                there = (q, row + start, first[j], first[j + 1])
+                n_waiting = await_between(some, low[j], high[j], there, waiting, n_waiting)
     for i in range(low.shape[0]):
         for j in range(first[i], first[i + 1]):
             counts[j] += sure[i]
@@ -164,16 +178,23 @@ def _compare(scores, place, edges, n_limits, counts, room, waiting, n_waiting):
 
 
 @compiled
-def _count_from_four(scores, a, b, c, d):
-    """How many of `scores` are at least each of four limits: as many sums, that need not wait for each other."""
-    t = u = v = w = np.int32(0)
-    for i in range(scores.shape[0]):
-        score = scores[i]
-        t = np.int32(t + np.int32(score >= a))
-        u = np.int32(u + np.int32(score >= b))
-        v = np.int32(v + np.int32(score >= c))
-        w = np.int32(w + np.int32(score >= d))
-    return t, u, v, w
+def _reached(scores, limits, n_limits, reached):
+    """Write to `reached` how many of `scores` are at least each of the first `n_limits`."""
+    k = 0
+    while k + 4 <= n_limits:  # four sums that need not wait for each other
+        a, b, c, d = limits[k], limits[k + 1], limits[k + 2], limits[k + 3]
+        t = u = v = w = np.int32(0)
+        for i in range(scores.shape[0]):
+            score = scores[i]
+            t = np.int32(t + np.int32(score >= a))
+            u = np.int32(u + np.int32(score >= b))
+            v = np.int32(v + np.int32(score >= c))
+            w = np.int32(w + np.int32(score >= d))
+        reached[k], reached[k + 1], reached[k + 2], reached[k + 3] = t, u, v, w
+        k += 4
+    while k < n_limits:
+        reached[k] = count_from(scores, limits[k])
+        k += 1
 
 
 @compiled

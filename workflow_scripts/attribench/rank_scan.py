@@ -12,7 +12,7 @@ reach one to the least that certainly does; `rank_count` counts the scores there
 import numpy as np
 
 from attribench.compiled import compiled
-from attribench.rank_count import count_scores, counting_room
+from attribench.rank_count import FEW_EDGES, count_few, count_scores, counting_room
 from attribench.rank_doubt import FEW, count_from, decide_waiting, waiting_room
 from attribench.rank_kernels import four_dots, insert, quick_dot
 
@@ -69,9 +69,14 @@ def _scan_row(scores, q, bound, relative, pairs, rows, top_score, top_index, roo
         begin, end = _undecided(threshold, extent, near)
         all_reach[end] += b - a
         m = _edges(threshold, begin, end, near, pairs.is_whole, low, high, first)
-        if m > 0:
+        if m > 0 and n_waiting + b - a > waiting.by_row.shape[0]:
+            decide_waiting(pairs, waiting, n_waiting)
+            n_waiting = 0
+        if m > FEW_EDGES:
             edges = (low[:m], high[:m], first[: m + 1])
-            n_waiting = count_scores(part, (q, a), edges, counts, pairs, counting, waiting, n_waiting)
+            n_waiting = count_scores(part, (q, a), edges, counts, counting, waiting.pair, n_waiting)
+        elif m > 0:
+            n_waiting = count_few(part, (q, a), m, (low, high, first), counts, waiting.pair, n_waiting)
         if top_score.shape[0] and extent[1] >= _lowest(top_score[-1], near, scores):
             _top_row(scores, (a, b), q, g, near, pairs, rows, top_score, top_index, found)
     total = 0
