@@ -33,7 +33,8 @@ def test_scores_at_the_edge_of_their_bounds_change_nothing(bound, relative, step
         scale = np.where(steps > 0, steps * bound * rng.uniform(0.9, 1, shift.shape), 1)
         tile = off + 0.999 * relative * np.abs(off) * rng.choice([-1, 0, 1], scores.shape)
         tile = (np.rint(tile / scale[:, block.group]) if steps else tile).astype(dtype)
-        threshold = -np.sort(-(scores[:, rng.integers(0, n, m)] - 1e-9), axis=1)
+        below = rng.choice([1e-9, 0.0], m)  # and as close as rounding can tell
+        threshold = -np.sort(-(scores[:, rng.integers(0, n, m)] - below), axis=1)
         counts, top_score, top_index = (
             np.zeros(4 * m, np.int64),
             np.full((4, K), -np.inf),
