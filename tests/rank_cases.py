@@ -105,6 +105,20 @@ def force(monkeypatch, name):
     return used
 
 
+def watch(monkeypatch):
+    """Choose filters from the first tile on; the names of those chosen, as they are."""
+    chosen, pick = [], rank_choice.Choice.pick
+
+    def noted(self, offers, *given):
+        best = pick(self, offers, *given)
+        chosen.append(offers[best].kind.name)
+        return best
+
+    monkeypatch.setattr(rank_choice.Choice, "pick", noted)
+    monkeypatch.setattr(rank_choice, "PATIENCE", -1)
+    return chosen
+
+
 def check_as(alone, case, **options):
     """The rankings of `case`, without and with hard negatives, are those two."""
     for hard in (False, True):

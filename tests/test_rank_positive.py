@@ -2,9 +2,9 @@
 
 import numpy as np
 import pytest
-from attribench import rank_blocks, rank_choice, rank_positive
+from attribench import rank_blocks, rank_positive
 from attribench.rank import rank
-from rank_cases import check, check_as, force, run, unit
+from rank_cases import check, check_as, force, run, unit, watch
 
 
 def sparse(rng, n, dimension, values=12, common=0.0):
@@ -79,14 +79,7 @@ def test_ranks_are_those_of_a_sort(common, below, monkeypatch):
 
 def test_it_is_chosen_for_probabilities_and_for_no_others(monkeypatch):
     rng = np.random.default_rng(0)
-    chosen, pick = [], rank_choice.Choice.pick
-
-    def noted(self, offers, *given):
-        chosen.append(offers[pick(self, offers, *given)].kind.name)
-        return pick(self, offers, *given)
-
-    monkeypatch.setattr(rank_choice.Choice, "pick", noted)
-    monkeypatch.setattr(rank_choice, "PATIENCE", -1)
+    chosen = watch(monkeypatch)
     made = {"probabilities": lambda n: np.exp(4 * rng.standard_normal((n, 512)))}
     made["dense"] = lambda n: rng.random((n, 512)) + 0.1
     made["of both signs"] = lambda n: rng.standard_normal((n, 512))

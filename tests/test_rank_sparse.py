@@ -2,10 +2,10 @@
 
 import numpy as np
 import pytest
-from attribench import rank_blocks, rank_choice, rank_sparse
+from attribench import rank_blocks, rank_sparse
 from attribench.rank import rank
 from attribench.rank_kernels import dot
-from rank_cases import check, check_as, force, run, unit
+from rank_cases import check, check_as, force, run, unit, watch
 
 
 def sparse(rng, n, dimension, share=0.06):
@@ -58,14 +58,7 @@ def test_ranks_are_those_of_a_sort(monkeypatch):
 
 def test_it_is_chosen_for_sparse_queries_and_for_no_others(monkeypatch):
     rng = np.random.default_rng(0)
-    chosen, pick = [], rank_choice.Choice.pick
-
-    def noted(self, offers, *given):
-        chosen.append(offers[pick(self, offers, *given)].kind.name)
-        return pick(self, offers, *given)
-
-    monkeypatch.setattr(rank_choice.Choice, "pick", noted)
-    monkeypatch.setattr(rank_choice, "PATIENCE", -1)
+    chosen = watch(monkeypatch)
     for share, is_expected in ((0.02, True), (0.5, False)):
         chosen.clear()
         queries, exemplars, x = (sparse(rng, n, 512, share) for n in (300, 40, 3000))
