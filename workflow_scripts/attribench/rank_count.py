@@ -22,7 +22,7 @@ from attribench.rank_doubt import FEW, await_between, count_from
 
 _SCAN = 256
 _BUCKETS = 4096
-FEW_EDGES = 4
+FEW_EDGES = 4  # at which scores are counted by `count_few`, at more by `count_scores`
 _CURVED = np.float32(1 / 16)  # of the way from the lowest edge to the highest one: where half of them are nearer
 _SPARSE = 32  # one in so many scores above the lowest edge, or fewer: pick them out
 _SOME = 1024  # scores that tell how many these are
@@ -131,7 +131,10 @@ def count_few(scores, place, m, edges, counts, waiting, n_waiting):
 
 @compiled
 def _are_for_buckets(n_limits, lowest, highest, n, room):
-    """Whether `n` scores can be counted in buckets between two of them, and more quickly than at each limit."""
+    """Whether `n` scores can be counted in buckets between two of them, and more quickly than at each limit.
+
+    To be asked once a query: room.way counts those for which another way than the first is taken.
+    """
     way = room.way
     way[1] -= 1
     way[0] = 0 if way[1] <= 0 else way[0]
