@@ -176,7 +176,8 @@ def _faiss(data: Data):
 
 def scaling(options: Options) -> Iterator[Row]:
     """Time over the number of rows and of queries; each line's ratio is to the first, 1 being linear."""
-    sizes = [n for n in (10_000, 100_000, 1_000_000, 10_000_000) if options.large or n <= 150_000 * options.scale]
+    most = 10_000_000 if options.large else max(10_000, 150_000 * options.scale)
+    sizes = [n for n in (10_000, 100_000, 1_000_000, 10_000_000) if n <= most]
     data = make(512, 2048, 100_000, WELL)
     first = None
     for n in sizes:
