@@ -247,9 +247,26 @@ def test_a_tile_gets_the_filter_that_is_cheapest_for_its_thresholds(monkeypatch)
         offers.append(rank_choice.Offer(kind, operand, kind.bound(operand, block), shift, margins))
     everywhere = np.sort(queries @ x.T, axis=1)[:, ::-1] - 1e-9  # as thresholds of equal exemplars
     well, deep = np.tile(np.linspace(0.9, 0.8, 12), (8, 1)), np.tile(np.linspace(0.3, -0.3, 67), (8, 1))
-    for thresholds, expected in ((well, 1), (deep, 0), (everywhere, 2)):
-        pairs = (np.arange(9) * thresholds.shape[1], thresholds.ravel())
-        assert choice.pick(offers, queries, block, pairs) == expected
+
+    def picked(thresholds, n=3):
+        return choice.pick(offers[:n], queries, block, (np.arange(9) * thresholds.shape[1], thresholds.ravel()))
+
+    assert (picked(well), picked(deep), picked(everywhere)) == (1, 0, 2)
+
+    # Those that no tile of a block takes rest for some blocks, unless what is left costs much more than usual.
+    def left():
+        return [kind.name for kind in choice.filters()]
+
+    choice.rest(filters)
+    assert left() == names and picked(deep) == 0
+    choice.rest(filters)
+    for _ in range(rank_choice._REST):
+        assert left() == ["float32", "sparse", "grid", "steps", "positive"] and picked(deep, 1) == 0
+        choice.rest(filters[:1])
+    assert left() == names and picked(deep) == 0
+    choice.rest(filters)
+    assert picked(deep, 1) == 0 and "bf16" not in left()
+    assert picked(everywhere, 1) == 0 and left() == names
 
     case = {"queries": queries, "q_entry": np.arange(8), "exemplars": x[:8], "e_entry": np.arange(8), "x": x}
     case |= {f"{name}_valid": np.ones(n, bool) for name, n in (("q", 8), ("e", 8), ("x", 3000))}

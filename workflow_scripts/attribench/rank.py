@@ -275,6 +275,7 @@ class RankAccumulator:
         # Threads own disjoint queries, so nothing they do meets.
         for _ in pool.map(work, [slice(a, b) for a, b in pairwise(cuts)]):
             pass
+        self._choice.rest(filters)
 
     def _rank_part(self, part: slice, filters: list, block: Block, tilt, rows, counts, entry, tile: np.ndarray) -> None:
         """Count, and keep neighbours, for the queries of `part`: with the cheapest of `filters`, in the bytes of `tile`."""

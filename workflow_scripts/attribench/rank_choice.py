@@ -3,9 +3,10 @@
 Importing torch takes seconds. So the float32 product is used until ranking has taken longer than that, which small rankings
 never do. Then all are timed, on rows of the dimension at hand. bf16 is quicker than float32 and leaves more pairs in doubt,
 float64 slower and leaves none; how many depends on the thresholds. So before each tile, a few exact scores of its own tell
-what share each filter would leave, and the cheapest one is taken. Filters for rows of a kind (`rank_grid`, `rank_sparse`,
-`rank_positive`) are among them where they fit. If even the cheapest costs much more than the float32 product, there may be
-near copies in mass, or rows on a grid: the next blocks are searched for groups of them (`rank_groups`).
+what share each filter would leave, and the cheapest one is taken; one that no tile of a block took is left out for some
+blocks, whose rows it need not have ready. Filters for rows of a kind (`rank_grid`, `rank_sparse`, `rank_positive`) are among
+them where they fit. If even the cheapest costs much more than the float32 product, there may be near copies in mass, or rows
+on a grid: the next blocks are searched for groups of them (`rank_groups`).
 """
 
 import math
@@ -27,7 +28,8 @@ from attribench.rank_sparse import SparseFilter
 PATIENCE = 3.0  # seconds of ranking, of all threads together, before other filters than float32 are tried
 _SAMPLE_QUERIES, _SAMPLE_ROWS = 8, 64
 _OF_PAIR = {"pair": 1.5, "full": 3.0}  # what a pair in doubt takes, found and counted, in dot products
-_STEPS = 1.3  # times the float32 product, that float64 scores from it take
+_STEPS = 1.1  # times the float32 product, that whole numbers take which are multiplied by steps, too
+_REST = 16  # blocks without a filter that no tile took
 _HARD = 1.25  # times the float32 product, that the cheapest filter takes
 
 
@@ -53,6 +55,8 @@ class Choice:
         if forced and not self._filters[0].is_trusted(dimension):
             raise InputError(f"use_filter is {forced!r}, which this machine cannot do; expected None")
         self._waited = 0.0
+        self._resting: dict[str, int] = {}  # for how many blocks a filter is left out
+        self._picked: set[str] = set()  # of the block at hand
         self.is_hard = False  # whether there was much doubt, so that groups of rows are worth looking for
         self.seconds: dict[str, float] = {}  # that a score takes with a filter, and a pair in doubt
 
@@ -65,14 +69,21 @@ class Choice:
         if not self._is_tried and self._waited > PATIENCE:
             self._is_tried = True
             self._try_all()
-        return self._filters
+        return [self._filters[0], *(kind for kind in self._filters[1:] if not self._resting.get(kind.name))]
+
+    def rest(self, offered: list) -> None:
+        """That of the filters `offered` for a block, those that no tile took may rest."""
+        self._resting = {name: blocks - 1 for name, blocks in self._resting.items() if blocks > 1}
+        if self._picked:
+            self._resting.update({kind.name: _REST for kind in offered if kind.name not in self._picked})
+        self._picked.clear()
 
     def pick(self, offers: list, queries: np.ndarray, block: Block, pairs: tuple) -> int:
         """The position in `offers` of the cheapest for a tile of `queries` [q, d] and a `block`.
 
         `pairs` are the tile's offsets [q + 1] into the thresholds, and these.
         """
-        if len(offers) == 1:
+        if not self.seconds:
             return 0
         chosen = np.linspace(0, len(queries) - 1, _SAMPLE_QUERIES).astype(int)
         rows = np.linspace(0, len(block.units) - 1, _SAMPLE_ROWS).astype(int)
@@ -85,8 +96,12 @@ class Choice:
             nearer = np.minimum(near, margins[0, block.group[rows]])  # those that the finer dot product leaves, too
             finer = 0.0 if kind.finer_dot == FULL else self.seconds["pair"] * (distance < near).mean()
             costs.append(product + finer + self.seconds["full"] * (distance < nearer).mean())
-        self.is_hard |= min(costs) > _HARD * self.seconds["float32"]
-        return int(np.argmin(costs))
+        best = int(np.argmin(costs))
+        if costs[best] > _HARD * self.seconds["float32"]:
+            self.is_hard = True
+            self._resting.clear()
+        self._picked.add(offers[best].kind.name)
+        return best
 
     def _try_all(self) -> None:
         """Take all filters into account that the machine can be trusted with, and what a score and a pair in doubt cost."""
