@@ -57,15 +57,14 @@ def _count(way, scores, edges, m):
     place = (3, 10)
     if way == "compare":
         n_limits = rank_count._limits(low, high, room)
-        n = rank_count._compare(scores, place, edges, n_limits, counts, room, waiting.pair, 0)
+        n = rank_count._compare(scores, place, edges, n_limits, room, waiting.pair, 0)
+    elif way == "pick":
+        found = room.found[: rank_count._pick(scores, low[-1], room.found)]
+        room.sure[:] = 0
+        n = rank_count._place(scores, place, found, None, None, edges, room, waiting.pair, 0)
     else:
-        if way == "pick":
-            found = room.found[: rank_count._pick(scores, low[-1], room.found)]
-            room.sure[:] = 0
-            n = rank_count._place(scores, place, found, None, None, edges, room, waiting.pair, 0)
-        else:
-            room.way[0] = 1 if way.endswith("edges") else 0
-            is_curved = True if way.startswith("curved") else None
-            n = rank_count._count_in_buckets(scores, place, edges, is_curved, room, waiting.pair, 0)
-        rank_count._add_counts(first, room, counts)
+        room.way[0] = 1 if way.endswith("edges") else 0
+        is_curved = True if way.startswith("curved") else None
+        n = rank_count._count_in_buckets(scores, place, edges, is_curved, room, waiting.pair, 0)
+    rank_count._add_counts(first, room, counts)
     return counts.tolist(), {tuple(pair) for pair in waiting.pair[:n].tolist()}

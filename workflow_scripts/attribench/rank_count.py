@@ -3,13 +3,14 @@
 Edge j of m is from low[j] to high[j], of the scores' type, both falling and none overlapping. A score of high[j] or more
 certainly reaches thresholds first[j] to first[j + 1], one below low[j] does not, and what is between waits (`rank_doubt`).
 
-Several ways, with equal results. Of few edges, or few scores, all scores are compared with each edge. Where few scores reach
-the lowest edge, they are picked out and each is placed among the edges. Where many do, they are counted in buckets of equal
-width, or, where most edges are near the lowest one, of equal width on a curved scale; only the scores in the buckets that an
-edge touches are placed one by one, among the edges that touch theirs. The bucket of a score is a monotone function of it, in
-float arithmetic too. So all scores of a bucket that no edge touches are on the same side of every threshold, whatever the
-bucket's own limits are. Where many scores turn out to be in buckets that edges touch, as where very many are equal, those of
-the next queries are compared with the edge of their bucket, if it is the only one; and if even that leaves many, with each.
+Several ways, with equal results. Of few edges, or few scores, all scores are compared with each edge. Where few scores
+reach the lowest edge, they are picked out and each is placed among the edges. Where many do, they are counted in buckets of
+equal width, or, where most edges are near the lowest one, of widths that grow with the distance from there, as the floats
+do; only the scores in the buckets that an edge touches are placed one by one, among the edges that touch theirs. A score's
+bucket is a monotone function of it, in float arithmetic too. So all scores of a bucket that no edge touches are on the same
+side of every threshold, whatever the bucket's own limits are. Where many scores turn out to be in buckets that edges touch,
+as where very many are equal, those of the next queries are compared with the edge of their bucket, if it is the only one;
+and if even that leaves many, with each.
 """
 
 import math
@@ -24,15 +25,14 @@ _SCAN = 256
 _BUCKETS = 4096
 FEW_EDGES = 4  # at which scores are counted by `count_few`, at more by `count_scores`
 _CURVED = np.float32(1 / 16)  # of the way from the lowest edge to the highest one: where half of them are nearer
+_WIDEST = 18  # buckets are that many bits wide at most, so that 32 bits hold all numbers on the way
 _SPARSE = 32  # one in so many scores above the lowest edge, or fewer: pick them out
 _SOME = 1024  # scores that tell how many these are
 _MOST = 2**16 - 1  # scores that a bucket can count
 _CLEARED = 8192  # comparisons that buckets take, however few the scores are
-_BUCKETED, _COMPARED = (
-    32,
-    64,
-)  # comparisons that take as long as to put a score into its bucket; to compare it there, too
-_CROWDED = 12  # one in so many scores to be placed one by one: then another way takes less time
+_BUCKETED = 32  # comparisons that take as long as to put a score into its bucket
+_COMPARED = 64  # the same, and to compare it there, too
+_CROWDED = 4  # one in so many scores to be placed one by one: then another way takes less time
 _RETRY = 256  # queries, after which the first way is tried again
 _EDGE_OF_BUCKET, _EACH_EDGE = 1, 2  # what scores are compared with
 
@@ -97,8 +97,8 @@ def count_scores(scores, place, edges, counts, room, waiting, n_waiting):
         room.sure[:m] = 0
         n_waiting = _place(scores, place, room.found[:n_found], None, None, edges, room, waiting, n_waiting)
     elif not _are_for_buckets(n_limits, low[m - 1], high[0], n, room):
-        return _compare(scores, place, edges, n_limits, counts, room, waiting, n_waiting)
-    elif _grid(low, high)[2]:
+        n_waiting = _compare(scores, place, edges, n_limits, room, waiting, n_waiting)
+    elif _is_curved(low, high):
         n_waiting = _count_in_buckets(scores, place, edges, True, room, waiting, n_waiting)
     else:
         n_waiting = _count_in_buckets(scores, place, edges, None, room, waiting, n_waiting)
@@ -158,12 +158,12 @@ def _limits(low, high, room):
 
 
 @compiled
-def _compare(scores, place, edges, n_limits, counts, room, waiting, n_waiting):
-    """`count_scores` by comparing each score with each of the `n_limits`."""
+def _compare(scores, place, edges, n_limits, room, waiting, n_waiting):
+    """Count in room.sure, comparing each score with each of the `n_limits`; how many pairs are `waiting` now."""
     low, high, first = edges
     q, row = place
     limits, of, reached, sure = room.limits, room.of_limit, room.reached, room.sure
-    sure[: low.shape[0]] = 0
+    sure[: low.shape[0]], room.placed[: low.shape[0]] = 0, 0
     for start in range(0, scores.shape[0], _SCAN):
         some = scores[start : start + _SCAN]
         _reached(some, limits, n_limits, reached)
@@ -174,9 +174,6 @@ def _compare(scores, place, edges, n_limits, counts, room, waiting, n_waiting):
             elif reached[k] != reached[k - 1]:
                 there = (q, row + start, first[j], first[j + 1])
                 n_waiting = await_between(some, low[j], high[j], there, waiting, n_waiting)
-    for i in range(low.shape[0]):
-        for j in range(first[i], first[i + 1]):
-            counts[j] += sure[i]
     return n_waiting
 
 
@@ -218,37 +215,60 @@ def _pick(scores, limit, found):
 
 
 @compiled
-def _grid(low, high):
-    """Of buckets that all edges lie within: where they begin, how far they go, and whether most edges are near there."""
+def _reach(low, high):
+    """Where the edges begin, and how far they reach from there: a score and a float32."""
+    begin = low[low.shape[0] - 1]
+    return begin, min(max(np.float32(high[0] - begin), np.float32(1e-30)), np.float32(1e30))
+
+
+@compiled
+def _is_curved(low, high):
+    """Whether most edges are near the lowest one."""
+    begin, extent = _reach(low, high)
+    return np.float32(low[low.shape[0] // 2] - begin) < _CURVED * extent
+
+
+@compiled
+def _grid(low, high, is_curved):
+    """Of buckets that all edges lie within: where they begin, and how `_bucket` makes numbers of scores.
+
+    `is_curved` is None or True: numba compiles a function for each.
+    """
+    begin, extent = _reach(low, high)
+    if is_curved is None:
+        return begin, np.float32(_BUCKETS - 4) / extent, np.int32(0), np.int32(0)
     m = low.shape[0]
-    begin = low[m - 1]
-    extent = min(max(np.float32(high[0] - begin), np.float32(1e-30)), np.float32(1e30))
-    return begin, extent, np.float32(low[m // 2] - begin) < _CURVED * extent
+    top, shift = _bits(extent), 9
+    near = _bits(
+        max(np.float32(low[m - 1 - m // 8] - begin), np.float32(0))
+    )  # an eighth of the edges may share a bucket
+    while shift < _WIDEST and (top - near) >> shift >= _BUCKETS - 4:
+        shift += 1
+    return begin, np.float32(1.5) * extent, np.int32(top - ((_BUCKETS - 4) << shift)), np.int32(shift)
 
 
 @compiled
 def _bucket(score, grid, is_curved):
-    """The number of the bucket of a score; `is_curved` is None or True: numba compiles a function for each."""
-    begin, scale = grid
-    beyond = max(np.float32(score - begin), np.float32(0))
-    if is_curved is not None:
-        beyond = _curve(beyond)
-    return np.uint16(np.int32(min(beyond * scale, np.float32(_BUCKETS - 1))))
+    """The number of the bucket of a score."""
+    beyond = max(np.float32(score - grid[0]), np.float32(0))
+    if is_curved is None:
+        return np.uint16(np.int32(min(beyond * grid[1], np.float32(_BUCKETS - 1))))
+    # The bits of floats from 0 on are in their order, but for those of -0, which the addition makes 0.
+    number = max(_bits(min(beyond, grid[1]) + np.float32(0)) - grid[2], np.int32(0)) >> grid[3]
+    return np.uint16(min(number, np.int32(_BUCKETS - 1)))
 
 
 @compiled
-def _curve(x):
-    return np.sqrt(np.sqrt(x))
+def _bits(x):
+    """Those of a float32."""
+    return np.float32(x).view(np.int32)
 
 
 @compiled
 def _count_in_buckets(scores, place, edges, is_curved, room, waiting, n_waiting):
     """Count in room.sure the scores whose bucket decides, and in room.placed the others; how many pairs are `waiting`."""
     low, high, _ = edges
-    begin, extent, _ = _grid(low, high)
-    if is_curved is not None:
-        extent = _curve(extent)
-    grid = (begin, np.float32(_BUCKETS - 4) / extent)
+    grid = _grid(low, high, is_curved)
     way = room.way
     if way[0] == _EDGE_OF_BUCKET:
         n_found = _fill_edges(scores, grid, is_curved, low, high, room)
