@@ -126,7 +126,7 @@ def test_whole_numbers_that_float32_cannot_hold_are_left_alone(largest, expected
 
 @pytest.mark.parametrize("dimension, n", [(1, 1), (48, 1), (300, 129), (700, 1000)])
 def test_whole_numbers_times_both_steps_are_the_scores(dimension, n):
-    """Of rows with steps of their own, and one that is all 0; written where the whole numbers are."""
+    """Of rows with steps of their own, and one that is all 0."""
     rng = np.random.default_rng(n)
     rows = [rng.integers(-3, 4, (count, dimension)) * rng.uniform(0.1, 9, (count, 1)) for count in (7, n)]
     rows[0][3] = 0
@@ -135,8 +135,9 @@ def test_whole_numbers_times_both_steps_are_the_scores(dimension, n):
     assert kind.fits(queries, block)
     for part in (slice(0, 7), slice(3, 4), slice(5, 7)):
         operand = queries.rows(kind).part(part)
-        scores = np.full((part.stop - part.start, n), np.nan)
-        kind.product(operand, block.rows(kind), scores)
+        whole = np.full((part.stop - part.start, n), np.nan, kind.dtype)
+        kind.product(operand, block.rows(kind), whole)
+        scores = whole.astype(np.float64) * kind.steps(block) * kind.scale(operand, block)
         exact = np.array([[rank_kernels.dot(q, x) for x in block.units] for q in queries.units[part]])
         assert (np.abs(scores - exact) <= kind.bound(operand, block)).all() and kind.bound(operand, block).max() < 1e-11
 

@@ -43,7 +43,7 @@ def test_scores_at_the_edge_of_their_bounds_change_nothing(bound, relative, step
         bounds, finer = rank_filters.dot_bounds(D, queries.longest * block.longest), m % 3
         margins = np.stack([bounds[finer], bounds[FULL], bounds[rank_filters.QUICK]])
         of_rows = (block.units, block.rows32, block.starts, block.group)
-        given = (queries.units, queries.rows32, *of_rows, shift, scale, steps > 0, queries.tilt(block))
+        given = (queries.units, queries.rows32, *of_rows, shift, scale, steps > 0, np.empty(0), queries.tilt(block))
         pairs = Pairs(*given, np.arange(5) * m, threshold.ravel(), counts, margins, finer)
         scan_tile(tile, pairs, np.full(shift.shape, bound), relative, np.arange(n), top_score, top_index)
         assert counts.tolist() == (scores[:, :, None] >= threshold[:, None, :]).sum(axis=1).ravel().tolist()

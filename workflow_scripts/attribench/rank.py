@@ -301,6 +301,7 @@ class RankAccumulator:
             shift,
             kind.scale(operand, block),
             kind.is_whole,
+            kind.steps(block),
             tilt,
             offsets,
             tally.threshold,

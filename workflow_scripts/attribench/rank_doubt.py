@@ -26,10 +26,10 @@ class Pairs(NamedTuple):
     queries float64 [q, d] and units float64 [n, d]; queries32 and rows32 float32, the same less their centres. The groups
     of rows begin at starts [G + 1], and group [n] is each row's. shift [q, G] and tilt [n] are what the dot products of
     queries32 and rows32 are to be raised by to be those of queries and units. The filter's scores, which may be whole
-    numbers, are to be multiplied by scale [q, G], and raised by shift. Query q's falling thresholds are offsets[q] to
-    offsets[q + 1] of threshold, and so are its counts. margins [3, G]: the error bounds of `finer_dot` and of `full_dot`,
-    and of `quick_dot` for neighbours. finer_dot: COARSE, EIGHTS or FULL; this one is of queries and units, the others of
-    queries32 and rows32.
+    numbers, are to be multiplied by scale [q, G], for `scan_steps_tile` by the steps [n] first, and raised by shift. Query
+    q's falling thresholds are offsets[q] to offsets[q + 1] of threshold, and so are its counts. margins [3, G]: the error
+    bounds of `finer_dot` and of `full_dot`, and of `quick_dot` for neighbours. finer_dot: COARSE, EIGHTS or FULL; this one
+    is of queries and units, the others of queries32 and rows32.
     """
 
     queries: np.ndarray
@@ -41,6 +41,7 @@ class Pairs(NamedTuple):
     shift: np.ndarray
     scale: np.ndarray
     is_whole: bool
+    steps: np.ndarray
     tilt: np.ndarray
     offsets: np.ndarray
     threshold: np.ndarray

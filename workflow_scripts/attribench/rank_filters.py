@@ -138,6 +138,10 @@ class Float32Filter:
         """What the scores of `queries` with rows of each group of `block` are to be multiplied by: [q, G]."""
         return np.ones((len(queries.length), len(block.centres)))
 
+    def steps(self, block: Block) -> np.ndarray:
+        """What they are to be multiplied by before, for each row of `block`; empty where that is 1."""
+        return np.empty(0)
+
     def fits(self, queries: Queries, block: Block) -> bool:
         """Whether it can be used for all rows of both."""
         return True
@@ -285,6 +289,10 @@ class Float64Filter(Float32Filter):
     dtype = np.float64
     nothing = np.float64(-np.inf)
 
+    def __init__(self, dimension: int):
+        super().__init__(dimension)
+        self._added = full_bound(dimension)
+
     def rows(self, block: Block) -> Rows:
         return Rows(block.units, np.zeros(len(block.units)), np.ones(len(block.units)))
 
@@ -308,18 +316,26 @@ def added_bound(dimension: int) -> float:
     return 8 * sum_bound(dimension + 6, 2.0**-53) + dimension * 2.0**-120
 
 
+def full_bound(dimension: int) -> float:
+    """How far a float64 product of unit rows, in any order, is from the canonical score: both are rounded."""
+    return 2.1 * sum_bound(dimension, 2.0**-53)
+
+
 def only_full(block: Block) -> np.ndarray:
     """Margins [3, G] where `full_dot` alone may decide what is in doubt."""
-    bounds = math.inf, added_bound(block.units.shape[1]), math.inf
+    bounds = math.inf, full_bound(block.units.shape[1]), math.inf
     return np.repeat(np.array(bounds)[:, None], len(block.centres), axis=1)
 
 
 def dot_bounds(dimension: int, longest: np.ndarray | float = 1.0) -> tuple:
-    """Error bounds of the dot products COARSE, EIGHTS and FULL of `rank_doubt`, and at QUICK of `quick_dot`, of two rows the
-    product of whose lengths is `longest` at most, or of many. All but FULL round the rows to float32; EIGHTS rounds a term
-    at most 8 times more, FULL and `quick_dot` do not."""
-    roundings = sum_bound(dimension, 2.0**-24), sum_bound(8, 2.0**-24), 0.0, SLACK * 2.0**-23
-    return tuple(bound * longest + added_bound(dimension) for bound in roundings)
+    """Error bounds of the dot products COARSE, EIGHTS and FULL of `rank_doubt`, and at QUICK of `quick_dot`, of two rows
+    the product of whose lengths is `longest` at most, or of many. All but FULL, which is of unit rows, round the rows to
+    float32; EIGHTS rounds a term at most 8 times more, `quick_dot` does not."""
+    coarse, eights, quick = (
+        bound * longest + added_bound(dimension)
+        for bound in (sum_bound(dimension, 2.0**-24), sum_bound(8, 2.0**-24), SLACK * 2.0**-23)
+    )
+    return coarse, eights, full_bound(dimension) + 0 * longest, quick
 
 
 def sum_bound(dimension: int, unit: float) -> float:

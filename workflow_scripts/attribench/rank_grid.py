@@ -7,15 +7,15 @@ steps it is the score, but for float64 rounding: the values are within 1.2 * 2^-
 (`rank_groups`), which changes a score by less than 2.5 * 2^-50, and the products with the steps by 2^-52.
 
 Where a query has its own step, and many rows share one, the thresholds are divided by both, and the whole numbers counted.
-Where rows have steps of their own, each score is multiplied by its two, in float64.
+Where rows have steps of their own, each whole number is multiplied by its row's, in float64, when it is counted.
 """
 
 import numpy as np
 
-from attribench.compiled import compiled
 from attribench.rank_blocks import Block, Queries, Rows
 from attribench.rank_doubt import FULL
 from attribench.rank_filters import LONGEST, Float32Filter, Float64Filter, only_full
+from attribench.rank_scan import scan_steps_tile
 
 _EXACT = 2.0**24
 
@@ -49,9 +49,13 @@ class GridFilter(Float32Filter):
 
 
 class StepsFilter(Float64Filter):
-    """The float32 product of whole numbers, by BLAS, times the steps of both rows."""
+    """The float32 product of whole numbers, by BLAS, to be multiplied by the steps of both rows in float64."""
 
     name = "steps"
+    dtype = np.float32
+    nothing = np.float32(-np.inf)
+    scan = staticmethod(scan_steps_tile)
+    product = Float32Filter.product
 
     def __init__(self, dimension: int):
         super().__init__(dimension)
@@ -67,22 +71,11 @@ class StepsFilter(Float64Filter):
 
     query_rows = rows
 
-    def product(self, queries: Rows, rows: Rows, out: np.ndarray, tilt: np.ndarray | None = None) -> None:
-        # In the second half of the same memory: row by row, nothing is overwritten before it is read.
-        whole = out.reshape(-1).view(np.float32)[out.size :].reshape(out.shape)
-        Float32Filter.product(self, queries, rows, whole)
-        _times_steps(whole, queries.length, rows.length, out)
+    def scale(self, queries: Rows, block: Block) -> np.ndarray:
+        return np.repeat(queries.length[:, None], len(block.centres), axis=1)
 
-
-@compiled
-def _times_steps(whole, query_steps, steps, out):
-    """Write the scores to `out` float64 [q, n]; the `whole` float32 [q, n] are the second half of its memory."""
-    row = np.empty(whole.shape[1], np.float32)
-    for q in range(whole.shape[0]):
-        row[:] = whole[q]
-        scores = out[q]
-        for i in range(row.shape[0]):
-            scores[i] = np.float64(row[i]) * (query_steps[q] * steps[i])
+    def steps(self, block: Block) -> np.ndarray:
+        return block.row_steps
 
 
 def is_exact(query_steps: np.ndarray, steps: np.ndarray) -> bool:
@@ -91,7 +84,7 @@ def is_exact(query_steps: np.ndarray, steps: np.ndarray) -> bool:
 
 
 def _whole(block: Block, steps: np.ndarray) -> Rows:
-    """The multiples; `length` of these rows are the `steps` [n], for `GridFilter.scale`."""
+    """The multiples; `length` of these rows are the `steps` [n], for `scale`."""
     whole = np.empty(block.units.shape, np.float32)
 
     def work(part: slice) -> None:

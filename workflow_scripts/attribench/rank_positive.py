@@ -9,7 +9,7 @@ But where no term is below 0, rounding each of them at most n times changes a su
 import numpy as np
 
 from attribench.rank_blocks import Block, Queries, Rows
-from attribench.rank_filters import Float32Filter, only_full
+from attribench.rank_filters import Float32Filter, full_bound, only_full
 
 _LARGEST_RELATIVE = 2.0**-7  # that `rank_scan` allows for
 
@@ -22,7 +22,7 @@ class PositiveFilter(Float32Filter):
 
     def __init__(self, dimension: int):
         super().__init__(dimension)
-        self.relative = self._any_order
+        self.relative, self._added = self._any_order, full_bound(dimension)
 
     def fits(self, queries: Queries, block: Block) -> bool:
         is_fine = self.relative < _LARGEST_RELATIVE

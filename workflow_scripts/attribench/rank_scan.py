@@ -54,6 +54,22 @@ def scan_bf16_tile(tile, pairs, bound, relative, rows, top_score, top_index):
 
 
 @compiled
+def scan_steps_tile(tile, pairs, bound, relative, rows, top_score, top_index):
+    """`scan_tile` of a float32 tile, of whole numbers that are first to be multiplied by the rows' steps."""
+    scores, steps = np.empty(tile.shape[1]), pairs.steps
+    room, counting, waiting = _room(scores, pairs.offsets)
+    n = 0
+    for q in range(tile.shape[0]):
+        whole = tile[q]
+        for i in range(whole.shape[0]):
+            scores[i] = np.float64(whole[i]) * steps[i]
+        n = _scan_row(
+            scores, q, bound[q], relative, pairs, rows, top_score[q], top_index[q], room, counting, waiting, n
+        )
+    decide_waiting(pairs, waiting, n)
+
+
+@compiled
 def _scan_row(scores, q, bound, relative, pairs, rows, top_score, top_index, room, counting, waiting, n_waiting):
     """Count, and merge into the best, the `scores` [n] of query `q`; how many pairs are `waiting` now."""
     # Groups can be small, so what is not needed for each of them is not done for each of them.
