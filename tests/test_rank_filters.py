@@ -203,24 +203,24 @@ def test_a_library_that_adds_in_another_order_is_seen(monkeypatch):
         assert adds(6) == expected
 
 
-@pytest.mark.parametrize("dimension", [1, 64, 512, 4096])
+@pytest.mark.parametrize("dimension", [1, 64, 300, 512, 4096])
 def test_the_bounds_of_the_dot_products_hold(dimension):
     rng = np.random.default_rng(dimension)
-    coarse, eights, full, quick = rank_filters.dot_bounds(dimension)
+    coarse, fours, full, quick = rank_filters.dot_bounds(dimension)
     for made in (rng.standard_normal((40, dimension)), rng.random((40, dimension)) + 0.5):
         exact = unit(made)
         low = exact.astype(np.float32)
         in_order = np.array([[np.cumsum(a * b)[-1] for a in low] for b in low])
-        compiled = np.array([[rank_kernels.coarse_dot(a, b) for a in low] for b in low])
+        compiled = np.array([[rank_kernels.coarse_dot(low, i, low, j) for j in range(40)] for i in range(40)])
         for product in (low @ low.T, in_order, compiled):
             assert np.abs(product - exact @ exact.T).max() <= coarse
-        compiled = np.array([[rank_kernels.eights_dot(a, b) for a in low] for b in low])
-        assert np.abs(compiled - exact @ exact.T).max() <= eights < 1e-6
+        compiled = np.array([[rank_kernels.fours_dot(low, i, low, j) for j in range(40)] for i in range(40)])
+        assert np.abs(compiled - exact @ exact.T).max() <= fours < 1e-6
         compiled = np.array([[rank_kernels.quick_dot(a, b) for a in low] for b in low])
         for product in (low.astype(np.float64) @ low.astype(np.float64).T, compiled):
             assert np.abs(product - exact @ exact.T).max() <= quick
         canonical = np.array([[rank_kernels.dot(a, b) for a in exact] for b in exact])
-        compiled = np.array([[rank_kernels.full_dot(a, b) for a in exact] for b in exact])
+        compiled = np.array([[rank_kernels.full_dot(exact, i, exact, j) for j in range(40)] for i in range(40)])
         for product in (exact @ exact.T, compiled):
             assert np.abs(product - canonical).max() <= full < 1e-11
 

@@ -10,8 +10,8 @@ bits depend on neither block size, shards, threads, BLAS nor SIMD width, and so 
 
 A filter makes it fast: a matrix product in low precision, with a proven error bound (`rank_filters` derives them), skips
 the comparisons whose result the bound already gives. Pairs that it leaves in doubt go to a dot product of float32 rows that
-is finer than the filter: a float32 one, with the bound of the float32 filter for one part, or float64 sums of eight products
-at a time in float32, where each term is rounded at most ten times, the rows' rounding included. Rounding the rows costs at
+is finer than the filter: a float32 one, with the bound of the float32 filter for one part, or float64 sums of four products
+at a time in float32, where each term is rounded at most six times, the rows' rounding included. Rounding the rows costs at
 most 2 u (1 + u) |p| |y| with u = 2^-24 (p and y are query and row less their centres), and the sums, as well as those of the
 canonical score, the float64 g(d) |q| |x| each. Half the bytes of float64 rows is what makes it quick. The few that are left
 go to a product of the float64 rows, and the very few left even then are computed as defined; in all but that the compiler

@@ -10,9 +10,9 @@ from typing import NamedTuple
 import numpy as np
 
 from attribench.compiled import compiled
-from attribench.rank_kernels import coarse_dot, dot, eights_dot, full_dot
+from attribench.rank_kernels import coarse_dot, dot, fours_dot, full_dot
 
-COARSE, EIGHTS, FULL = range(3)  # the dot products, from the quickest to the finest
+COARSE, FOURS, FULL = range(3)  # the dot products, from the quickest to the finest
 
 FEW = 32  # scores that are looked at together
 _ROOM = 32  # for as many pairs as a row of a tile has scores
@@ -28,7 +28,7 @@ class Pairs(NamedTuple):
     queries32 and rows32 are to be raised by to be those of queries and units. The filter's scores, which may be whole
     numbers, are to be multiplied by scale [q, G], for `scan_steps_tile` by the steps [n] first, and raised by shift. Query
     q's falling thresholds are offsets[q] to offsets[q + 1] of threshold, and so are its counts. margins [3, G]: the error
-    bounds of `finer_dot` and of `full_dot`, and of `quick_dot` for neighbours. finer_dot: COARSE, EIGHTS or FULL; this one
+    bounds of `finer_dot` and of `full_dot`, and of `quick_dot` for neighbours. finer_dot: COARSE, FOURS or FULL; this one
     is of queries and units, the others of queries32 and rows32.
     """
 
@@ -154,13 +154,13 @@ def _multiply(pairs, waiting, n_waiting, kind):
     # A loop for each: with all three in one, none is as quick.
     if kind == COARSE:
         for k in range(n_waiting):
-            product[by_row[k, 2]] = coarse_dot(queries32[by_row[k, 0]], rows32[by_row[k, 1]])
-    elif kind == EIGHTS:
+            product[by_row[k, 2]] = coarse_dot(queries32, by_row[k, 0], rows32, by_row[k, 1])
+    elif kind == FOURS:
         for k in range(n_waiting):
-            product[by_row[k, 2]] = eights_dot(queries32[by_row[k, 0]], rows32[by_row[k, 1]])
+            product[by_row[k, 2]] = fours_dot(queries32, by_row[k, 0], rows32, by_row[k, 1])
     else:
         for k in range(n_waiting):
-            product[by_row[k, 2]] = full_dot(queries[by_row[k, 0]], units[by_row[k, 1]])
+            product[by_row[k, 2]] = full_dot(queries, by_row[k, 0], units, by_row[k, 1])
 
 
 @compiled

@@ -55,13 +55,13 @@ from numba.extending import get_cython_function_address
 
 from attribench.one_thread import one_torch_thread
 from attribench.rank_blocks import SLACK, Block, Queries, Rows
-from attribench.rank_doubt import COARSE, EIGHTS, FULL
+from attribench.rank_doubt import COARSE, FOURS, FULL
 from attribench.rank_kernels import to_bf16, weighted_lengths
 from attribench.rank_scan import scan_bf16_tile, scan_tile
 
 LONGEST = 1 + 1e-9  # of a unit row
 _PART = 256  # columns that are multiplied at a time; libraries go through a product in such steps anyway
-QUICK = 3  # beside COARSE, EIGHTS and FULL: of `dot_bounds`
+QUICK = 3  # beside COARSE, FOURS and FULL: of `dot_bounds`
 _USUAL_ROWS, _USUAL_PRODUCT = 16, 2**22  # on either side, and terms: of less, libraries make smaller work in other ways
 
 
@@ -72,7 +72,7 @@ class Float32Filter:
     relative = 0.0  # r
     is_centred = True  # whether it multiplies rows less their centres
     is_whole = False  # whether its scores are whole numbers
-    finer_dot = EIGHTS  # the cheapest dot product that decides most of what it leaves in doubt
+    finer_dot = FOURS  # the cheapest dot product that decides most of what it leaves in doubt
     dtype = np.float32
     nothing = np.float32(-np.inf)  # the score of a row that is no candidate
     scan = staticmethod(scan_tile)
@@ -328,14 +328,14 @@ def only_full(block: Block) -> np.ndarray:
 
 
 def dot_bounds(dimension: int, longest: np.ndarray | float = 1.0) -> tuple:
-    """Error bounds of the dot products COARSE, EIGHTS and FULL of `rank_doubt`, and at QUICK of `quick_dot`, of two rows
+    """Error bounds of the dot products COARSE, FOURS and FULL of `rank_doubt`, and at QUICK of `quick_dot`, of two rows
     the product of whose lengths is `longest` at most, or of many. All but FULL, which is of unit rows, round the rows to
-    float32; EIGHTS rounds a term at most 8 times more, `quick_dot` does not."""
-    coarse, eights, quick = (
+    float32; FOURS rounds a term at most 4 times more, `quick_dot` does not."""
+    coarse, fours, quick = (
         bound * longest + added_bound(dimension)
-        for bound in (sum_bound(dimension, 2.0**-24), sum_bound(8, 2.0**-24), SLACK * 2.0**-23)
+        for bound in (sum_bound(dimension, 2.0**-24), sum_bound(4, 2.0**-24), SLACK * 2.0**-23)
     )
-    return coarse, eights, full_bound(dimension) + 0 * longest, quick
+    return coarse, fours, full_bound(dimension) + 0 * longest, quick
 
 
 def sum_bound(dimension: int, unit: float) -> float:

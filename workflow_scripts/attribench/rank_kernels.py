@@ -1,6 +1,6 @@
 """The compiled loops of `rank.py`, whose text defines the score; `rank_filters` derives the bounds used here.
 
-Only `full_dot`, `quick_dot`, `coarse_dot`, `eights_dot`, `less_centre`, `weighted_lengths` and `to_bf16` may be reassociated
+Only `full_dot`, `quick_dot`, `coarse_dot`, `fours_dot`, `less_centre`, `weighted_lengths` and `to_bf16` may be reassociated
 or fused by the compiler; all others are compiled to strict IEEE operations in the order written. All release the interpreter
 lock, so threads may run them on disjoint queries.
 """
@@ -12,6 +12,9 @@ import numpy as np
 from attribench.compiled import compiled
 
 NORM_FLOOR = 1e-12  # rows shorter than this are not blown up to unit length
+_LANES = 32  # products of consecutive columns that are added to others at once
+
+_U = np.uintp  # numba looks for negative positions in all others, which keeps SIMD away
 
 
 @compiled(error_model="numpy")
@@ -58,15 +61,6 @@ def four_dots(a, b, c, d, e):
 
 
 @compiled(fastmath={"reassoc", "contract", "nsz"})
-def full_dot(a, b):
-    """A float64 dot product of float64 rows, in any order: only a filter."""
-    total = 0.0
-    for i in range(a.shape[0]):
-        total += a[i] * b[i]
-    return total
-
-
-@compiled(fastmath={"reassoc", "contract", "nsz"})
 def quick_dot(a, b):
     """A float64 dot product of float32 rows, in any order: only a filter."""
     total = 0.0
@@ -75,46 +69,39 @@ def quick_dot(a, b):
     return total
 
 
+# A view of each row, of pairs far apart, would take a fifth of the time: these are given all rows.
+
+
 @compiled(fastmath={"reassoc", "contract", "nsz"})
-def coarse_dot(a, b):
-    """A float32 dot product of float32 rows, in any order: only a filter."""
-    total = np.float32(0)
-    for i in range(a.shape[0]):
-        total += a[i] * b[i]
+def full_dot(a, q, b, r):
+    """A float64 dot product of row `q` of `a` and `r` of `b`, float64, in any order: only a filter."""
+    q, r, total = _U(q), _U(r), 0.0
+    for i in range(_U(a.shape[1])):
+        total += a[q, i] * b[r, i]
+    return total
+
+
+@compiled(fastmath={"reassoc", "contract", "nsz"})
+def coarse_dot(a, q, b, r):
+    """A float32 dot product of row `q` of `a` and `r` of `b`, float32, in any order: only a filter."""
+    q, r, total = _U(q), _U(r), np.float32(0)
+    for i in range(_U(a.shape[1])):
+        total += a[q, i] * b[r, i]
     return np.float64(total)
 
 
 @compiled(fastmath={"reassoc", "contract", "nsz"})
-def eights_dot(a, b):
-    """A dot product of float32 rows, float64 sums of float32 sums of at most eight products, in any order: only a filter."""
-    n = a.shape[0] // 8
-    a0, a1, a2, a3, a4, a5, a6, a7 = (
-        a[:n],
-        a[n:],
-        a[2 * n :],
-        a[3 * n :],
-        a[4 * n :],
-        a[5 * n :],
-        a[6 * n :],
-        a[7 * n :],
-    )
-    b0, b1, b2, b3, b4, b5, b6, b7 = (
-        b[:n],
-        b[n:],
-        b[2 * n :],
-        b[3 * n :],
-        b[4 * n :],
-        b[5 * n :],
-        b[6 * n :],
-        b[7 * n :],
-    )
-    total = 0.0
-    for i in range(n):  # converting each product takes twice the time
-        first = a0[i] * b0[i] + a1[i] * b1[i] + a2[i] * b2[i] + a3[i] * b3[i]
-        last = a4[i] * b4[i] + a5[i] * b5[i] + a6[i] * b6[i] + a7[i] * b7[i]
-        total += np.float64(first + last)
-    for i in range(8 * n, a.shape[0]):
-        total += np.float64(a[i] * b[i])
+def fours_dot(a, q, b, r):
+    """`coarse_dot`, but float64 sums of float32 sums of at most four products."""
+    q, r, n, total = _U(q), _U(r), _U(a.shape[1]), 0.0
+    for piece in range(n // _U(4 * _LANES)):
+        for lane in range(_U(_LANES)):  # converting each product takes twice the time
+            start, some = piece * _U(4 * _LANES) + lane, np.float32(0)
+            for k in range(_U(4)):
+                some += a[q, start + k * _U(_LANES)] * b[r, start + k * _U(_LANES)]
+            total += np.float64(some)
+    for i in range(n - n % _U(4 * _LANES), n):
+        total += np.float64(a[q, i] * b[r, i])
     return total
 
 
@@ -124,7 +111,7 @@ def coarse_dots(queries, rows, order):
     total = 0.0
     for q in range(queries.shape[0]):
         for i in order:
-            total += coarse_dot(queries[q], rows[i])
+            total += coarse_dot(queries, q, rows, i)
     return total
 
 
@@ -134,7 +121,7 @@ def full_dots(queries, rows, order):
     total = 0.0
     for q in range(queries.shape[0]):
         for i in order:
-            total += full_dot(queries[q], rows[i])
+            total += full_dot(queries, q, rows, i)
     return total
 
 
