@@ -105,6 +105,14 @@ def force(monkeypatch, name):
     return used
 
 
+def look_for_groups(monkeypatch, copies=False):
+    """In each block, and for `copies` if they are wanted."""
+    always = property(lambda self: True, lambda self, value: None)
+    monkeypatch.setattr(rank_choice.Choice, "is_hard", always, raising=False)
+    if not copies:
+        monkeypatch.setattr("attribench.rank.find_copies", lambda *_: None)
+
+
 def watch(monkeypatch):
     """Choose filters from the first tile on; the names of those chosen, as they are."""
     chosen, pick = [], rank_choice.Choice.pick

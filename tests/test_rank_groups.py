@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from attribench import rank_blocks, rank_choice, rank_grid, rank_groups, rank_kernels
 from attribench.rank import rank
-from rank_cases import FILTERS, HAS_BF16, check, check_as, force, run, unit
+from rank_cases import FILTERS, HAS_BF16, check, check_as, force, look_for_groups, run, unit
 
 
 @pytest.mark.parametrize("use_filter", FILTERS)
@@ -38,9 +38,7 @@ def test_near_copies_are_ranked_in_groups_as_well_as_one_by_one(use_filter, spre
         found.append(rank_groups.find_groups(units, pool))
         return found[-1]
 
-    monkeypatch.setattr(
-        rank_choice.Choice, "is_hard", property(lambda self: True, lambda self, value: None), raising=False
-    )
+    look_for_groups(monkeypatch)
     monkeypatch.setattr("attribench.rank.find_groups", grouped)
     check_as(alone, case, **options)
     sizes = [len(groups.centres) for _, groups in found if groups is not None]
@@ -89,8 +87,7 @@ def test_rows_on_a_grid_are_ranked_by_whole_numbers_as_well(kind, use, monkeypat
     check(case, alone[0], 7)
 
     monkeypatch.setattr(rank_groups, "_FEWEST_ON_GRID", 16)
-    hard_always = property(lambda self: True, lambda self, value: None)
-    monkeypatch.setattr(rank_choice.Choice, "is_hard", hard_always, raising=False)
+    look_for_groups(monkeypatch)
     used = force(monkeypatch, use)
     check_as(alone, case, **options)
     assert used.count(use) > used.count("float64") > 0
@@ -161,7 +158,7 @@ def test_a_grid_that_does_not_help_hides_no_near_copies(what, monkeypatch):
         blocks.append(rank_blocks.Block(*given, **options))
         return blocks[-1]
 
-    monkeypatch.setattr(rank_choice.Choice, "is_hard", property(lambda _: True, lambda _, value: None), raising=False)
+    look_for_groups(monkeypatch)
     monkeypatch.setattr("attribench.rank.Block", block)
     check(case, run(case, top_k=3), 3)
     assert [len(made.centres) for made in blocks] == [5] and blocks[0].is_centred
@@ -189,3 +186,18 @@ def test_groups_are_looked_for_where_much_is_in_doubt(monkeypatch):
     for rows, expected in ((unit(rng.standard_normal((4000, 64))), 0), (copies, 3)):
         rank(queries, np.zeros(300), exemplars, np.zeros(4), [(rows, None)], block_rows=1000, top_k=0)
         assert len(looked) == expected and all(groups is not None for _, groups in looked)
+
+
+@pytest.mark.parametrize("kind, expected", [("codes", True), ("zeros and ones", False)])
+def test_groups_of_one_step_are_looked_for_where_rows_share_it(kind, expected):
+    rng = np.random.default_rng(0)
+    queries, block = (
+        rank_blocks.Queries(canonical(on_grid(rng, kind, 8))),
+        rank_blocks.Block(canonical(on_grid(rng, kind, 2000))),
+    )
+    choice, steps = rank_choice.Choice(48), rank_grid.StepsFilter(48)
+    choice.seconds = {"float32": 1.0, "steps": 1.0, "full": 0.0}
+    operand, shift = queries.rows(steps), np.zeros((8, 1))
+    offer = rank_choice.Offer(steps, operand, steps.bound(operand, block), shift, steps.margins(queries, block))
+    assert choice.pick([offer], queries.units, block, (np.arange(9), np.zeros(8))) == 0
+    assert choice.is_hard == expected

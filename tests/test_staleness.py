@@ -146,6 +146,7 @@ MODULES = {
     "rank_device.py": ["rank"],
     "rank_blocks.py": ["rank"],
     "rank_choice.py": ["rank"],
+    "rank_copies.py": ["rank"],
     "rank_count.py": ["rank"],
     "rank_doubt.py": ["rank"],
     "rank_grid.py": ["rank"],

@@ -33,6 +33,7 @@ from attribench.errors import InputError
 from attribench.one_thread import workers
 from attribench.rank_blocks import Block, Queries
 from attribench.rank_choice import Choice, Offer
+from attribench.rank_copies import CopiesFilter, find_copies
 from attribench.rank_device import open_scan
 from attribench.rank_doubt import Pairs
 from attribench.rank_grid import is_exact
@@ -220,14 +221,25 @@ class RankAccumulator:
                 return
             self.flush()
             self._device = None
-        groups = None
-        if self._choice.is_hard:
-            order, groups = self._find_groups(units, pool)
-            self._choice.is_hard = groups is not None
-        if groups is not None:
-            units, rows = self._in_order(units, order, pool), rows[order]
-            entry = None if entry is None else entry[order]
-        self._rank_block(Block(units, pool, groups=groups), rows, counts, pool, entry, done)
+        block, rows, entry = self._block_of(units, rows, entry, pool)
+        self._rank_block(block, rows, counts, pool, entry, done)
+
+    def _block_of(
+        self, units: np.ndarray, rows: np.ndarray, entry: np.ndarray | None, pool: Executor
+    ) -> tuple[Block, np.ndarray, np.ndarray | None]:
+        """The block of `units`, and its `rows` and `entry`: with each copy once, or in groups, where these are worth it."""
+        if not self._choice.is_hard:
+            return Block(units, pool), rows, entry
+        found = find_copies(units, pool) if entry is None else None  # copies may be of several entries
+        if found is not None:
+            order, copies = found
+            return Block(self._in_order(units, order[copies[:-1]], pool), pool, copies=copies), rows[order], None
+        order, groups = self._find_groups(units, pool)
+        self._choice.is_hard = groups is not None
+        if groups is None:
+            return Block(units, pool), rows, entry
+        entry = None if entry is None else entry[order]
+        return Block(self._in_order(units, order, pool), pool, groups=groups), rows[order], entry
 
     def _find_groups(self, units: np.ndarray, pool: Executor) -> tuple[np.ndarray, Groups | None]:
         """An order [n] of the `units`, and the groups in that order, if there are any that help."""
@@ -239,21 +251,24 @@ class RankAccumulator:
         return find_groups(units, pool)
 
     def _in_order(self, units: np.ndarray, order: np.ndarray, pool: Executor) -> np.ndarray:
-        """The `units` in this `order`, in memory that was used before."""
+        """The `units` in this `order`, or some of them, in memory that was used before."""
         if len(self._ordered) < len(units):
             self._ordered = np.empty_like(units)
-        ordered = self._ordered[: len(units)]
+        ordered = self._ordered[: len(order)]
 
         def work(start: int) -> None:
             part = slice(start, start + _NORMALIZED)
             np.take(units, order[part], axis=0, out=ordered[part], mode="clip")  # which needs no memory of its own
 
-        list(pool.map(work, range(0, len(units), _NORMALIZED)))
+        list(pool.map(work, range(0, len(order), _NORMALIZED)))
         return ordered
 
     def _rank_block(self, block: Block, rows, counts, pool: Executor, entry: np.ndarray | None, done: int) -> None:
         """`_add_units` of a `block`, for the queries from `done` on."""
-        filters = [kind for kind in pool.submit(self._choice.filters).result() if kind.fits(self._operands, block)]
+        if block.copies is not None:
+            filters = [CopiesFilter(self.dimension)]
+        else:
+            filters = [kind for kind in pool.submit(self._choice.filters).result() if kind.fits(self._operands, block)]
         for kind in filters:  # before threads share them
             self._operands.rows(kind), block.rows(kind)
         todo = len(self._queries) - done
@@ -287,13 +302,16 @@ class RankAccumulator:
             of_kind = shift if kind.is_centred else np.zeros_like(shift)
             margins = kind.margins(self._operands, block)
             offers.append(Offer(kind, operand, kind.bound(operand, block), of_kind, margins))
-        best = self._choice.pick(offers, queries, block, (offsets, tally.threshold))
+        best = 0
+        if block.copies is None:
+            best = self._choice.pick(offers, queries, block, (offsets, tally.threshold))
         kind, operand, bound, shift, margins = offers[best]
         scores = tile.view(kind.dtype)[: len(queries) * len(block.units)].reshape(len(queries), -1)
         kind.product(operand, block.rows(kind), scores, tilt)
         if entry is not None:
             scores[self._query_entry[part, None] == entry[None, :]] = kind.nothing
-        of_rows = (block.units, block.rows32, block.starts, block.group)
+        starts = block.starts if block.copies is None else block.copies
+        of_rows = (block.units, block.rows32, starts, block.group)
         pairs = Pairs(
             queries,
             self._operands.rows32[part],

@@ -6,7 +6,7 @@ from functools import cached_property
 
 import numpy as np
 
-from attribench.rank_groups import Groups, find_steps
+from attribench.rank_groups import Groups, find_steps, share_steps
 from attribench.rank_kernels import less_centre
 
 SLACK = 1.0001  # for the float64 arithmetic of the bounds themselves
@@ -42,12 +42,18 @@ class Block:
     `centres` float64 [G, d] are those of the groups; `group` [n] is each row's, in order: starts[g] to starts[g + 1] is g.
     `rows32` float32 [n, d] are the rows less their centres; none of these is longer than its group's `longest` [G].
     Without `groups`, there is one. Without `centred`, its centre is 0. `steps` [G] are those of rows on a grid, else None.
+    `copies` int64 [n + 1], else None: row i stands for the database's from copies[i] to copies[i + 1] (`rank_copies`).
     """
 
     def __init__(
-        self, units: np.ndarray, pool: Executor | None = None, centred: bool = True, groups: Groups | None = None
+        self,
+        units: np.ndarray,
+        pool: Executor | None = None,
+        centred: bool = True,
+        groups: Groups | None = None,
+        copies: np.ndarray | None = None,
     ):
-        self.units, self._map = units, pool.map if pool else map
+        self.units, self.copies, self._map = units, copies, pool.map if pool else map
         self.rows32 = np.empty(units.shape, np.float32)
         self._rows: dict[str, Rows] = {}
         if groups is not None:
@@ -81,6 +87,11 @@ class Block:
     def row_steps(self) -> np.ndarray | None:
         """The step of each row [n], if all are on grids."""
         return find_steps(self.units, self._map)
+
+    @cached_property
+    def shares_steps(self) -> bool:
+        """Whether many rows have each of the `row_steps`."""
+        return self.row_steps is not None and share_steps(self.row_steps)
 
     def largest(self, values: np.ndarray) -> np.ndarray:
         """The largest of the `values` [n] of each group's rows: [G], 0 where there are none."""

@@ -57,7 +57,7 @@ class Choice:
         self._waited = 0.0
         self._resting: dict[str, int] = {}  # for how many blocks a filter is left out
         self._picked: set[str] = set()  # of the block at hand
-        self.is_hard = False  # whether there was much doubt, so that groups of rows are worth looking for
+        self.is_hard = False  # whether groups of rows are worth looking for, as where there is much doubt
         self.seconds: dict[str, float] = {}  # that a score takes with a filter, and a pair in doubt
 
     def note(self, seconds: float) -> None:
@@ -97,10 +97,12 @@ class Choice:
             finer = 0.0 if kind.finer_dot == FULL else self.seconds["pair"] * (distance < near).mean()
             costs.append(product + finer + self.seconds["full"] * (distance < nearer).mean())
         best = int(np.argmin(costs))
+        kind = offers[best].kind
+        self._picked.add(kind.name)
         if costs[best] > _HARD * self.seconds["float32"]:
-            self.is_hard = True
             self._resting.clear()
-        self._picked.add(offers[best].kind.name)
+            self.is_hard = True
+        self.is_hard |= kind.is_for_groups(block)
         return best
 
     def _try_all(self) -> None:

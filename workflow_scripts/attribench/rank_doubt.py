@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from attribench.compiled import compiled
-from attribench.rank_kernels import coarse_dot, dot, fours_dot, full_dot
+from attribench.rank_kernels import coarse_dot, four_pairs, fours_dot, full_dot
 
 COARSE, FOURS, FULL = range(3)  # the dot products, from the quickest to the finest
 
@@ -29,7 +29,7 @@ class Pairs(NamedTuple):
     numbers, are to be multiplied by scale [q, G], for `scan_steps_tile` by the steps [n] first, and raised by shift. Query
     q's falling thresholds are offsets[q] to offsets[q + 1] of threshold, and so are its counts. margins [3, G]: the error
     bounds of `finer_dot` and of `full_dot`, and of `quick_dot` for neighbours. finer_dot: COARSE, FOURS or FULL; this one
-    is of queries and units, the others of queries32 and rows32.
+    is of queries and units, the others of queries32 and rows32. Of `Block.copies`, starts are those.
     """
 
     queries: np.ndarray
@@ -101,12 +101,13 @@ def decide_waiting(pairs, waiting, n_waiting):
     if pairs.finer_dot != FULL:
         n = _decide(pairs, waiting, n, pairs.finer_dot, pairs.margins[0])
     n = _decide(pairs, waiting, n, FULL, pairs.margins[1])
+    left, score = waiting.pair[:n], np.empty(4)
     for i in range(n):
-        q, row = waiting.pair[i, 0], waiting.pair[i, 1]
-        first, last = pairs.offsets[q] + waiting.pair[i, 2], pairs.offsets[q] + waiting.pair[i, 3]
-        score = dot(pairs.queries[q], pairs.units[row])
-        for j in range(first, last):
-            pairs.counts[j] += score >= pairs.threshold[j]
+        if i % 4 == 0:
+            four_pairs(pairs.queries, pairs.units, left, i, score)
+        offset = pairs.offsets[left[i, 0]]
+        for j in range(offset + left[i, 2], offset + left[i, 3]):
+            pairs.counts[j] += score[i % 4] >= pairs.threshold[j]
 
 
 @compiled

@@ -146,6 +146,10 @@ class Float32Filter:
         """Whether it can be used for all rows of both."""
         return True
 
+    def is_for_groups(self, block: Block) -> bool:
+        """Whether there is a quicker one for the rows of `block`, in groups (`rank_groups`)."""
+        return False
+
     def is_trusted(self, dimension: int) -> bool:
         """Whether the machine does what the bounds assume."""
         return True

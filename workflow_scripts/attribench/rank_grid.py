@@ -77,6 +77,9 @@ class StepsFilter(Float64Filter):
     def steps(self, block: Block) -> np.ndarray:
         return block.row_steps
 
+    def is_for_groups(self, block: Block) -> bool:
+        return block.shares_steps
+
 
 def is_exact(query_steps: np.ndarray, steps: np.ndarray) -> bool:
     """Whether float32 holds the whole numbers of rows with these steps."""

@@ -53,12 +53,17 @@ def find_grid(units: np.ndarray, pool: Executor | None = None) -> tuple[np.ndarr
     steps = find_steps(units, pool.map if pool else map)
     if steps is None or not len(units):
         return as_it_is, None
+    if not share_steps(steps):
+        return as_it_is, None
     order = np.argsort(steps, kind="stable")
     starts = np.flatnonzero(np.diff(steps[order], prepend=-1))
-    if 1 < len(starts) > len(units) / _FEWEST_ON_GRID:
-        return as_it_is, None
     centres = np.zeros((len(starts), units.shape[1]))
     return order, Groups(np.append(starts, len(units)), centres, steps[order[starts]])
+
+
+def share_steps(steps: np.ndarray) -> bool:
+    """Whether many rows have each of the `steps` [n]."""
+    return len(np.unique(steps)) <= max(1, len(steps) / _FEWEST_ON_GRID)
 
 
 def find_steps(units: np.ndarray, over=map) -> np.ndarray | None:

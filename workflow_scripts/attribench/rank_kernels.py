@@ -60,6 +60,22 @@ def four_dots(a, b, c, d, e):
     return t, u, v, w
 
 
+@compiled
+def four_pairs(a, b, pairs, start, out):
+    """`dot` of rows pairs[i, 0] of `a` and pairs[i, 1] of `b`, from `start` on, four at most: written to `out` [4]."""
+    last = pairs.shape[0] - 1
+    i, j, k, m = start, min(start + 1, last), min(start + 2, last), min(start + 3, last)
+    qi, qj, qk, qm = _U(pairs[i, 0]), _U(pairs[j, 0]), _U(pairs[k, 0]), _U(pairs[m, 0])
+    ri, rj, rk, rm = _U(pairs[i, 1]), _U(pairs[j, 1]), _U(pairs[k, 1]), _U(pairs[m, 1])
+    t, u, v, w = 0.0, 0.0, 0.0, 0.0
+    for c in range(_U(a.shape[1])):
+        t += a[qi, c] * b[ri, c]
+        u += a[qj, c] * b[rj, c]
+        v += a[qk, c] * b[rk, c]
+        w += a[qm, c] * b[rm, c]
+    out[0], out[1], out[2], out[3] = t, u, v, w
+
+
 @compiled(fastmath={"reassoc", "contract", "nsz"})
 def quick_dot(a, b):
     """A float64 dot product of float32 rows, in any order: only a filter."""
