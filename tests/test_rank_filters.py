@@ -1,6 +1,7 @@
 """The filters of the ranking: their bounds, the choice between them, and that no result shows which one was used."""
 
 import itertools
+import math
 
 import numpy as np
 import pytest
@@ -207,7 +208,11 @@ def test_a_library_that_adds_in_another_order_is_seen(monkeypatch):
 def test_the_bounds_of_the_dot_products_hold(dimension):
     rng = np.random.default_rng(dimension)
     coarse, fours, full, quick = rank_filters.dot_bounds(dimension)
-    for made in (rng.standard_normal((40, dimension)), rng.random((40, dimension)) + 0.5):
+    n = 4 ** int(math.log(dimension, 4) + 1e-9) - 1  # all but one of these values are rounded down, by half a unit
+    rounded = np.zeros((40, dimension))
+    rounded[:, :n] = (1 + 2.0**-24) / math.sqrt(n + 1)
+    rounded[:, n] = math.sqrt(1 - rounded[0] @ rounded[0])
+    for made in (rng.standard_normal((40, dimension)), rng.random((40, dimension)) + 0.5, rounded):
         exact = unit(made)
         low = exact.astype(np.float32)
         in_order = np.array([[np.cumsum(a * b)[-1] for a in low] for b in low])
