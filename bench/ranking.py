@@ -47,6 +47,7 @@ FORMS = {  # of rows [n, d] in random directions, of unit length; many scores ar
     "counts of words": lambda rows, rng: rng.poisson(0.3, rows.shape).astype(np.float32),
     "sparse": lambda rows, rng: _thinned(rows, rng),
     "probabilities": lambda rows, rng: np.exp(4 * np.sqrt(np.float32(rows.shape[1])) * rows),
+    "a thousand images": lambda rows, rng: _one_of(1000, rows.shape, rng),
 }
 COUNTS = ("codes of 0 and 1", "counts of words")  # that stay whole numbers
 HARD = {f"67, deep, {form}": Kind(67, form=form) for form in FORMS}
@@ -98,6 +99,12 @@ def _thinned(rows: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     kept = rng.random(rows.shape, np.float32) < 0.02
     kept[np.arange(len(rows)), rng.integers(0, rows.shape[1], len(rows))] = True
     return rows * kept
+
+
+def _one_of(n: int, shape: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
+    """Rows [shape], each one of the same `n`, whatever `rng` is."""
+    images = np.random.default_rng(0).standard_normal((n, shape[1]), np.float32)
+    return images[rng.integers(0, n, shape[0])]
 
 
 def _unit(rows: np.ndarray) -> np.ndarray:
