@@ -4,9 +4,10 @@ Importing torch takes seconds. So the float32 product is used until ranking has 
 never do. Then all are timed, on rows of the dimension at hand. bf16 is quicker than float32 and leaves more pairs in doubt,
 float64 slower and leaves none; how many depends on the thresholds. So before each tile, a few exact scores of its own tell
 what share each filter would leave, and the cheapest one is taken; one that no tile of a block took is left out for some
-blocks, whose rows it need not have ready. Filters for rows of a kind (`rank_grid`, `rank_sparse`, `rank_positive`) are among
-them where they fit. If even the cheapest costs much more than the float32 product, there may be near copies in mass, or rows
-on a grid: the next blocks are searched for groups of them (`rank_groups`).
+blocks, whose rows it need not have ready. Filters for rows of a kind (`rank_grid`, `rank_sparse`, `rank_positive`) are
+among them where they fit. If even the cheapest costs much more than the float32 product, there may be copies or near copies
+in mass, or rows on a grid; nor is a filter always the quickest one that there is for rows whose steps are the same. Then
+the next blocks are searched for copies (`rank_copies`) and groups (`rank_groups`).
 """
 
 import math
