@@ -88,9 +88,11 @@ def await_between(scores, low, high, place, waiting, n_waiting):
         if count_from(few, low) == count_from(few, high):
             continue
         for i in range(few.shape[0]):
-            waiting[k, 0], waiting[k, 1], waiting[k, 2], waiting[k, 3] = q, row + start + i, a, b
+            waiting[k, 1] = row + start + i  # overwritten by the next one when this score is not between
             # Minus infinity is no candidate of this query.
             k = _U(k + _U((few[i] >= low) & (few[i] < high) & (few[i] > -np.inf)))
+    for i in range(_U(n_waiting), k):
+        waiting[i, 0], waiting[i, 2], waiting[i, 3] = q, a, b
     return np.int64(k)
 
 
