@@ -135,6 +135,14 @@ def check_as(alone, case, **options):
         np.testing.assert_array_equal(alone[hard].ranks_at, ranking.ranks_at)
 
 
+def of_two_entries(queries, exemplars, x, rng):
+    """A case of these rows, a tenth of the database's invalid."""
+    case = {"queries": queries, "exemplars": exemplars, "x": x, "x_valid": rng.random(len(x)) < 0.9}
+    for name, rows in (("q", queries), ("e", exemplars)):
+        case |= {f"{name}_entry": np.arange(len(rows)) % 2, f"{name}_valid": np.ones(len(rows), bool)}
+    return case
+
+
 @st.composite
 def cases(draw):
     """Rows with duplicates across exemplars and database, zero rows, huge and tiny norms, invalid rows."""

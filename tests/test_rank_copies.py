@@ -7,7 +7,7 @@ import pytest
 from attribench import rank_copies, rank_filters
 from attribench.rank_doubt import Pairs
 from attribench.rank_kernels import dot, four_pairs
-from rank_cases import check, check_as, look_for_groups, run, unit
+from rank_cases import check, check_as, look_for_groups, of_two_entries, run, unit
 
 D, K = 8, 5
 
@@ -41,14 +41,7 @@ def test_copies_are_ranked_as_well_as_one_by_one(n_images, monkeypatch):
     queries, exemplars = unit(rng.standard_normal((6, 32))), unit(rng.standard_normal((4, 32)))[np.arange(12) // 3]
     images = np.concatenate([exemplars, unit(rng.standard_normal((200, 32)))])[:n_images]
     x = np.concatenate([images[rng.integers(0, n_images, 2000)], unit(rng.standard_normal((700, 32)))])
-    case = {
-        "queries": queries,
-        "q_entry": np.arange(6) % 2,
-        "exemplars": exemplars,
-        "e_entry": np.arange(12) % 2,
-        "x": x,
-    }
-    case |= {"q_valid": np.ones(6, bool), "e_valid": np.ones(12, bool), "x_valid": rng.random(2700) < 0.9}
+    case = of_two_entries(queries, exemplars, x, rng)
     options = {"top_k": 7, "block_rows": 900, "block_queries": 4, "sizes": [500], "threads": 2}
     alone = [run(case, hard_negatives=hard, use_filter="float64", **options) for hard in (False, True)]
     check(case, alone[0], 7)

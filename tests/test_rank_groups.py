@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from attribench import rank_blocks, rank_choice, rank_grid, rank_groups, rank_kernels
 from attribench.rank import rank
-from rank_cases import FILTERS, HAS_BF16, check, check_as, force, look_for_groups, run, unit
+from rank_cases import FILTERS, HAS_BF16, check, check_as, force, look_for_groups, of_two_entries, run, unit
 
 
 @pytest.mark.parametrize("use_filter", FILTERS)
@@ -18,16 +18,7 @@ def test_near_copies_are_ranked_in_groups_as_well_as_one_by_one(use_filter, spre
     centres = np.concatenate([exemplars, unit(rng.standard_normal((1, 32)))])
     copies = unit(centres[rng.integers(0, 13, 2000)] + spread * rng.standard_normal((2000, 32)) / np.sqrt(32))
     x = np.concatenate([copies, unit(rng.standard_normal((300, 32)))])[rng.permutation(2300)]
-    case = {
-        "queries": queries,
-        "q_entry": np.arange(6) % 2,
-        "exemplars": exemplars,
-        "e_entry": np.arange(12) % 2,
-        "x": x,
-    }
-    case |= {f"{name}_valid": np.ones(n, bool) for name, n in (("q", 6), ("e", 12))} | {
-        "x_valid": rng.random(2300) < 0.9
-    }
+    case = of_two_entries(queries, exemplars, x, rng)
     options = {"use_filter": use_filter, "top_k": 7, "block_rows": 900, "block_queries": 4, "sizes": [500]}
     alone = [run(case, hard_negatives=hard, **options) for hard in (False, True)]
     check(case, alone[0], 7)
