@@ -73,3 +73,13 @@ def test_what_fits():
         queries = np.zeros((3, 10))
         queries[:, :values] = 1
         assert kind.fits(rank_blocks.Queries(unit(queries)), block) == expected
+
+
+def test_the_terms_of_dense_queries_are_never_listed():
+    """They would take four times the memory of the queries."""
+    rng = np.random.default_rng(0)
+    dense = rank_blocks.Queries(unit(rng.standard_normal((40, 48))))
+    kind = rank_sparse.SparseFilter(48)
+    assert not kind.fits(dense, dense) and not dense._rows
+    thin = rank_blocks.Queries(unit(np.eye(48)[rng.integers(0, 48, 40)]))
+    assert kind.fits(thin, thin) and thin.n_terms == 40

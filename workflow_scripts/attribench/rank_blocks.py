@@ -84,6 +84,11 @@ class Block:
         return not has_some and all(self.over_parts(lambda part: bool((self.units[part] >= 0).all())))
 
     @cached_property
+    def n_terms(self) -> int:
+        """How many values are not 0."""
+        return int(np.count_nonzero(self.units))
+
+    @cached_property
     def row_steps(self) -> np.ndarray | None:
         """The step of each row [n], if all are on grids."""
         return find_steps(self.units, self._map)

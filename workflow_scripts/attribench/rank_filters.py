@@ -98,8 +98,9 @@ class Float32Filter:
     def query_rows(self, queries: Queries) -> Rows:
         """The `queries`, to be multiplied."""
         # A zero query scores exactly 0 everywhere, so its bound shrinks with its length.
-        length = np.sqrt(np.einsum("nd,nd->n", queries.rows32, queries.rows32, dtype=np.float64)) * SLACK
-        return replace(self.rows(queries), length=length, centre=float(np.linalg.norm(queries.centre)) * SLACK)
+        length = np.empty(len(queries.rows32))
+        weighted_lengths(queries.rows32, np.ones(queries.rows32.shape[1]), length)
+        return replace(self.rows(queries), length=length * SLACK, centre=float(np.linalg.norm(queries.centre)) * SLACK)
 
     def bound(self, queries: Rows, block: Block) -> np.ndarray:
         """B [q, G] for `queries` with any row of each group of `block`."""

@@ -18,9 +18,7 @@ _PANEL = 128  # rows whose columns, and as many sums, are near at hand together
 _USUAL = 1 / 8  # of the values, when it is seen how long a product takes
 _MOST = 0.2  # of a query's values may differ from 0, in the mean: with more, float32 is quicker by far
 _OTHER_WORK = 12  # for a score, in terms
-_IN_A_TILE = (
-    1.2  # times what it takes by itself: many queries' terms are far from the processor, float64 is longer to scan
-)
+_IN_A_TILE = 1.2  # times what it takes alone: many queries' terms are far from the processor, float64 is longer to scan
 
 
 @dataclass(frozen=True)
@@ -43,7 +41,7 @@ class SparseFilter(Float64Filter):
     name = "sparse"
 
     def fits(self, queries: Queries, block: Block) -> bool:
-        return len(queries.rows(self).data.column) <= _MOST * queries.units.size
+        return queries.n_terms <= _MOST * queries.units.size  # known before all terms are listed, in much memory
 
     def rows(self, block: Block) -> Rows:
         """Panels of _PANEL rows, column by column: float64 [n / _PANEL, d, _PANEL]."""
