@@ -73,7 +73,7 @@ class Choice:
         return [self._filters[0], *(kind for kind in self._filters[1:] if not self._resting.get(kind.name))]
 
     def rest(self, offered: list) -> None:
-        """That of the filters `offered` for a block, those that no tile took may rest."""
+        """That of the filters `offered` for a block, those that no tile took may rest, until what is left costs much."""
         self._resting = {name: blocks - 1 for name, blocks in self._resting.items() if blocks > 1}
         if self._picked:
             self._resting.update({kind.name: _REST for kind in offered if kind.name not in self._picked})
@@ -103,7 +103,8 @@ class Choice:
         if costs[best] > _HARD * self.seconds["float32"]:
             self._resting.clear()
             self.is_hard = True
-        self.is_hard |= kind.is_for_groups(block)
+        if kind.is_for_groups(block):
+            self.is_hard = True
         return best
 
     def _try_all(self) -> None:

@@ -1,7 +1,8 @@
 """Blocks of rows half of which, or more, are copies of others: the same image over and over.
 
-All copies have one score, which may tie with a threshold for each of them. So only one of them is multiplied, in float64,
-and counts as often as there are copies. Copies are looked for only where there is much doubt (`rank_choice`).
+Where a score ties with a threshold, so do those of all copies of its row, and each would be a pair in doubt. So only one of
+them is multiplied, in float64, and counts as often as there are copies. Copies are looked for only where there is much doubt
+(`rank_choice`), and where a block has been found to have many, in the next one.
 """
 
 from concurrent.futures import Executor
@@ -19,8 +20,8 @@ _U = np.uintp  # numba looks for negative positions in all others, which keeps S
 
 
 def find_copies(units: np.ndarray, pool: Executor | None = None) -> tuple[np.ndarray, np.ndarray] | None:
-    """An order [n] of the rows float64 [n, d] in which copies follow each other, and where the rows that differ begin
-    in it, and n: int64 [D + 1]. None where many rows differ."""
+    """An order [n] of the rows float64 [n, d] in which copies follow each other, those of a row as they come, and where the
+    rows that differ begin in it, and n: int64 [D + 1]. None where many rows differ."""
     rows, digest = units.view(np.uint64), np.empty(len(units), np.uint64)
     parts = [slice(start, start + _STEP) for start in range(0, len(units), _STEP)]
     list((pool.map if pool else map)(lambda part: _digest(rows[part], digest[part]), parts))
@@ -37,8 +38,9 @@ def _digest(rows, digest):
     for i in range(rows.shape[0]):
         total = np.uint64(0)
         for j in range(rows.shape[1]):
-            total = (total ^ (rows[i, j] >> np.uint64(29)) ^ rows[i, j]) * np.uint64(0x9E3779B97F4A7C15)
-        digest[i] = total ^ (total >> np.uint64(32))
+            total = (total ^ rows[i, j]) * np.uint64(0x9E3779B97F4A7C15)
+            total ^= total >> np.uint64(32)  # multiplying carries upward only
+        digest[i] = total
 
 
 @compiled
@@ -46,13 +48,17 @@ def _differs(rows, order):
     """Whether each of `rows` [n, d], in this `order` [n], differs from the one before."""
     differs = np.ones(order.shape[0], np.bool_)
     for i in range(1, order.shape[0]):
-        differs[i] = (rows[order[i]] != rows[order[i - 1]]).any()
+        j = 0
+        while j < rows.shape[1] and rows[order[i], j] == rows[order[i - 1], j]:
+            j += 1
+        differs[i] = j < rows.shape[1]
     return differs
 
 
 @compiled
 def scan_copies_tile(tile, pairs, bound, relative, rows, top_score, top_index):
-    """`rank_scan.scan_tile` of a float64 tile [q, D]: pairs.starts [D + 1] says which of `rows` [n] are copies of which."""
+    """`rank_scan.scan_tile` of a float64 tile [q, D]: row i stands for the database's `rows` from pairs.starts[i] to
+    pairs.starts[i + 1], which rise."""
     starts, n_top = pairs.starts, top_score.shape[1]
     for q in range(tile.shape[0]):
         first, last = pairs.offsets[q], pairs.offsets[q + 1]

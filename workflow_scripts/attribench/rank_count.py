@@ -239,9 +239,8 @@ def _grid(low, high, is_curved):
         return begin, np.float32(_BUCKETS - 4) / extent, np.int32(0), np.int32(0)
     m = low.shape[0]
     top, shift = _bits(extent), 9
-    near = _bits(
-        max(np.float32(low[m - 1 - m // 8] - begin), np.float32(0))
-    )  # an eighth of the edges may share a bucket
+    # An eighth of the edges may share a bucket.
+    near = _bits(max(np.float32(low[m - 1 - m // 8] - begin), np.float32(0)))
     while shift < _WIDEST and (top - near) >> shift >= _BUCKETS - 4:
         shift += 1
     return begin, np.float32(1.5) * extent, np.int32(top - ((_BUCKETS - 4) << shift)), np.int32(shift)

@@ -29,7 +29,8 @@ class Pairs(NamedTuple):
     numbers, are to be multiplied by scale [q, G], for `scan_steps_tile` by the steps [n] first, and raised by shift. Query
     q's falling thresholds are offsets[q] to offsets[q + 1] of threshold, and so are its counts. margins [3, G]: the error
     bounds of `finer_dot` and of `full_dot`, and of `quick_dot` for neighbours. finer_dot: COARSE, FOURS or FULL; this one
-    is of queries and units, the others of queries32 and rows32. Of `Block.copies`, starts are those.
+    is of queries and units, the others of queries32 and rows32. Where rows stand for copies (`rank_copies`), starts
+    [n + 1] are `Block.copies`.
     """
 
     queries: np.ndarray

@@ -34,7 +34,8 @@ place (2^-23 of the result; to nearest would be half of it), and at most d + 2 o
 is within g(d + 2, 2^-23) |q'| |y'| of q'.y'. At last v is w rounded to bfloat16, to nearest: r = 2^-8. `is_trusted` compares
 these assumptions with the machine before the filter is used. |e| and |q'| are those of the query, |f| the group's largest.
 
-**float64.** The product of the unit rows themselves: c = 0, and all that is between v and s is float64 rounding. It takes
+**float64.** The product of the unit rows themselves: c = 0, and all that is between v and s is float64 rounding, of both:
+B = `full_bound`, without what is added above for shifts and tilts. It takes
 twice the time of float32, and leaves nothing in doubt: for data in which very many scores are closer to a threshold than
 float32 can see, and no centres help.
 
@@ -322,7 +323,12 @@ def added_bound(dimension: int) -> float:
 
 
 def full_bound(dimension: int) -> float:
-    """How far a float64 product of unit rows, in any order, is from the canonical score: both are rounded."""
+    """How far a float64 product of unit rows, in any order, is from the canonical score: both are rounded.
+
+    Each by at most g(d, 2^-53) |q| |x|; d + 2 instead of d, and 2.1 instead of 2, are for the lengths and the arithmetic
+    that compares. Of a float32 product whose own rounding is part of r, as in `rank_positive`, only the canonical score's is
+    left, and half of this is room for numbers below 2^-126, d 2^-120 in all.
+    """
     return 2.1 * sum_bound(dimension, 2.0**-53)
 
 
