@@ -230,9 +230,10 @@ def _is_curved(low, high):
 
 @compiled
 def _grid(low, high, is_curved):
-    """Of buckets that all edges lie within: where they begin, and how `_bucket` makes numbers of scores.
+    """Of buckets that all edges lie within: where they begin, and how `_bucket` makes numbers of what is beyond that.
 
-    `is_curved` is None or True: numba compiles a function for each.
+    Of equal width: what it is multiplied by. Curved: what is taken for the most, the bits where the numbers begin, and how
+    many of the last bits share a number. `is_curved` is None or True: numba compiles a function for each.
     """
     begin, extent = _reach(low, high)
     if is_curved is None:

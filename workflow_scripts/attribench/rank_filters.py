@@ -35,9 +35,8 @@ is within g(d + 2, 2^-23) |q'| |y'| of q'.y'. At last v is w rounded to bfloat16
 these assumptions with the machine before the filter is used. |e| and |q'| are those of the query, |f| the group's largest.
 
 **float64.** The product of the unit rows themselves: c = 0, and all that is between v and s is float64 rounding, of both:
-B = `full_bound`, without what is added above for shifts and tilts. It takes
-twice the time of float32, and leaves nothing in doubt: for data in which very many scores are closer to a threshold than
-float32 can see, and no centres help.
+B = `full_bound`, without what is added above for shifts and tilts. It takes twice the time of float32, and leaves nothing in
+doubt: for data in which very many scores are closer to a threshold than float32 can see, and no centres help.
 
 A filter's score may have to be multiplied by a `scale`, before the shift is added: that of `rank_grid` has to, for rows on a
 grid. That of `rank_positive`, for rows without a value below 0, has r > 0. That of `rank_sparse`, for sparse queries, is the
@@ -141,7 +140,7 @@ class Float32Filter:
         return np.ones((len(queries.length), len(block.centres)))
 
     def steps(self, block: Block) -> np.ndarray:
-        """What they are to be multiplied by before, for each row of `block`; empty where that is 1."""
+        """What the scores are to be multiplied by before `scale`, for each row of `block` [n]; empty where that is 1."""
         return np.empty(0)
 
     def fits(self, queries: Queries, block: Block) -> bool:
