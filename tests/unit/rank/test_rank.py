@@ -1,0 +1,132 @@
+"""A split's rank files: from shards on disk, with and without mappers."""
+
+import numpy as np
+import pytest
+import torch
+from attribench import rank as stage
+from attribench.common.errors import InputError
+from attribench.formats.manifest import ManifestRow, shard_names, write_manifest
+from attribench.formats.rank_file import read_rank_file
+from attribench.formats.shards import FeatureIdentity, Rows, feature_attributes, write_shard
+from attribench.manifest import database_rows
+from attribench.rank.mappers import load_mappers
+from attribench.rank.rank import Options, rank_split
+from attribench.rank.ranker import Ranker
+from helpers import golden_bytes
+from helpers.rank_cases import rank
+
+DIMENSION, N_DATABASE = 12, 300
+IDENTITY = FeatureIdentity("e", DIMENSION, "w", "p", "float32")
+OPTIONS = Options(top_k=3, database_sizes=(20, 150), hard_negatives=True, near_duplicates=0.6)
+
+
+def write_collection(folder, name, rows, values, n_shards):
+    """A manifest, and feature shards in which every 17th image is invalid; the shards' paths."""
+    write_manifest(folder / f"{name}.csv", rows)
+    shards, cuts = [], np.linspace(0, len(rows), n_shards + 1).astype(int)
+    for shard, first, last in zip(shard_names(n_shards), cuts, cuts[1:], strict=False):
+        valid = np.arange(first, last) % 17 != 16
+        content = Rows([row.path for row in rows[first:last]], valid, ["" if v else "broken" for v in valid])
+        shards.append(folder / f"{name}/{shard}.h5")
+        attributes = feature_attributes(IDENTITY, name, first, "key", {})
+        with write_shard(shards[-1], "features", (last - first, DIMENSION), "float32", content, attributes) as writer:
+            writer.append(values[first:last])
+    return shards
+
+
+def images():
+    """Return the manifest rows and features of a split of 5 entries, and of a database."""
+    rng = np.random.default_rng(5)
+    rows = [ManifestRow(f"e{i}.jpg", "exemplar", i // 2, "", "", "") for i in range(10)]
+    rows += [ManifestRow(f"q{i}.jpg", "query", i // 4, ("gpt", "object")[i % 2], "", "") for i in range(20)]
+    database = database_rows("database", [f"d/{i}.jpg" for i in range(N_DATABASE)])
+    return {
+        name: (r, rng.standard_normal((len(r), DIMENSION)).astype(np.float32))
+        for name, r in (("split", rows), ("database", database))
+    }
+
+
+@pytest.fixture
+def ranked(tmp_path):
+    """Rank the images by a variant; the path of the rank file."""
+    rng = np.random.default_rng(6)
+    shards = {name: write_collection(tmp_path, name, *images()[name], n) for name, n in SHARDS.items()}
+    mappers = {"plain": None, "channel": tmp_path / "channel.pth", "linear": tmp_path / "linear.pth"}
+    for name, state in {"channel": (1, DIMENSION), "linear": (5, DIMENSION)}.items():
+        tensors = [{STATE[name]: torch.from_numpy(rng.standard_normal(state))} for _ in range(2)]
+        torch.save(dict(zip(("real_mapper", "synth_mapper"), tensors, strict=True)), mappers[name])
+
+    def rank(variant, options=OPTIONS, threads=2):
+        rank_split(
+            tmp_path / f"ranks/{variant}.h5",
+            manifest=tmp_path / "split.csv",
+            split_shards=shards["split"],
+            database_shards=shards["database"],
+            mapper=mappers[variant],
+            database="database",
+            split="split",
+            extractor="e",
+            variant=variant,
+            options=options,
+            threads=threads,
+        )
+        return tmp_path / f"ranks/{variant}.h5"
+
+    return rank
+
+
+SHARDS = {"split": 2, "database": 3}
+STATE = {"channel": "weights", "linear": "weight"}
+
+
+@pytest.mark.parametrize("variant", ["plain", "channel", "linear"])
+@pytest.mark.parametrize("options", [OPTIONS, Options()], ids=["all options", "none"])
+def test_a_rank_file_is_the_ranking_of_the_mapped_features_of_valid_images(ranked, tmp_path, variant, options):
+    found = read_rank_file(ranked(variant, options))
+    rows, values = images()["split"]
+    database = images()["database"][1]
+    real, synth = load_mappers(tmp_path / f"{variant}.pth") if variant != "plain" else (lambda features: features,) * 2
+    entry = np.array([row.entry for row in rows])
+    valid, database_valid = (np.arange(n) % 17 != 16 for n in (30, N_DATABASE))  # as `write_collection` has it
+    expected = rank(
+        *(synth(values[10:]), entry[10:], real(values[:10]), entry[:10]),
+        [(real(database), database_valid)],
+        query_valid=valid[10:],
+        exemplar_valid=valid[:10],
+        sizes=options.database_sizes,
+        top_k=options.top_k,
+        hard_negatives=options.hard_negatives,
+    )
+    for name in ("ranks", "scores", "exemplar", "neighbour_index", "neighbour_score", "ranks_at", "n_database_at"):
+        assert getattr(found, name).tobytes() == getattr(expected, name).tobytes(), name
+    assert (found.split, found.extractor, found.variant) == ("split", "e", variant)
+    assert found.query_path.tolist() == [f"q{i}.jpg" for i in range(20)]
+    first = found.neighbour_index[0]
+    of_database = [f"d/{i}.jpg" if i < N_DATABASE else f"e{i - N_DATABASE}.jpg" for i in first]
+    assert found.neighbour_path[0].tolist() == of_database
+    assert len(found.invalid) == (~valid).sum() + (~database_valid).sum()
+
+
+def test_golden_bytes_of_ranks(ranked):
+    """Scores and mappers as stated in docs/methods.md, on features whose arithmetic any other order would change."""
+    content = {}
+    for variant in ("plain", "channel", "linear"):
+        found = read_rank_file(ranked(variant))
+        for name in ("ranks", "scores", "exemplar", "neighbour_index", "neighbour_score", "ranks_at", "neighbour_path"):
+            content[f"{variant}: {name}"] = getattr(found, name)
+        content[f"{variant}: near duplicates"] = [list(map(str, row)) for row in found.near_duplicates]
+    golden_bytes.check("rank", stage.VERSION, content)
+
+
+def test_threads_do_not_change_the_file(ranked):
+    files = [ranked("linear", threads=threads).read_bytes() for threads in (1, 2, 3)]
+    assert files[0] == files[1] == files[2]
+
+
+def test_a_mapper_that_does_not_fit_stops_before_the_pass(ranked, tmp_path, monkeypatch):
+    tensors = {"weights": torch.ones(1, DIMENSION + 1)}
+    torch.save({"real_mapper": tensors, "synth_mapper": tensors}, tmp_path / "linear.pth")
+    monkeypatch.setattr(Ranker, "add", lambda *_: pytest.fail("ranked a block"))
+    with pytest.raises(InputError, match=r"linear\.pth: real_mapper: maps 13 dimensions; the features have 12"):
+        ranked("linear")
+    assert not (tmp_path / "ranks").exists()

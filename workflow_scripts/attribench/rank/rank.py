@@ -1,0 +1,219 @@
+"""Rank one split by an extractor with a variant: from a manifest and feature shards to a rank file."""
+
+import logging
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from attribench.common.errors import InputError
+from attribench.formats.features import Invalid, database_paths, read_collection, stream_database
+from attribench.formats.manifest import ManifestRow, read_manifest
+from attribench.formats.rank_file import write_rank_file
+from attribench.formats.ranking import Method, Ranking, Ranks
+from attribench.rank.mappers import load_mappers
+from attribench.rank.ranker import Ranker
+
+BLOCK_ROWS = 8192
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Options:
+    """Say what is ranked beyond the whole database.
+
+    top_k: neighbours kept for each query; database_sizes: rising numbers of images; hard_negatives: whether the exemplars
+    of the other entries are candidates; near_duplicates: the similarity from which a database image is listed beside
+    an exemplar, or None.
+    """
+
+    top_k: int = 10
+    database_sizes: Sequence[int] = ()
+    hard_negatives: bool = False
+    near_duplicates: float | None = None
+
+
+def rank_split(
+    output: Path | str,
+    *,
+    manifest: Path | str,
+    split_shards: list[Path | str],
+    database_shards: list[Path | str],
+    mapper: Path | str | None,
+    database: str,
+    split: str,
+    extractor: str,
+    variant: str,
+    options: Options,
+    threads: int,
+    device: str | None = None,
+    key: str = "",
+) -> None:
+    """Write the rank file of `split` by `extractor` with `variant`.
+
+    mapper: the checkpoint of the variant's mapper, None for features as they are. database: the name of the database's
+    collection. device: a torch device, None for the processor alone. key: that of the job. Memory is the split's features,
+    a few blocks of the database, and the tiles of scores of the threads. Raises InputError for features that cannot be
+    compared, or that do not belong to the images of the manifest.
+    """
+    rows = read_manifest(manifest)
+    invalid = Invalid()
+    features, valid, identity = read_collection(split_shards, rows, split, invalid)
+    queries, exemplars = (_Images.of_role(role, rows, features, valid) for role in ("query", "exemplar"))
+    del features
+    blocks = stream_database(database_shards, database, invalid, identity, BLOCK_ROWS, {row.path for row in rows})
+    ranks, near = _rank(mapper, queries, exemplars, blocks, options, threads, device)
+    check_ranking(ranks, manifest, database, split)
+    wanted = np.concatenate([ranks.neighbour_index.ravel(), near.index])
+    paths = database_paths(database_shards, wanted[(wanted >= 0) & (wanted < ranks.database_size)])
+    ranking = make_ranking(
+        ranks,
+        split,
+        Method(extractor, variant),
+        queries=queries.rows,
+        exemplars=exemplars.rows,
+        exemplar_valid=exemplars.valid,
+        database_paths=paths,
+        invalid=invalid.images,
+        near_duplicates=near.listed(exemplars.rows, paths),
+    )
+    write_rank_file(output, ranking, key)
+
+
+def _rank(
+    mapper: Path | str | None,
+    queries: "_Images",
+    exemplars: "_Images",
+    blocks: Iterable[tuple[np.ndarray, np.ndarray]],
+    options: Options,
+    threads: int,
+    device: str | None,
+) -> tuple[Ranks, "_NearDuplicates"]:
+    """Return the ranks among the database rows in `blocks`, and what is near the exemplars.
+
+    Near duplicates are the neighbours of exemplars as queries.
+    """
+    real, synth = load_mappers(mapper) if mapper else (_as_they_are, _as_they_are)
+    mapped, shared = real(exemplars.features, threads), {"top_k": options.top_k, "threads": threads, "device": device}
+    ranks = Ranker(
+        *(synth(queries.features, threads), queries.entry, mapped, exemplars.entry),
+        query_valid=queries.valid,
+        exemplar_valid=exemplars.valid,
+        sizes=options.database_sizes,
+        **shared,
+    )
+    near_ranker = None
+    if options.near_duplicates is not None:
+        own = np.arange(len(mapped))
+        near_ranker = Ranker(
+            mapped, own, mapped, own, query_valid=exemplars.valid, exemplar_valid=exemplars.valid, **shared
+        )
+    for features, valid in blocks:
+        rows = real(features, threads)
+        for ranker in filter(None, (ranks, near_ranker)):
+            ranker.add(rows, valid)
+    if options.hard_negatives:
+        ranks.add_hard_negatives(mapped, exemplars.entry, exemplars.valid)
+    return ranks.finish(), _near_duplicates(near_ranker and near_ranker.finish(), options.near_duplicates)
+
+
+@dataclass(frozen=True)
+class _Images:
+    """Hold a split's queries, or its exemplars: manifest rows, raw features [n, d], entry int64 [n], valid bool [n]."""
+
+    rows: list[ManifestRow]
+    features: np.ndarray
+    entry: np.ndarray
+    valid: np.ndarray
+
+    @classmethod
+    def of_role(cls, role: str, rows: list[ManifestRow], features: np.ndarray, valid: np.ndarray) -> "_Images":
+        """Return the images of `role`."""
+        index = np.array([i for i, row in enumerate(rows) if row.role == role], np.int64)
+        chosen = [rows[i] for i in index]
+        return cls(chosen, features[index], np.array([row.entry for row in chosen], np.int64), valid[index])
+
+
+@dataclass(frozen=True)
+class _NearDuplicates:
+    """Hold database rows near an exemplar: exemplar int64 [D], index int64 [D], similarity float64 [D]."""
+
+    exemplar: np.ndarray
+    index: np.ndarray
+    similarity: np.ndarray
+
+    def listed(self, exemplars: list[ManifestRow], paths: dict[int, str]) -> list[tuple[str, str, float]]:
+        """Return both images' paths, and their similarity; `paths` are those of database rows."""
+        pairs = zip(self.exemplar.tolist(), self.index.tolist(), self.similarity.tolist(), strict=True)
+        return [(exemplars[exemplar].path, paths[index], similarity) for exemplar, index, similarity in pairs]
+
+
+def _as_they_are(features: np.ndarray, threads: int) -> np.ndarray:
+    return features
+
+
+def _near_duplicates(ranks: Ranks | None, similarity: float | None) -> _NearDuplicates:
+    if ranks is None:
+        return _NearDuplicates(np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0))
+    exemplar, column = np.nonzero((ranks.neighbour_index >= 0) & (ranks.neighbour_score >= similarity))
+    return _NearDuplicates(exemplar, ranks.neighbour_index[exemplar, column], ranks.neighbour_score[exemplar, column])
+
+
+def check_ranking(ranks: Ranks, manifest: Path | str, database: str, split: str) -> None:
+    """Refuse a ranking with nothing in it, and log what was ranked."""
+    if ranks.n_database_invalid and not ranks.n_database:
+        raise InputError(
+            f"{database}: all {ranks.n_database_invalid} images are invalid; expected one that can be decoded"
+        )
+    if not ranks.query_valid.any():
+        raise InputError(f"{manifest}: no query of {split} can be ranked; expected a valid query with a valid exemplar")
+    log.info(
+        "%d of %d queries against %d images (%d invalid)",
+        ranks.query_valid.sum(),
+        len(ranks.query_valid),
+        ranks.n_database,
+        ranks.n_database_invalid,
+    )
+
+
+def make_ranking(
+    ranks: Ranks,
+    split: str,
+    method: Method,
+    *,
+    queries: list[ManifestRow],
+    exemplars: list[ManifestRow],
+    exemplar_valid: np.ndarray,
+    database_paths: dict[int, str],
+    **lists: Sequence[tuple],
+) -> Ranking:
+    """Return the record of `ranks`, with the images that its rows stand for.
+
+    database_paths: by database row, at least those of neighbours. lists: `invalid` and `near_duplicates` of the record.
+    """
+    paths = database_paths | {ranks.database_size + e: row.path for e, row in enumerate(exemplars)}
+    row_of_entry = {row.entry: row for row in exemplars}
+    entries = [row_of_entry[number] for number in range(len(row_of_entry))]
+    neighbours = [[paths.get(index, "") for index in row] for row in ranks.neighbour_index.tolist()]
+    return Ranking(
+        **vars(ranks),
+        split=split,
+        extractor=method.extractor,
+        variant=method.variant,
+        query_path=_text([row.path for row in queries]),
+        query_prompt_type=_text([row.prompt_type for row in queries]),
+        query_entry=np.array([row.entry for row in queries], np.int64),
+        exemplar_path=_text([row.path for row in exemplars]),
+        exemplar_entry=np.array([row.entry for row in exemplars], np.int64),
+        exemplar_valid=exemplar_valid,
+        class_id=_text([row.class_id for row in entries]),
+        category=_text([row.category for row in entries]),
+        neighbour_path=_text(neighbours).reshape(ranks.neighbour_index.shape),
+        **lists,
+    )
+
+
+def _text(values: list) -> np.ndarray:
+    return np.array(values, dtype=object) if values else np.empty(0, object)

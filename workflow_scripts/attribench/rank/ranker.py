@@ -1,0 +1,275 @@
+"""Exact ranks of exemplars among a streamed database.
+
+Definition. c(e) is the number of valid database rows whose score with the query is at least score(e) - 1e-9 (`ties`). The
+exemplars of a query, sorted by falling score, have the ranks r_i = i + c(e_i). Scores are the canonical ones (`score`).
+
+A matrix product in lower precision, with an error bound, does most of the work (`products`, `bounds`): it decides the
+comparisons that the bound leaves certain (`scan`). An undecided pair gets a float64 dot product, and where that is too
+close to a threshold, the canonical score. Each thread takes some queries at a time, multiplies them with a block of rows,
+and scans the scores. On a GPU the steps are the same (`gpu`).
+"""
+
+import sys
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
+from contextlib import contextmanager
+from functools import cache
+from itertools import pairwise
+from queue import SimpleQueue
+
+import numpy as np
+import threadpoolctl
+
+from attribench.common.errors import InputError
+from attribench.formats.ranking import Ranks
+from attribench.rank.bounds import float64_error
+from attribench.rank.device import open_scan
+from attribench.rank.products import Queries, Rows, Scores, has_bfloat16, products
+from attribench.rank.scan import count_pairs, dot_pairs, keep_best, scan
+from attribench.rank.score import pair_scores, row_norms
+from attribench.rank.tally import Tally, entry_pairs
+from attribench.rank.ties import sorted_pairs
+
+# Loading torch takes seconds, which small rankings do not have.
+MULTIPLICATIONS_BEFORE_BFLOAT16 = 2**37
+_TILE_BYTES = 1 << 26  # of scores that a thread holds, with more than four threads fewer
+_FEWEST_QUERIES = 64  # of a tile
+_TILES_PER_THREAD = 4  # tiles of each thread, where there are enough queries: some take longer than others
+_QUEUED_PAIRS = 1 << 18  # undecided pairs that wait to be decided together
+
+
+class Ranker:
+    """Rank fixed queries over database rows that are added block by block.
+
+    queries [Q, d] and exemplars [E, d] are raw float16, float32 or float64 rows; query_entry [Q] and exemplar_entry [E] are
+    the numbers of their entries: a query is ranked with its own entry's exemplars only. query_valid [Q] and exemplar_valid
+    [E] are bool (None: all valid). A query is left out when it is invalid or its entry has no valid exemplar. sizes:
+    database sizes at which ranks are wanted besides those among all of it. top_k: neighbours that are kept.
+
+    None of the following changes a result. threads: of the processor. block_rows: database rows of a tile of scores.
+    product: the name of the one to use for all of the work (None: the quickest that decides most pairs). device: a torch
+    device that does most of the work, if it can be trusted (None: the processor alone).
+
+    Raises InputError for shapes that do not fit and for NaN or Inf in a valid row, after which it must not be used any more.
+    """
+
+    def __init__(
+        self,
+        queries: np.ndarray,
+        query_entry: np.ndarray,
+        exemplars: np.ndarray,
+        exemplar_entry: np.ndarray,
+        *,
+        query_valid: np.ndarray | None = None,
+        exemplar_valid: np.ndarray | None = None,
+        sizes: Sequence[int] = (),
+        top_k: int = 10,
+        threads: int = 1,
+        block_rows: int = 8192,
+        product: str | None = None,
+        device: str | None = None,
+    ):
+        if top_k < 0 or block_rows < 1 or threads < 1:
+            found = f"{top_k}, {block_rows}, {threads}"
+            raise InputError(f"top_k must be at least 0, block_rows and threads at least 1; found {found}")
+        self._block_rows, self._threads = block_rows, threads
+        self.dimension = _check_rows(queries, "queries", None)
+        _check_rows(exemplars, "exemplars", self.dimension)
+        query_entry = _check_vector(query_entry, len(queries), "query_entry")
+        exemplar_entry = _check_vector(exemplar_entry, len(exemplars), "exemplar_entry")
+        exemplar_valid = _check_mask(exemplar_valid, len(exemplars), "exemplar_valid")
+        query_valid = _check_mask(query_valid, len(queries), "query_valid")
+        query_valid &= np.isin(query_entry, exemplar_entry[exemplar_valid])
+
+        rows, norms = _valid_rows(queries, query_valid, "queries", np.flatnonzero(query_valid))
+        self._queries, self._query_entry = Queries(rows / norms[:, None]), query_entry[query_valid]
+        kept = np.flatnonzero(exemplar_valid)
+        rows, norms = _valid_rows(exemplars, exemplar_valid, "exemplars", kept)
+        offsets, exemplar = entry_pairs(self._query_entry, exemplar_entry[kept])
+        owner = np.repeat(np.arange(len(offsets) - 1), np.diff(offsets))
+        scores = pair_scores(self._queries.raw, rows, norms, np.stack([owner, exemplar], axis=1))
+        scores, exemplar = sorted_pairs(offsets, exemplar, scores)
+        self._tally = Tally(query_valid, offsets, scores, kept[exemplar], top_k, list(sizes))
+
+        self._products, self._may_choose, self._multiplied = products(self.dimension, product), product is None, 0
+        self._cut_queries()
+        self._device = open_scan(device, self._queries.raw, self._tally) if self._parts else None
+
+    def add(self, features: np.ndarray, valid: np.ndarray | None) -> None:
+        """Add the next database rows: raw features [n, d] and valid bool [n] (None: all valid).
+
+        `features` may be anything that slices to arrays, such as an HDF5 dataset: one block is read at a time.
+        """
+        _check_rows(features, "database", self.dimension)
+        valid, first = _check_mask(valid, len(features), "valid of the database"), self._tally.n_rows
+        with _one_thread_each(self._threads) as pool:
+            for stretch, part in self._tally.next_blocks(valid, self._block_rows):
+                numbers = first + part.start + np.flatnonzero(valid[part])
+                block = _valid_rows(features[part], valid[part], "database", numbers)
+                self._add_block(*block, numbers, self._tally.counts[stretch], pool)
+
+    def add_hard_negatives(self, exemplars: np.ndarray, entry: np.ndarray, valid: np.ndarray | None) -> None:
+        """Add `exemplars` [E, d] of entries `entry` [E], for other entries' queries, when all of the database was added.
+
+        They count at every database size. `valid` is bool [E] (None: all valid).
+        """
+        _check_rows(exemplars, "exemplars", self.dimension)
+        entry = _check_vector(entry, len(exemplars), "entry of the hard negatives")
+        valid = _check_mask(valid, len(exemplars), "valid of the hard negatives")
+        counts = self._tally.counts[self._tally.begin_hard_negatives()]
+        kept = np.flatnonzero(valid)
+        rows, norms = _valid_rows(exemplars, valid, "exemplars", kept)
+        with _one_thread_each(self._threads) as pool:
+            for start in range(0, len(rows), self._block_rows):
+                part = slice(start, start + self._block_rows)
+                self._add_block(
+                    rows[part], norms[part], self._tally.n_rows + kept[part], counts, pool, entry[kept[part]]
+                )
+
+    def finish(self) -> Ranks:
+        """Return the ranks over all rows added. Raises InputError when they are fewer than the largest size."""
+        if self._device is not None:
+            self._device.flush()
+        return self._tally.finish()
+
+    def _cut_queries(self) -> None:
+        """Cut the queries into parts with a tile of scores of a bounded size, at least one for each thread.
+
+        A part has a level, that of its product in the list of products; a thread has memory for a tile and for queues.
+        """
+        n, bytes_per_query = len(self._queries.raw), self._block_rows * max(p.bytes_per_score for p in self._products)
+        most = max(_FEWEST_QUERIES, _TILE_BYTES * 4 // (bytes_per_query * max(4, self._threads)))
+        per_thread = max(
+            -(-n // (self._threads * most)), min(_TILES_PER_THREAD, n // (self._threads * _FEWEST_QUERIES))
+        )
+        n_parts = min(n, self._threads * per_thread)
+        self._parts = [slice(a, b) for a, b in pairwise(np.linspace(0, n, n_parts + 1).astype(int).tolist())]
+        self._levels = [0] * len(self._parts)
+        self._memory: SimpleQueue[tuple[np.ndarray, ...]] = SimpleQueue()
+        size = bytes_per_query * max((part.stop - part.start for part in self._parts), default=0)
+        n_queued = max(_QUEUED_PAIRS, self._block_rows)
+        for _ in range(self._threads):  # what is not used of it costs nothing
+            self._memory.put((np.empty(size, np.uint8), *(np.empty((n_queued, width), np.int32) for width in (4, 2))))
+
+    def _add_block(self, rows, norms, numbers, counts, pool: Executor, entry: np.ndarray | None = None) -> None:
+        """Add one block of raw rows [n, d] of length norms [n] with row numbers `numbers` [n] to `counts` [R].
+
+        With `entry` [n], a row is no candidate for the queries of its own entry.
+        """
+        if not len(rows) or not self._parts:
+            return
+        done = 0
+        if self._device is not None and entry is None:
+            done = self._device.add(rows, norms, numbers, counts)
+            if done == len(self._queries.raw):
+                return
+            self._device.flush()
+            self._device = None
+        self._note_scores(len(rows) * len(self._queries.raw))
+        block = Rows(rows, norms, self._queries.centre, pool)
+        for level in {*self._levels}:  # before threads share them
+            for operand in (self._queries, block):
+                operand.form(self._products[level], pool)
+
+        def work(i: int) -> None:
+            memory, part = self._memory.get(), slice(max(self._parts[i].start, done), self._parts[i].stop)
+            try:
+                self._levels[i] = self._add_part(part, self._levels[i], block, numbers, counts, entry, memory)
+            finally:
+                self._memory.put(memory)
+
+        # Threads own disjoint queries, so nothing that they change is shared.
+        list(pool.map(work, range(len(self._parts))))
+
+    def _note_scores(self, n: int) -> None:
+        """Count the multiplications of `n` scores; put bfloat16 first once there are many."""
+        before, self._multiplied = self._multiplied, self._multiplied + n * self.dimension
+        is_time = before < MULTIPLICATIONS_BEFORE_BFLOAT16 <= self._multiplied
+        if self._may_choose and is_time and has_bfloat16(self.dimension):
+            self._products = products(self.dimension, "bfloat16") + self._products
+            self._levels = [level and level + 1 for level in self._levels]
+
+    def _add_part(self, part: slice, level: int, block: Rows, numbers, counts, entry, memory) -> int:
+        """Count and keep neighbours for the queries of `part`; return the level of the last product that was needed."""
+        start = part.start
+        while start < part.stop:
+            product, queries = self._products[level], slice(start, part.stop)
+            scores = product.multiply(self._queries, queries, block, memory[0])
+            if entry is not None:
+                scores.tile[0][self._query_entry[queries, None] == entry[None, :]] = -np.inf
+            max_undecided = product.max_undecided if level + 1 < len(self._products) else np.inf
+            start += self._scan(queries, scores, max_undecided, block, numbers, counts, memory[1:])
+            level += start < part.stop
+        return level
+
+    def _scan(self, part: slice, scores: Scores, max_undecided: float, block: Rows, numbers, counts, queues) -> int:
+        """Scan the scores of `part`, decide undecided pairs, and return how many queries are done."""
+        units, margin, tally = self._queries.raw[part], float64_error(self.dimension), self._tally
+        thresholds = (tally.offsets[part.start : part.stop + 1], tally.threshold, counts)
+        top_score, top_index = tally.top_score[part], tally.top_index[part]
+        done, has_too_many_undecided = 0, False
+        while done < len(units) and not has_too_many_undecided:
+            scanned = scan(scores, done, max_undecided, *thresholds, top_score, *queues)
+            done, n_pairs, n_candidates, has_too_many_undecided = scanned
+            pairs, candidates = queues[0][:n_pairs], queues[1][:n_candidates]
+            dots = dot_pairs(units, block.raw, block.norm, pairs)
+            pairs = pairs[: count_pairs(dots, pairs, margin, *thresholds)]
+            count_pairs(pair_scores(units, block.raw, block.norm, pairs), pairs, -1.0, *thresholds)
+            if n_candidates:
+                dots = dot_pairs(units, block.raw, block.norm, candidates)
+                candidates = candidates[dots >= top_score[candidates[:, 0], -1] - margin]
+                exact = pair_scores(units, block.raw, block.norm, candidates)
+                keep_best(exact, candidates, numbers, top_score, top_index)
+        return done
+
+
+@contextmanager
+def _one_thread_each(n: int) -> Iterator[Executor]:
+    """Yield a pool of `n` threads in which each matrix product runs in the thread that calls it.
+
+    BLAS would spread each product over as many threads again. (`Bfloat16Product` limits torch likewise.)
+    """
+    with _libraries().limit(limits=1, user_api="blas"), ThreadPoolExecutor(n) as pool:
+        yield pool
+    if torch := sys.modules.get("torch"):  # whose later threads begin with the number that any thread set last
+        torch.set_num_threads(torch.get_num_threads())
+
+
+@cache
+def _libraries() -> threadpoolctl.ThreadpoolController:
+    return threadpoolctl.ThreadpoolController()
+
+
+def _check_rows(rows: np.ndarray, what: str, dimension: int | None) -> int:
+    """Return the number of columns of a two-dimensional float array."""
+    shape, dtype = np.shape(rows), getattr(rows, "dtype", None)
+    if len(shape) != 2 or shape[1] < 1 or dtype not in (np.float16, np.float32, np.float64):
+        raise InputError(f"{what}: expected float16, float32 or float64 rows [n, d], found {dtype} {list(shape)}")
+    if dimension is not None and shape[1] != dimension:
+        raise InputError(f"{what}: expected {dimension} columns as in the queries, found {shape[1]}")
+    return shape[1]
+
+
+def _check_vector(values: np.ndarray, length: int, what: str) -> np.ndarray:
+    values = np.asarray(values)
+    if values.shape != (length,):
+        raise InputError(f"{what}: expected {length} values, one for each row, found shape {list(values.shape)}")
+    return values
+
+
+def _check_mask(mask: np.ndarray | None, length: int, what: str) -> np.ndarray:
+    """Return a bool copy [length] of `mask`."""
+    mask = np.ones(length, bool) if mask is None else _check_vector(mask, length, what)
+    if mask.dtype != bool:
+        raise InputError(f"{what}: expected bool, found {mask.dtype}")
+    return mask.copy()
+
+
+def _valid_rows(rows: np.ndarray, valid: np.ndarray, what: str, numbers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the valid rows, float32 or float64 [n, d] in C order, and their norms; `numbers` [n] name them in errors."""
+    raw = np.asarray(rows[:])
+    raw = np.ascontiguousarray(raw if valid.all() else raw[valid])
+    raw, norms, bad = row_norms(raw.astype(np.float32) if raw.dtype == np.float16 else raw)
+    if bad >= 0:
+        raise InputError(f"{what}: row {numbers[bad]} (counted from 0) holds NaN or Inf, but is marked valid")
+    return raw, norms
