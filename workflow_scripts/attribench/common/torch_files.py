@@ -1,0 +1,30 @@
+"""PyTorch files of others: plain tensors, lists and text, or nothing."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+from attribench.common.errors import InputError
+
+
+def load_plain(path: Path | str, expected: str, *, mapped: bool = False) -> Any:
+    """Return the content of the PyTorch file at `path`, on the CPU; `mapped` tensors stay on disk until they are read.
+
+    A file that holds more than tensors, containers and text is not loaded, because loading it could run any code. Raises
+    InputError with torch's reason, and what was `expected`, for such a file and for one that cannot be read.
+    """
+    import torch
+
+    try:
+        return torch.load(path, map_location="cpu", mmap=mapped, weights_only=True)
+    except FileNotFoundError:
+        raise InputError(f"{path}: the file does not exist; expected {expected}") from None
+    except Exception as error:  # of a file that is none, torch's reader says whatever its first bytes lead it to
+        raise InputError(f"{path}: not a file of plain tensors ({_reason(error)}); expected {expected}") from error
+
+
+def _reason(error: Exception) -> str:
+    """Return what torch found, without its advice on how to load a file that may run any code."""
+    found = re.search(r"WeightsUnpickler error: (.*?)(?:\.? Please use|\n|$)", str(error))
+    reason = found[1] if found else (str(error).splitlines() or [""])[0]
+    return f"{type(error).__name__}: {reason}" if isinstance(error, LookupError) or not reason else reason

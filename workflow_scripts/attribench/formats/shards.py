@@ -1,0 +1,213 @@
+"""The shard formats: HDF5 files that hold a contiguous slice of a collection, as pixels or as features.
+
+docs/formats.md has the layout; `common.hdf5` writes and checks the checksums.
+"""
+
+import json
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+
+import h5py
+import numpy as np
+
+from attribench.common.errors import InputError
+from attribench.common.hdf5 import (
+    REMEDY,
+    add_array,
+    add_dataset,
+    add_texts,
+    create,
+    damage_as_input_error,
+    open_checked,
+    read_array,
+    read_texts,
+)
+
+FORMAT_VERSION = 1
+IMPORTED = "imported"  # what imported features have for weights and preprocessing
+
+
+@dataclass(frozen=True)
+class FeatureIdentity:
+    """Hold how features were made: what two of them must share to be compared."""
+
+    extractor: str
+    dimension: int
+    weights: str
+    preprocessing: str
+    precision: str
+
+    def difference(self, other: "FeatureIdentity") -> str | None:
+        """Return, as text, what keeps features of `self` and `other` from being compared; None when nothing does.
+
+        Imported features do not say how they were made, so only their extractor and dimension are compared.
+        """
+        names = [field.name for field in fields(self)]
+        if IMPORTED in (self.weights, other.weights):
+            names = ["extractor", "dimension"]
+        differing = [name for name in names if getattr(self, name) != getattr(other, name)]
+        return ", ".join(f"{n} {getattr(self, n)!r} against {getattr(other, n)!r}" for n in differing) or None
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Hold what a shard says of its rows beside their data: paths [n]; valid bool [n]; reasons [n], empty where valid."""
+
+    paths: list[str]
+    valid: np.ndarray
+    reasons: list[str]
+
+    @classmethod
+    def all_valid(cls, paths: list[str]) -> "Rows":
+        """Return the rows of `paths`, all of them valid."""
+        return cls(paths, np.ones(len(paths), bool), [""] * len(paths))
+
+
+# --- writing ----------------------------------------------------------------------------------------------------------
+
+
+class ShardWriter:
+    """Write blocks of rows, one after the other, into a dataset [n, ...] of a shard."""
+
+    def __init__(self, dataset: h5py.Dataset):
+        self._dataset = dataset
+        self._filled = 0
+
+    def append(self, block: np.ndarray) -> None:
+        """Write the next rows: `block` [b, ...] of the dataset's row shape."""
+        self._dataset[self._filled : self._filled + len(block)] = block
+        self._filled += len(block)
+
+    def check_full(self) -> None:
+        """Raise RuntimeError unless all rows were written."""
+        if self._filled != len(self._dataset):
+            raise RuntimeError(f"{self._filled} rows were written into a shard of {len(self._dataset)}")
+
+
+@contextmanager
+def write_shard(
+    path: Path | str, name: str, shape: tuple[int, ...], dtype: str, rows: Rows, attributes: dict
+) -> Iterator[ShardWriter]:
+    """Make a shard with one dataset `name` of `shape` [n, ...], filled by the yielded writer; see `write_datasets`."""
+    with write_datasets(path, {name: shape}, dtype, rows, attributes) as writers:
+        yield writers[name]
+
+
+@contextmanager
+def write_datasets(
+    path: Path | str, shapes: dict[str, tuple[int, ...]], dtype: str, rows: Rows, attributes: dict
+) -> Iterator[dict[str, ShardWriter]]:
+    """Make the shard at `path`, atomically: a dataset [n, ...] for each name of `shapes`, and `rows`.
+
+    The yielded writers, by name, fill the datasets. `rows` are stored when the block ends, so their `valid` and `reasons`
+    may be filled while it runs.
+    """
+    with create(path, format_version=FORMAT_VERSION, **attributes) as file:
+        writers = {name: ShardWriter(add_dataset(file, name, shape, dtype)) for name, shape in shapes.items()}
+        yield writers
+        for writer in writers.values():
+            writer.check_full()
+        add_texts(file, "paths", rows.paths)
+        add_texts(file, "reasons", rows.reasons)
+        add_array(file, "valid", rows.valid)
+
+
+def feature_attributes(
+    identity: FeatureIdentity, collection: str, first_row: int, key: str, versions: dict[str, str]
+) -> dict:
+    """Return the attributes of a feature shard."""
+    return {
+        "key": key,
+        "collection": collection,
+        "first_row": first_row,
+        "versions": json.dumps(versions, sort_keys=True),
+        **asdict(identity),
+    }
+
+
+# --- reading ----------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class ShardReader:
+    """Read an open shard, in one thread at a time. Every fault of the file is an InputError that names it."""
+
+    path: Path
+    data: h5py.Dataset  # [n, ...]
+    rows: Rows
+
+    @property
+    def identity(self) -> FeatureIdentity:
+        """Return how the features were made (feature shards only)."""
+        names = [field.name for field in fields(FeatureIdentity)]
+        with damage_as_input_error(self.path):
+            attributes = dict(self.data.file.attrs)
+        if missing := [name for name in names if name not in attributes]:
+            raise InputError(f"{self.path}: has no attribute {', '.join(missing)}; expected a feature shard")
+        dimension = int(attributes["dimension"])
+        if self.data.ndim != 2 or self.data.shape[1] != dimension:
+            raise InputError(f"{self.path}: features are {self.data.shape}; expected [n, {dimension}]")
+        return FeatureIdentity(**{name: attributes[name] for name in names} | {"dimension": dimension})
+
+    def blocks(self, rows: int) -> Iterator[np.ndarray]:
+        """Yield the data in order, `rows` rows at a time."""
+        for start in range(0, len(self.data), rows):
+            yield read_array(self.data, slice(start, start + rows))
+
+    def read(self) -> np.ndarray:
+        """Return all the data."""
+        return read_array(self.data)
+
+
+@contextmanager
+def open_shard(path: Path | str, name: str) -> Iterator[ShardReader]:
+    """Open the shard at `path` to read its dataset `name`.
+
+    Raises InputError for a file that is missing or damaged, or no such shard.
+    """
+    with open_checked(path, "shard") as file:
+        with damage_as_input_error(path):
+            _check_layout(path, file, name)
+            rows = _read_rows(path, file, len(file[name]))
+        yield ShardReader(Path(path), file[name], rows)
+
+
+def _check_layout(path: Path | str, file: h5py.File, name: str) -> None:
+    missing = [dataset for dataset in (name, "paths", "valid", "reasons") if dataset not in file]
+    if missing:
+        raise InputError(f"{path}: has no dataset {', '.join(sorted(missing))}; expected a shard of {name}")
+    version = file.attrs.get("format_version")
+    if version != FORMAT_VERSION:
+        raise InputError(f"{path}: format version is {version}; expected {FORMAT_VERSION}")
+
+
+def _read_rows(path: Path | str, file: h5py.File, n: int) -> Rows:
+    """Return what the shard says of its rows. Raises InputError unless there are `n` of each."""
+    rows = Rows(read_texts(file["paths"]).tolist(), read_array(file["valid"]), read_texts(file["reasons"]).tolist())
+    counts = {"data": n, "paths": len(rows.paths), "valid": len(rows.valid), "reasons": len(rows.reasons)}
+    if len(set(counts.values())) != 1:
+        raise InputError(f"{path}: row counts differ: {counts}; {REMEDY}")
+    return rows
+
+
+def open_feature_shard(path: Path | str) -> AbstractContextManager[ShardReader]:
+    """Open the feature shard at `path`."""
+    return open_shard(path, "features")
+
+
+def pixels_name(preprocessing: str) -> str:
+    """Return the name of the dataset of a pixel shard with the images after `preprocessing` (its canonical text)."""
+    return f"pixels/{preprocessing}"
+
+
+def has_pixels(path: Path | str, preprocessing: str) -> bool:
+    """Return whether the pixel shard at `path` has the images after `preprocessing` (its canonical text)."""
+    with open_checked(path, "shard") as file, damage_as_input_error(path):
+        return pixels_name(preprocessing) in file
+
+
+def open_pixel_shard(path: Path | str, preprocessing: str) -> AbstractContextManager[ShardReader]:
+    """Open the images after `preprocessing` (its canonical text) in the pixel shard at `path`."""
+    return open_shard(path, pixels_name(preprocessing))

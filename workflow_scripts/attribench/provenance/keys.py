@@ -1,0 +1,166 @@
+"""Keys: what a job's result was made from, and how a file carries the key of the job that made it.
+
+Every job has a key: a digest of its code, the settings it uses and the keys of all it reads. Jobs with equal keys make equal
+files; a job whose key changed has to run again. Snakemake compares the key as a param. A file carries its key to wherever
+it is copied: an HDF5 file as its attribute `key`, any other in `.keys/NAME` beside it, with the SHA-256 of its content.
+"""
+
+import ast
+import hashlib
+import json
+import os
+from collections.abc import Iterable
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from attribench.common.errors import InputError
+from attribench.common.files import sha256_file, write_text
+
+LIBRARY = Path(__file__).parents[1]
+_PACKAGE = LIBRARY.name
+# Where this working folder's own products are noted, beside Snakemake's records of them, which go when this folder goes.
+_MADE_HERE = Path(".snakemake/attribench")
+
+
+def digest(*parts: Any) -> str:
+    """Return 32 hexadecimal digits over `parts` (anything that JSON can hold), equal on every machine."""
+    text = json.dumps(parts, sort_keys=True, ensure_ascii=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+def key_of(stage: str, *, code: int | str, settings: Any = (), reads: Iterable[str] = ()) -> str:
+    """Return the key of a job of `stage`.
+
+    code: a version number, raised by hand when results change, or a `code_digest`. settings: anything that JSON can hold.
+    reads: the keys and tokens of all that the job reads.
+    """
+    return digest(stage, code, settings, list(reads))
+
+
+# --- code -------------------------------------------------------------------------------------------------------------
+
+
+@lru_cache
+def code_digest(script: Path) -> str:
+    """Return the digest of `script` and of the modules of this library that it imports, directly or through others."""
+    files = {script, *used_modules(script)}
+    return digest(sorted((file.name, sha256_file(file)) for file in files))
+
+
+def used_modules(script: Path) -> set[Path]:
+    """Return the library's files that `script` needs: its imports, theirs, and the packages they lie in."""
+    modules: set[Path] = set()
+    waiting = [script]
+    while waiting:
+        for module in _imports(waiting.pop()):
+            if module not in modules:
+                modules.add(module)
+                waiting.append(module)
+    return modules
+
+
+@lru_cache
+def _imports(file: Path) -> tuple[Path, ...]:
+    names: list[str] = []
+    for node in ast.walk(ast.parse(file.read_bytes(), filename=str(file))):
+        if isinstance(node, ast.Import):
+            names += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            base = _absolute(file, node)
+            names += [base, *(f"{base}.{alias.name}" for alias in node.names)]
+    return tuple(path for name in names for path in _module_files(name))
+
+
+def _absolute(file: Path, node: ast.ImportFrom) -> str:
+    if not node.level:
+        return node.module or ""
+    package = (_PACKAGE, *file.relative_to(LIBRARY).parent.parts)
+    return ".".join([*package[: len(package) - node.level + 1], *filter(None, [node.module])])
+
+
+def _module_files(name: str) -> Iterable[Path]:
+    """Yield the files that importing `name` runs, if it is one of this library's."""
+    parts = name.split(".")
+    if parts[0] != _PACKAGE:
+        return
+    for depth in range(1, len(parts) + 1):
+        path = LIBRARY.joinpath(*parts[1:depth])
+        if (path / "__init__.py").exists():
+            yield path / "__init__.py"
+        elif path.with_suffix(".py").exists():
+            yield path.with_suffix(".py")
+
+
+# --- files ------------------------------------------------------------------------------------------------------------
+
+
+def holds_its_key(path: Path | str) -> bool:
+    """Return whether the file at `path` holds its key itself."""
+    return str(path).endswith(".h5")
+
+
+def write_key(path: Path | str, key: str) -> None:
+    """Write `key` beside the file or folder at `path`, with the digest of a file's content."""
+    content = "" if os.path.isdir(path) else sha256_file(path)
+    write_text(_key_file(path), f"{key} {content}\n")
+
+
+def carried_key(path: Path | str) -> str | None:
+    """Return the key that the file at `path` was made with; None for a file that is missing or carries none."""
+    if not os.path.exists(path):
+        return None
+    return _key_inside(path) if holds_its_key(path) else _key_beside(path)[0]
+
+
+def is_current(path: Path | str, key: str) -> bool:
+    """Return whether the file at `path` exists and was made with `key`."""
+    return carried_key(path) == key
+
+
+def refuse_other_key(path: Path | str, expected: str) -> None:
+    """Raise InputError that names `path` unless its content was made with the key `expected`."""
+    key = carried_key(path)
+    if key == expected and not holds_its_key(path) and not os.path.isdir(path):
+        # The key beside a file may be that of another one, which lay at its place before.
+        key = expected if _key_beside(path)[1] == sha256_file(path) else "another file's"
+    if key != expected:
+        raise InputError(
+            f"{path}: was made with other settings, other data or another version (key {key or 'none'}; expected "
+            f"{expected}); delete it and run again to make it anew: rm {path}"
+        )
+
+
+def note_made_here(path: Path | str) -> None:
+    """Note that a job of this working folder made the file at `path`, so that Snakemake has a record of it."""
+    _MADE_HERE.mkdir(parents=True, exist_ok=True)
+    (_MADE_HERE / digest(str(path))).touch()
+
+
+def was_made_here(path: Path | str) -> bool:
+    """Return whether a job of this working folder made the file at `path`."""
+    return (_MADE_HERE / digest(str(path))).exists()
+
+
+def _key_file(path: Path | str) -> Path:
+    path = Path(path)
+    return path.parent / ".keys" / path.name
+
+
+def _key_beside(path: Path | str) -> tuple[str | None, str]:
+    """Return the key noted beside `path` and the digest noted with it."""
+    try:
+        key, _, content = _key_file(path).read_text().strip().partition(" ")
+    except (FileNotFoundError, NotADirectoryError):
+        return None, ""
+    return key, content
+
+
+def _key_inside(path: Path | str) -> str | None:
+    import h5py
+
+    try:
+        with h5py.File(path, "r") as file:
+            return file.attrs.get("key")
+    except OSError:
+        return None
