@@ -17,15 +17,18 @@
 
 from snakemake.utils import min_version
 
-min_version("9.0")
+min_version("9.27")
 
 
 configfile: "config.yaml"
+configfile: "benchmarks.yaml"
+configfile: "extractors.yaml"
+configfile: "variants.yaml"
 configfile: "sources.yaml"
 
 
 include: "rules/common.smk"
-include: "rules/download.smk"
+include: "rules/rerun.smk"
 include: "rules/sample.smk"
 include: "rules/manifest.smk"
 include: "rules/decode.smk"
@@ -38,6 +41,7 @@ include: "rules/tables.smk"
 include: "rules/plots.smk"
 include: "rules/contact.smk"
 include: "rules/trec.smk"
+include: "rules/download.smk"
 
 
 localrules:
@@ -49,14 +53,17 @@ localrules:
 rule all:
     default_target: True
     input:
-        plan.targets,
+        plan.targets(),
 
 
 rule features:
     input:
-        [path for c in plan.collections for e in plan.config.extractors for path in plan.features_asked_for(c, e)],
+        [path for c in plan.collections for e in plan.config.extractors for path in plan.features(c, e)],
 
 
 rule ranks:
     input:
-        all_ranks,
+        plan.files_of_splits("ranks"),
+
+
+check_results()

@@ -2,11 +2,33 @@
 # SPLIT_comparison all of them on a few queries.
 
 
+def contact_reads(split):
+    manifests = {manifest_of(c): manifest_key(c) for c in (split, plan.database)}
+    return keys_of_methods("ranks", split) | manifests
+
+
+@cache
+def contact_key(split):
+    settings = [split, plan.config.contact_sheet.model_dump()]
+    return key_of("contact", code=code_of("contact"), settings=settings, reads=contact_reads(split).values())
+
+
+def contact_inputs(wildcards):
+    split = wildcards.split
+    return by_content(
+        f"contact/{split}",
+        dict.fromkeys(plan.figure_files("contact", split), contact_key(split)),
+        # They stand for the images that are shown.
+        remade={"manifests": [manifest_of(split), manifest_of(plan.database)]},
+        ranks=plan.files_of_methods("ranks", split),
+    )
+
+
 rule contact:
     input:
-        unpack(needs("contact", ranks=split_ranks)),
+        unpack(contact_inputs),
     output:
-        figure_files("contact"),
+        plan.figure_files("contact", "{split}"),
     log:
         log_file("contact/{split}"),
     benchmark:
@@ -15,8 +37,8 @@ rule contact:
         mem_mb=2000,
         runtime="1h",
     params:
-        key=job_key("contact"),
-        ranks=lambda wildcards: method_files("ranks", wildcards.split),
+        key=lambda w: contact_key(w.split),
+        reads=lambda w: contact_reads(w.split),
         size=plan.config.contact_sheet.model_dump(),
     message:
         "Contact sheet of {wildcards.split}"

@@ -1,39 +1,106 @@
-# Fetch the given files that the root does not have. A job that is to run and reads such files asks for the marker of the
-# source that provides them (`downloads_of`); a file that is there asks for nothing.
+# Fetch the given files that the root does not have: a rule for each source that has brought, or is to bring, some of them.
 
 
-localrules:
-    download,
-    download_source,
+def given_to_read():
+    """Return the given files, below the root, that are read by jobs whose outputs are not current."""
+    paths = []
+    for collection in plan.collections:
+        if not is_current(manifest_of(collection), manifest_key(collection)):
+            paths += plan.collection_paths(collection)
+    for split in plan.config.splits:
+        for method in plan.feature_methods:
+            wildcards = {"split": split, "extractor": method.extractor, "variant": method.variant}
+            if not is_current(plan.path("ranks", **wildcards), rank_key(**wildcards)):
+                mapper = plan.mapper_file(method.extractor, method.variant)
+                paths += [mapper] if mapper else []
+                paths += features_to_read(split, method.extractor) + features_to_read(plan.database, method.extractor)
+        for method in plan.config.score_methods:
+            if not is_current(
+                plan.path("ranks", split=split, extractor=method, variant=SCORES), rank_key(split, method, SCORES)
+            ):
+                paths.append(plan.score_file(split, method))
+    return list(dict.fromkeys(paths))
+
+
+@cache
+def features_to_read(collection, extractor):
+    """Return the given files that make the collection's feature shards; none if all are current."""
+    if all(is_current(path, key) for path, key in features_keys(collection, extractor).items()):
+        return []
+    if plan.features_come_from(collection) == "features":
+        return plan.feature_files(collection, extractor)
+    return plan.collection_paths(collection) + plan.weights_paths(extractor)
+
+
+def announce_downloads():
+    """Log the table of what is to be fetched, and add up the space that it takes."""
+    for source in plan.downloads.needed(given_to_read()):
+        for line in plan.budget.add(source, plan.downloads.table[source]):
+            logger.info(line)
+
+
+def download_outputs(source):
+    """Return the given files and folders that the job of `source` makes.
+
+    A path that exists is not an output, because Snakemake would remove or copy it before the job. Nor is an empty
+    folder: it may be a link to another disk.
+    """
+    missing = [
+        path for path in plan.downloads.missing(source, plan.given_paths) if not os.path.lexists(plan.in_root(path))
+    ]
+    return [directory(plan.in_root(path)) if path in plan.given_folders else plan.in_root(path) for path in missing]
+
+
+def wanted_from(source):
+    """Return the param `wanted` of the job of `source`. As it takes `output`, its changes do not run the job again."""
+    missing = plan.downloads.missing(source, plan.given_paths)
+    return lambda wildcards, output: missing
 
 
 rule download:
     input:
         # Of a target without inputs, Snakemake does not say that there is nothing to be done.
-        plan.downloads_for(plan.given_paths) or workflow.main_snakefile,
+        [plan.in_root(path) for path in plan.given_paths if plan.downloads.source_of(path)]
+        + [plan.downloads.record_path(source) for source in plan.downloads.sources_of(plan.given_paths)]
+        or workflow.main_snakefile,
 
 
-rule download_source:
-    input:
-        announced_download,
-    output:
-        plan.download_marker("{source}"),
-    log:
-        log_file("download/{source}"),
-    benchmark:
-        benchmark_file("download/{source}")
-    wildcard_constraints:
-        source=one_of(plan.downloads.table),
-    resources:
-        downloads=1,
-        mem_mb=4000,
-        runtime="5d",
-    params:
-        key=job_key("download"),
-        token=lambda wildcards: plan.downloads.token(wildcards.source),
-        rows=lambda wildcards: plan.downloads.rows(wildcards.source),
-        wanted=plan.given_paths,
-    message:
-        "Downloading {wildcards.source}"
-    script:
-        "../workflow_scripts/download.py"
+localrules:
+    download,
+
+
+onsuccess:
+    plan.downloads.note_touched()
+
+
+onerror:
+    plan.downloads.note_touched()
+
+
+for source in [] if plan.rendered else plan.downloads.sources_of(plan.given_paths):
+
+    rule:
+        name:
+            f"download_{source}"
+        output:
+            # What else the source provides is brought too, for a later config.
+            given=download_outputs(source),
+            record=update(plan.downloads.record_path(source)),
+        log:
+            log_file(f"download/{source}"),
+        benchmark:
+            benchmark_file(f"download/{source}")
+        localrule: True
+        resources:
+            downloads=1,
+            mem_mb=4000,
+            runtime="5d",
+        params:
+            source=source,
+            # Chosen before the download, and recorded by it: nothing that may change with the config.
+            token=plan.downloads.token(source),
+            wanted=wanted_from(source),
+        message:
+            f"Downloading {source} ({plan.downloads.described(source)})"
+        script:
+            "../workflow_scripts/download.py"

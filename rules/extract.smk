@@ -1,16 +1,63 @@
 # Run an extractor over decoded pixels.
+#
+# Besides images, for which manifests stand, only pixels are read without always being inputs. They are temporary and
+# shared by extractors: if one extractor needed them again, all extractors of the shard would run again. So while some extractor has to run, extractors whose features
+# carry their current key have no pixels as input. If such a job is forced, it decodes the images itself.
+
+
+@cache
+def extract_key(collection, extractor, shard):
+    return key_of(
+        "extract",
+        code=extract.VERSION,
+        settings=plan.extractor_identity(extractor),
+        reads=[decode_key(collection, shard)],
+    )
+
+
+@cache
+def has_features(collection, extractor, shard):
+    features = plan.path("features", collection=collection, extractor=extractor, shard=shard)
+    return is_current(features, extract_key(collection, extractor, shard))
+
+
+@cache
+def extractors_to_run(collection, shard):
+    """Return the extractors whose features of a shard are not there with their present key."""
+    extractors = dict.fromkeys(method.extractor for method in plan.feature_methods)
+    return [name for name in extractors if not has_features(collection, name, shard)]
+
+
+def pixels_of(wildcards):
+    """Return the pixels that a job reads: within a job, whose old features are gone already, those that exist."""
+    collection, shard = wildcards.collection, wildcards.shard
+    pixels = plan.path("pixels", collection=collection, shard=shard)
+    if IS_JOB:
+        return pixels if os.path.exists(pixels) else []
+    return [] if has_features(**wildcards) and extractors_to_run(collection, shard) else pixels
+
+
+def extract_inputs(wildcards):
+    return by_content(
+        f"extract/{wildcards.collection}/{wildcards.extractor}/{wildcards.shard}",
+        {plan.path("features", **wildcards): extract_key(**wildcards)},
+        remade={"manifest": manifest_of(wildcards.collection)},
+        pixels=pixels_of(wildcards),
+        **given_inputs(plan.weights_paths(wildcards.extractor)),
+    )
+
+
+def extract_reads(wildcards):
+    collection, shard = wildcards.collection, wildcards.shard
+    reads = {manifest_of(collection): manifest_key(collection)}
+    if pixels := pixels_of(wildcards):
+        reads[pixels] = decode_key(collection, shard)
+    return reads
 
 
 rule extract:
     input:
-        unpack(
-            needs(
-                "extract",
-                manifest=manifest_of,
-                pixels=pixels_of,
-                downloads=downloads_of(lambda w: plan.weights_paths(w.extractor)),
-            )
-        ),
+        unpack(extract_inputs),
     output:
         features=plan.pattern("features"),
     log:
@@ -19,7 +66,7 @@ rule extract:
         benchmark_file("extract/{collection}/{extractor}/{shard}")
     wildcard_constraints:
         collection=collections_from("images"),
-    # Before more is decoded: pixels take a hundred times the room of features, and go when they were used.
+    # Before more is decoded: pixels take a hundred times the space of features, and go when they were used.
     priority: 1
     threads: 8
     resources:
@@ -27,11 +74,14 @@ rule extract:
         runtime="4h",
         gpu=0 if plan.config.device == "cpu" else 1,
     params:
-        key=job_key("extract"),
-        preprocessing=lambda wildcards: plan.preprocessing[wildcards.extractor],
-        entry=lambda wildcards: plan.config.extractor_registry[wildcards.extractor].model_dump(mode="json"),
-        precision=lambda wildcards: plan.config.precision_of(wildcards.extractor),
-        compiled=lambda wildcards: plan.config.is_compiled(wildcards.extractor),
+        key=lambda w: extract_key(**w),
+        # A function of `input` too, so that Snakemake does not compare it: the pixels go.
+        reads=lambda w, input: extract_reads(w),
+        preprocessing=lambda w: plan.preprocessing[w.extractor],
+        entry=lambda w: plan.config.extractor_registry[w.extractor].model_dump(mode="json", exclude={"precision"}),
+        precision=lambda w: plan.config.precision_of(w.extractor),
+        compiled=lambda w: plan.config.is_compiled(w.extractor),
+        quarantine=plan.config.invalid_images == "quarantine",
     message:
         "Extracting {wildcards.extractor} of {wildcards.collection} {wildcards.shard}"
     script:

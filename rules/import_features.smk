@@ -2,52 +2,82 @@
 
 
 localrules:
-    feature_source,
+    fingerprint,
 
 
-rule feature_source:
+def feature_token(collection, extractor):
+    record = plan.path("feature_fingerprint", collection=collection, extractor=extractor)
+    return plan.files_token(record, *plan.feature_files(collection, extractor))
+
+
+@cache
+def import_features_key(collection, extractor, shard):
+    return key_of(
+        "import_features",
+        code=import_features.VERSION,
+        settings=[extractor, shard],
+        reads=[manifest_key(collection), feature_token(collection, extractor)],
+    )
+
+
+def fingerprint_inputs(wildcards):
+    """Return the file as `ancient`: the job runs for a new file, and when the token changed."""
+    files = given_inputs(plan.feature_files(**wildcards))
+    return {name: map_paths(ancient, paths) for name, paths in files.items()}
+
+
+rule fingerprint:
     input:
-        unpack(
-            needs("feature_source", downloads=downloads_of(lambda w: [plan.feature_file(w.collection, w.extractor)]))
-        ),
+        unpack(fingerprint_inputs),
     output:
-        plan.pattern("feature_source"),
+        # Kept when the job fails: it knows whether the file is unchanged.
+        update(plan.pattern("feature_fingerprint")),
     log:
-        log_file("feature_source/{collection}/{extractor}"),
+        log_file("fingerprint/{collection}/{extractor}"),
     benchmark:
-        benchmark_file("feature_source/{collection}/{extractor}")
+        benchmark_file("fingerprint/{collection}/{extractor}")
     wildcard_constraints:
         collection=collections_from("features"),
     params:
-        key=job_key("feature_source"),
-        token=lambda wildcards: plan.import_token(wildcards.collection, wildcards.extractor),
-        given=lambda wildcards: plan.feature_file(wildcards.collection, wildcards.extractor),
+        token=lambda w: feature_token(**w),
+        paths=lambda w: plan.feature_files(**w),
     message:
         "Recording the feature file {wildcards.extractor} of {wildcards.collection}"
     script:
-        "../workflow_scripts/feature_source.py"
+        "../workflow_scripts/fingerprint.py"
+
+
+def import_features_inputs(wildcards):
+    collection, extractor = wildcards.collection, wildcards.extractor
+    return by_content(
+        f"import_features/{collection}/{extractor}/{wildcards.shard}",
+        {plan.path("features", **wildcards): import_features_key(**wildcards)},
+        remade={
+            "manifest": manifest_of(collection),
+            "fingerprint": plan.path("feature_fingerprint", collection=collection, extractor=extractor),
+        },
+        given=[plan.in_root(path) for path in plan.feature_files(collection, extractor)],
+    )
 
 
 rule import_features:
     input:
-        unpack(needs("import_features", manifest=manifest_of, record=feature_source_of)),
+        unpack(import_features_inputs),
     output:
         features=plan.pattern("features"),
     log:
-        log_file("import_features/{collection}/{extractor}_{shard}"),
+        log_file("import_features/{collection}/{extractor}/{shard}"),
     benchmark:
-        benchmark_file("import_features/{collection}/{extractor}_{shard}")
+        benchmark_file("import_features/{collection}/{extractor}/{shard}")
     wildcard_constraints:
         collection=collections_from("features"),
-        # Of the shards that the job makes, Snakemake is told of the first.
-        shard=r"0+-of-\d+",
     resources:
         mem_mb=4000,
         runtime="4h",
     params:
-        key=job_key("import_features"),
-        given=lambda wildcards: plan.feature_file(wildcards.collection, wildcards.extractor),
+        key=lambda w: import_features_key(**w),
+        reads=lambda w: {manifest_of(w.collection): manifest_key(w.collection)},
     message:
-        "Importing {wildcards.extractor} of {wildcards.collection}"
+        "Importing {wildcards.extractor} of {wildcards.collection} {wildcards.shard}"
     script:
         "../workflow_scripts/import_features.py"

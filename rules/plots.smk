@@ -1,19 +1,34 @@
-# Figures of a split: metrics with intervals, recall over k, the distribution of ranks; metrics over the size of the
-# database, where ranks at several sizes are asked for.
+# Figures of a split: metrics with intervals, recall over k, the distribution of ranks; with `database_sizes`, metrics over
+# the size of the database.
+
+
+def plots_reads(split):
+    tables = {plan.path("table", table=table): tables_key() for table in ("summary", "database_sizes")}
+    return keys_of_methods("ranks", split) | tables
+
+
+@cache
+def plots_key(split):
+    settings = [split, plan.config.recall_ks, plan.config.bootstrap.confidence, plan.figures("plots")]
+    return key_of("plots", code=code_of("plots"), settings=settings, reads=plots_reads(split).values())
+
+
+def plots_inputs(wildcards):
+    split = wildcards.split
+    return by_content(
+        f"plots/{split}",
+        dict.fromkeys(plan.figure_files("plots", split), plots_key(split)),
+        # The same tables are made again when published numbers change, which are not drawn.
+        remade={table: plan.path("table", table=table) for table in ("summary", "database_sizes")},
+        ranks=plan.files_of_methods("ranks", split),
+    )
 
 
 rule plots:
     input:
-        unpack(
-            needs(
-                "plots",
-                ranks=split_ranks,
-                summary=lambda wildcards: plan.path("table", table="summary"),
-                database_sizes=lambda wildcards: plan.path("table", table="database_sizes"),
-            )
-        ),
+        unpack(plots_inputs),
     output:
-        figure_files("plots"),
+        plan.figure_files("plots", "{split}"),
     log:
         log_file("plots/{split}"),
     benchmark:
@@ -22,8 +37,8 @@ rule plots:
         mem_mb=2000,
         runtime="1h",
     params:
-        key=job_key("plots"),
-        ranks=lambda wildcards: method_files("ranks", wildcards.split),
+        key=lambda w: plots_key(w.split),
+        reads=lambda w: plots_reads(w.split),
         recall_ks=plan.config.recall_ks,
         confidence=plan.config.bootstrap.confidence,
         figures=plan.figures("plots"),

@@ -1,39 +1,74 @@
-# Rank every exemplar exactly, and keep each query's nearest neighbours: by all variants of an extractor that have to be
-# ranked, in one pass over its features.
+# Rank every exemplar exactly, and keep each query's nearest neighbours: a job for each split, extractor and variant.
+
+
+def features_key(collection, extractor, shard):
+    """Return the key of a feature shard, wherever it comes from."""
+    key = extract_key if plan.features_come_from(collection) == "images" else import_features_key
+    return key(collection, extractor, shard)
+
+
+@cache
+def features_keys(collection, extractor):
+    """Return the keys of a collection's feature shards, by path."""
+    shards = zip(plan.features(collection, extractor), plan.shards(collection), strict=True)
+    return {path: features_key(collection, extractor, shard) for path, shard in shards}
+
+
+def rank_reads(split, extractor):
+    return (
+        {manifest_of(split): manifest_key(split)}
+        | features_keys(split, extractor)
+        | features_keys(plan.database, extractor)
+    )
+
+
+@cache
+def rank_key(split, extractor, variant):
+    """Return the key of a rank file, of either rule that makes one."""
+    if variant == SCORES:
+        return rank_scores_key(split, extractor)
+    settings = [extractor, variant, plan.rank_options()]
+    reads = [*rank_reads(split, extractor).values(), plan.mapper_token(extractor, variant)]
+    return key_of("rank", code=rank.VERSION, settings=settings, reads=reads)
+
+
+def rank_inputs(wildcards):
+    split, extractor, variant = wildcards.split, wildcards.extractor, wildcards.variant
+    mapper = plan.mapper_file(extractor, variant)
+    return by_content(
+        f"rank/{split}/{extractor}/{variant}",
+        {plan.path("ranks", **wildcards): rank_key(**wildcards)},
+        remade={"manifest": manifest_of(split)},
+        split=plan.features(split, extractor),
+        database=plan.features(plan.database, extractor),
+        **given_inputs([mapper] if mapper else []),
+    )
 
 
 rule rank:
     input:
-        unpack(
-            needs(
-                "rank",
-                manifest=manifest_of,
-                split=split_features,
-                database=database_features,
-                downloads=downloads_of(lambda w: plan.mappers_to_apply(**w, only_needed=not is_forced())),
-            )
-        ),
+        unpack(rank_inputs),
     output:
-        # No rank file: Snakemake would remove it, current or not, before the job runs and when it fails.
-        ranked=touch(plan.pattern("ranked")),
+        ranks=plan.pattern("ranks"),
     log:
-        log_file("rank/{split}/{extractor}"),
+        log_file("rank/{split}/{extractor}/{variant}"),
     benchmark:
-        benchmark_file("rank/{split}/{extractor}")
+        benchmark_file("rank/{split}/{extractor}/{variant}")
     wildcard_constraints:
         extractor=one_of(plan.config.extractors),
+        variant=one_of(plan.config.variants),
     threads: 8
     resources:
-        mem_mb=lambda wildcards: 5000 + 1000 * len(plan.variants(wildcards.extractor)),
-        runtime=lambda wildcards: 8 * 60 * len(plan.variants(wildcards.extractor)),
-        # Only where it is asked for: without one, the processor ranks, which need not wait for a node that has it.
+        mem_mb=6000,
+        runtime="8h",
+        # Only with `device: cuda`: otherwise the processor can rank, and the job need not wait for such a node.
         gpu=1 if plan.config.device == "cuda" else 0,
     params:
-        # A function of `input`, so that Snakemake does not compare it with that of an earlier run.
-        variants=lambda wildcards, input: plan.ranked_variants(**wildcards),
+        key=lambda w: rank_key(**w),
+        reads=lambda w: rank_reads(w.split, w.extractor),
         options=plan.rank_options(),
         database=plan.database,
     message:
-        "Ranking {wildcards.split} by {wildcards.extractor}"
+        "Ranking {wildcards.split} by {wildcards.extractor} {wildcards.variant}"
     script:
         "../workflow_scripts/rank.py"

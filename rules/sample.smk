@@ -1,13 +1,17 @@
 # Draw the sample benchmark into the root: images, and split files with the planted truth.
 
+
+@cache
+def sample_key():
+    return key_of("sample", code=sample.VERSION, settings=plan.config.sample.model_dump(mode="json"))
+
+
 if plan.rendered:
 
     rule sample:
-        input:
-            unpack(needs("sample")),
         output:
-            splits=[plan.in_root(path) for path in plan.config.entry.splits.values()],
-            folders=[directory(plan.in_root(folder)) for folder in SAMPLE_FOLDERS],
+            splits=plan.sample_files(),
+            folders=[directory(folder) for folder in plan.sample_folders()],
         log:
             log_file("sample"),
         benchmark:
@@ -17,7 +21,7 @@ if plan.rendered:
             mem_mb=4000,
             runtime="4h",
         params:
-            key=job_key("sample"),
+            key=sample_key(),
             settings=plan.config.sample.model_dump(mode="json"),
         message:
             "Drawing the sample benchmark"

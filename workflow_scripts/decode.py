@@ -1,20 +1,16 @@
 """Decode a slice of a collection."""
 
-from itertools import islice
-
-from attribench.decode import decode_shard
-from attribench.manifest import job_slices, manifest_length, manifest_paths
-from attribench.preprocessing import Preprocessing
-from attribench.stage import stage
+from attribench.decode.decode import decode_shard
+from attribench.decode.preprocessing import Preprocessing
+from attribench.formats.manifest import shard_paths
+from attribench.provenance.job import job
 
 if __name__ == "__main__":  # worker processes import this file
-    with stage(snakemake, keep_key=False):
-        manifest = snakemake.input.manifest
-        parts = job_slices(manifest_length(manifest), snakemake.wildcards.shard)
+    with job(snakemake):
         decode_shard(
             snakemake.output.pixels,
             snakemake.config["root"],
-            list(islice(manifest_paths(manifest), parts[0][1].start, parts[-1][1].stop)),
+            shard_paths(snakemake.input.manifest, snakemake.wildcards.shard).paths,
             [Preprocessing.parse(text) for text in snakemake.params.preprocessings],
             quarantine=snakemake.params.quarantine,
             workers=snakemake.threads,

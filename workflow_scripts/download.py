@@ -1,13 +1,16 @@
 """Download what a source provides."""
 
-from pathlib import Path
-
-from attribench.download.run import download
+from attribench.download.download import download
 from attribench.download.table import DownloadSettings, Source
-from attribench.stage import stage
+from attribench.provenance.job import job
 
-with stage(snakemake, keep_key=False):
-    rows = [(name, Source(**row)) for name, row in snakemake.params.rows]
-    settings = DownloadSettings(**snakemake.config["download"])
-    download(snakemake.config["root"], rows, snakemake.params.wanted, snakemake.params.token, settings)
-    Path(snakemake.output[0]).touch()
+with job(snakemake, keyed=False):
+    config, name = snakemake.config, snakemake.params.source
+    names = [name, config["sources"][name].get("fallback")]
+    download(
+        config["root"],
+        [(n, Source(**config["sources"][n])) for n in names if n],
+        snakemake.params.wanted,
+        snakemake.params.token,
+        DownloadSettings(**config["download"]),
+    )

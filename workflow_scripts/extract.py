@@ -1,42 +1,42 @@
-"""Extract the features of a pixel file, into one feature shard or more."""
-
-from pathlib import Path
+"""Extract the features of a slice of a collection from its pixels."""
 
 import torch
-from attribench.extract import extract_shard
-from attribench.extractors import load_extractor
-from attribench.forward import Forward, choose_device, keep_freed_memory
-from attribench.manifest import job_slices, manifest_length
-from attribench.preprocessing import Preprocessing
-from attribench.registry import ExtractorEntry
-from attribench.stage import stage
+from attribench.decode.decode import decoded_pixels
+from attribench.decode.preprocessing import Preprocessing
+from attribench.extract.extract import extract_shard
+from attribench.extract.extractors import load_extractor
+from attribench.extract.forward import ForwardPass, choose_device, keep_freed_memory
+from attribench.extract.registry import ExtractorEntry
+from attribench.formats.manifest import shard_paths
+from attribench.provenance.job import job
 
-name, preprocessing = snakemake.wildcards.extractor, snakemake.params.preprocessing
-parts = job_slices(manifest_length(snakemake.input.manifest), snakemake.wildcards.shard)
-outputs = [str(Path(snakemake.output.features).with_name(f"{shard}.h5")) for shard, _ in parts]
-
-with stage(snakemake, outputs=outputs):
-    torch.set_num_threads(snakemake.threads)
-    keep_freed_memory()
-    device = choose_device(snakemake.config["device"])
-    entry = ExtractorEntry(**snakemake.params.entry)
-    forward = Forward(
-        load_extractor(name, entry, snakemake.config["root"]),
-        Preprocessing.parse(preprocessing).crop,
-        precision=snakemake.params.precision,
-        device=device,
-        batch_size=snakemake.config["batch_size"],
-        compiled=snakemake.params.compiled,
-    )
-    first = parts[0][1].start
-    for output, (_, rows) in zip(outputs, parts, strict=True):
-        extract_shard(
-            snakemake.input.pixels,
-            output,
-            forward,
-            name=name,
-            collection=snakemake.wildcards.collection,
-            preprocessing=preprocessing,
-            first_row=rows.start,
-            part=slice(rows.start - first, rows.stop - first),
+if __name__ == "__main__":  # worker processes import this file
+    with job(snakemake):
+        name, config, params = snakemake.wildcards.extractor, snakemake.config, snakemake.params
+        torch.set_num_threads(snakemake.threads)
+        keep_freed_memory()
+        preprocessing = Preprocessing.parse(params.preprocessing)
+        forward = ForwardPass(
+            load_extractor(name, ExtractorEntry(**params.entry), config["root"]),
+            preprocessing.crop,
+            precision=params.precision,
+            device=choose_device(config["device"]),
+            batch_size=config["batch_size"],
+            compiled=params.compiled,
         )
+        part = shard_paths(snakemake.input.manifest, snakemake.wildcards.shard)
+        output = snakemake.output.features
+        decoding = dict(quarantine=params.quarantine, workers=snakemake.threads)
+        with decoded_pixels(
+            snakemake.input.get("pixels"), output, config["root"], part.paths, preprocessing, **decoding
+        ) as pixels:
+            extract_shard(
+                pixels,
+                output,
+                forward,
+                name=name,
+                collection=snakemake.wildcards.collection,
+                preprocessing=params.preprocessing,
+                first_row=part.first_row,
+                key=params.key,
+            )

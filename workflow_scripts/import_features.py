@@ -1,18 +1,16 @@
-"""Import the features of a collection from a given file."""
+"""Import the features of a slice of a collection from a given file."""
 
-from pathlib import Path
+from attribench.formats.manifest import manifest_paths
+from attribench.import_features import import_shard
+from attribench.provenance.job import job
 
-from attribench.import_features import import_features
-from attribench.manifest import all_shards, manifest_paths
-from attribench.stage import stage
-
-shards = all_shards(snakemake.output)
-
-with stage(snakemake, outputs=shards):
-    import_features(
-        Path(snakemake.config["root"]) / snakemake.params.given,
-        shards,
-        manifest_paths(snakemake.input.manifest),
+with job(snakemake):
+    import_shard(
+        snakemake.input.given[0],
+        snakemake.output.features,
+        list(manifest_paths(snakemake.input.manifest)),
+        shard=snakemake.wildcards.shard,
         extractor=snakemake.wildcards.extractor,
         collection=snakemake.wildcards.collection,
+        key=snakemake.params.key,
     )

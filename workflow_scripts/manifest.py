@@ -1,11 +1,12 @@
 """List a collection's images."""
 
-from attribench.manifest import collect, write_manifest
-from attribench.sources import record
-from attribench.stage import stage
+from attribench.formats.manifest import write_manifest
+from attribench.manifest import collect
+from attribench.provenance.fingerprints import write_fingerprints
+from attribench.provenance.job import job
 
-with stage(snakemake):
-    root = snakemake.config["root"]
-    rows, files = collect(root, snakemake.params.given, snakemake.params.limit)
-    record(snakemake.params.record, root, files, snakemake.params.token, snakemake.threads)
-    write_manifest(snakemake.output.manifest, rows)
+with job(snakemake):
+    root, output = snakemake.config["root"], snakemake.output
+    rows, files = collect(root, snakemake.params.listing, snakemake.params.limit)
+    write_fingerprints(output.fingerprints, root, files, snakemake.params.token, snakemake.threads)
+    write_manifest(output.manifest, rows)

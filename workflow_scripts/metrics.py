@@ -1,10 +1,10 @@
-"""Metrics of every query."""
+"""Compute the metrics of every query."""
 
+from attribench.common.tables_io import write_table
+from attribench.formats.rank_file import read_rank_file
 from attribench.metrics import query_table
-from attribench.rank_file import read_rank_file
-from attribench.stage import stage
-from attribench.tables import write_csv
+from attribench.provenance.job import job
 
-with stage(snakemake):
-    ranks = read_rank_file(snakemake.params.ranks)
-    write_csv(snakemake.output.metrics, query_table(ranks, snakemake.params.recall_ks))
+with job(snakemake):
+    ranking = read_rank_file(snakemake.input.ranks)
+    write_table(snakemake.output.metrics, query_table(ranking, snakemake.params.recall_ks))

@@ -1,19 +1,23 @@
-"""Figures of a split."""
+"""Draw the figures of a split."""
 
 from pathlib import Path
 
-from attribench.plots import MethodRanks, metric_bars, rank_distribution, recall_curves, save_figure, size_curves
-from attribench.rank_file import read_rank_file
-from attribench.stage import stage
-from attribench.tables import read_summary
+from attribench.formats.rank_file import read_rank_file
+from attribench.plots.bars import metric_bars
+from attribench.plots.curves import recall_curves
+from attribench.plots.distribution import rank_distribution
+from attribench.plots.save import save_figure
+from attribench.plots.sizes import size_curves
+from attribench.provenance.job import job
+from attribench.tables.tables import read_summary
 
-with stage(snakemake):
+with job(snakemake):
     split, params, tables = snakemake.wildcards.split, snakemake.params, snakemake.input
-    methods = [MethodRanks.from_rank_file(read_rank_file(path)) for path in params.ranks]
+    rankings = [read_rank_file(path) for path in snakemake.input.ranks]
     figures = {
         "metrics": lambda: metric_bars(read_summary(tables.summary), split, params.confidence),
-        "recall": lambda: recall_curves(methods, params.recall_ks, split),
-        "ranks": lambda: rank_distribution(methods, split),
+        "recall": lambda: recall_curves(rankings, params.recall_ks, split),
+        "ranks": lambda: rank_distribution(rankings, split),
         "sizes": lambda: size_curves(read_summary(tables.database_sizes), split, params.confidence),
     }
     for name in params.figures:

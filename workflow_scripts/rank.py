@@ -1,29 +1,23 @@
-"""Rank a split's exemplars among the database by the variants of an extractor whose rank files are not current."""
+"""Rank a split's exemplars among the database by an extractor with a variant."""
 
-import logging
-from pathlib import Path
+from attribench.provenance.job import job
+from attribench.rank.device import ranking_device
+from attribench.rank.rank import Options, rank_split
 
-from attribench.identity import is_made
-from attribench.manifest import all_shards
-from attribench.rank_device import ranking_device
-from attribench.rank_split import Options, Variant, rank_split
-from attribench.stage import stage
-
-root = Path(snakemake.config["root"])
-needed = [about for about in snakemake.params.variants if not is_made(*about[2:])]
-
-with stage(snakemake, outputs={path: key for _, _, path, key in needed}):
-    logging.info("variants to rank: %s", ", ".join(name for name, *_ in needed) or "none")
-    if needed:
-        rank_split(
-            [Variant(name, root / mapper if mapper else None, path) for name, mapper, path, _ in needed],
-            snakemake.input.manifest,
-            split_shards=all_shards(snakemake.input.split),
-            database_shards=all_shards(snakemake.input.database),
-            database=snakemake.params.database,
-            split=snakemake.wildcards.split,
-            extractor=snakemake.wildcards.extractor,
-            options=Options(**snakemake.params.options),
-            threads=snakemake.threads,
-            device=ranking_device(snakemake.config["device"]),
-        )
+with job(snakemake):
+    inputs, wildcards, params = snakemake.input, snakemake.wildcards, snakemake.params
+    rank_split(
+        snakemake.output.ranks,
+        manifest=inputs.manifest,
+        split_shards=inputs.split,
+        database_shards=inputs.database,
+        mapper=inputs.given[0] if inputs.given else None,
+        database=params.database,
+        split=wildcards.split,
+        extractor=wildcards.extractor,
+        variant=wildcards.variant,
+        options=Options(**params.options),
+        threads=snakemake.threads,
+        device=ranking_device(snakemake.config["device"]),
+        key=params.key,
+    )

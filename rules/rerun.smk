@@ -1,0 +1,81 @@
+# What runs again, and what is refused.
+#
+# Each job's `key` param is a digest of its code, the settings that it uses, and the keys of all that it reads; it is computed
+# beside its rule. A job runs when its key changed (profiles/default), or when a file that is needed is missing. Code counts
+# by a digest of the script's modules; for slow stages, and for stages that they depend on, by a number that is raised when
+# results change (`VERSION`).
+#
+# Files carry their key. The param `reads` tells a job the keys of the files that it reads, and it refuses a file with another.
+#
+# Snakemake also runs a job whose input is newer than its outputs or its benchmark file, whatever the profile says. But only
+# keys tell whether an input's content changed. So if all outputs of a job carry its current key, its newer inputs are marked
+# as `ancient`. Otherwise none is, because the job has to run after those that make its inputs.
+
+
+def code_of(script):
+    """Return the digest of a script and the modules that it uses: the code's part in the keys of cheap stages."""
+    return code_digest(SCRIPTS / f"{script}.py")
+
+
+def by_content(job, outputs, remade=None, **files):
+    """Return the inputs of a `job`, for `unpack`: time stamps alone never make it run.
+
+    outputs: the files that it makes, with their keys. remade: inputs that may be made anew with the same content, by a forced
+    job, say, which then does not make this one run. files: all other inputs, by name.
+    """
+    remade = remade or {}
+    if not all(is_current(path, key) for path, key in outputs.items()):
+        return remade | files
+    times = [os.path.getmtime(path) for path in [*outputs, benchmark_file(job)] if os.path.exists(path)]
+
+    def marked(path):
+        # Snakemake judges by itself when a folder changed.
+        is_newer = os.path.isdir(path) or (os.path.exists(path) and os.path.getmtime(path) > min(times))
+        return ancient(path) if is_newer else path
+
+    return {name: map_paths(ancient, paths) for name, paths in remade.items()} | {
+        name: map_paths(marked, paths) for name, paths in files.items()
+    }
+
+
+def map_paths(mark, paths):
+    """Return `mark` of a path, or of each of a list."""
+    return [mark(path) for path in paths] if isinstance(paths, list) else mark(paths)
+
+
+def expected_keys():
+    """Return every file that the rules can make, with the key that it should carry."""
+    made = {manifest_of(c): manifest_key(c) for c in plan.collections}
+    if plan.rendered:
+        made |= dict.fromkeys([*plan.sample_files(), *plan.sample_folders()], sample_key())
+    for collection in plan.collections:
+        shards = {plan.path("pixels", collection=collection, shard=s): s for s in plan.shards(collection)}
+        made |= {path: decode_key(collection, shard) for path, shard in shards.items()}
+        for extractor in plan.config.extractors:
+            made |= features_keys(collection, extractor)
+    for split in plan.config.splits:
+        made |= keys_of_methods("ranks", split) | keys_of_methods("metrics", split)
+        made |= dict.fromkeys(plan.figure_files("plots", split), plots_key(split))
+        made |= dict.fromkeys(plan.figure_files("contact", split), contact_key(split))
+    return made | tables_keys() | dict.fromkeys(trec_files(), trec_key())
+
+
+def check_results():
+    """Refuse results that carry another key and were made elsewhere, since Snakemake would keep them; announce downloads.
+
+    Of files made here, Snakemake has recorded the key; it makes them again when the key changes.
+    """
+    if IS_JOB:
+        return
+    foreign = [
+        p for p, key in expected_keys().items() if os.path.exists(p) and not is_current(p, key) and not was_made_here(p)
+    ]
+    if foreign:
+        shown = "".join(f"\n  {path} (key {carried_key(path) or 'none'})" for path in foreign[:10])
+        rest = f"\n  … and {len(foreign) - 10} more" if len(foreign) > 10 else ""
+        raise WorkflowError(
+            f"{len(foreign)} file(s) were made with other settings, other data or another version, and this folder has no "
+            f"record of how:{shown}{rest}\nexpected files that were made here, or with this run's settings; remove them to "
+            f"make them anew, or choose another `results` folder: rm -r {' '.join(foreign[:500])}"
+        )
+    without_traceback(announce_downloads)

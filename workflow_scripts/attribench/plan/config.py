@@ -1,0 +1,344 @@
+"""The configuration: every key with its type and range, closed at every level, and what follows from the user's choices.
+
+The shipped files hold the defaults and explain each key: `config.yaml`, and the registries beside it. `Settings` says what a
+key may be; a test keeps both in step. `load` turns what Snakemake read into a `Config`, or into one `InputError` that names
+each wrong key, its value and what is valid.
+"""
+
+from collections.abc import Iterable
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, model_validator
+
+from attribench.common.errors import InputError, nearest
+from attribench.common.schema import Closed, Name, Positive
+from attribench.download.table import DownloadSettings, Source
+from attribench.extract.registry import ExtractorEntry, PrecisionName
+from attribench.formats.ranking import PRETRAINED, SCORES
+from attribench.plan.messages import explain
+
+MAX_SHARDS = 1000
+
+
+def _one_or_more(item: Any, **limits: Any) -> Any:
+    """Return the type of a list of `item`, for which a single one may stand: `--config extractors=color`."""
+
+    def as_list(value: Any) -> Any:
+        return [value] if isinstance(value, str | int) and not isinstance(value, bool) else value
+
+    items = Annotated[list[item], Field(**limits)]
+    return Annotated[items, BeforeValidator(as_list, json_schema_input_type=items | item)]
+
+
+def _refuse_many_shards(number: int) -> int:
+    if number > MAX_SHARDS:
+        raise ValueError(
+            f"expected at most {MAX_SHARDS}: every shard is a job of each stage, and Snakemake's time grows with them; make "
+            "shards of more images instead"
+        )
+    return number
+
+
+Folder = Annotated[str, Field(pattern=r"^[^{}]+$")]  # braces would be taken for wildcards
+PathPattern = Annotated[str, Field(min_length=1)]
+CutOff = Annotated[int, Field(ge=1, le=10**12)]
+Shards = Annotated[Positive, AfterValidator(_refuse_many_shards), Field(json_schema_extra={"maximum": MAX_SHARDS})]
+Partition = Literal["test", "train", "val"]
+AnyNames = _one_or_more(Name)
+Names = _one_or_more(Name, min_length=1)
+
+
+class Database(Closed):
+    """Say where a benchmark's database lies: in a folder of images, a list of paths, or a feature file."""
+
+    folder: str | None = None
+    list: str | None = None
+    features: str | None = None
+
+    @model_validator(mode="after")
+    def _is_given(self) -> "Database":
+        if self.folder and self.list:
+            raise ValueError("give `folder` or `list`, not both")
+        if not (self.folder or self.list or self.features):
+            raise ValueError("give `folder`, `list` or `features`")
+        return self
+
+
+class BenchmarkEntry(Closed):
+    """Describe a benchmark: split files by split name, the database, and what is chosen where the user chooses nothing."""
+
+    splits: Annotated[dict[Name, str], Field(min_length=1)]
+    default_splits: Names | None = None
+    split_folders: tuple[str, ...] = ()
+    database: Database
+    split_features: str | None = None
+    extractors: Names
+    database_shards: Shards = 1
+    rendered: bool = False
+
+
+class VariantEntry(Closed):
+    """Name a mapper's checkpoint: its path below the root, with {extractor} in it where each extractor has its own."""
+
+    mapper: PathPattern
+
+
+class Bootstrap(Closed):
+    """Say how intervals are made: the number of resamples, the confidence, and the seed of the draws."""
+
+    samples: Annotated[int, Field(ge=100)]
+    confidence: Annotated[float, Field(gt=0, lt=1)]
+    seed: Annotated[int, Field(ge=0)]
+
+
+class ContactSheet(Closed):
+    """Set the size of a contact sheet: its rows are queries, its columns their neighbours."""
+
+    queries: Positive
+    neighbours: Positive
+
+
+class Sample(Closed):
+    """Say how the sample benchmark is drawn."""
+
+    seed: Annotated[int, Field(ge=0)]
+    image_size: Annotated[int, Field(ge=32)]
+    style_entries: dict[Partition, Positive]
+    object_entries: dict[Partition, Positive]
+    max_exemplars: Positive
+    queries_per_prompt: Positive
+    database_images: Positive
+
+
+class Settings(Closed):
+    """Hold everything that a user may choose, by key; config.yaml says what None (null) means for each key."""
+
+    benchmark: Name
+    root: Folder | None
+    results: Folder
+    splits: Names | None
+    extractors: AnyNames | None
+    variants: Names
+    missing_variants: Literal["error", "skip"]
+    score_methods: AnyNames
+    recall_ks: _one_or_more(CutOff, min_length=1)
+    database_source: Literal["images", "features"]
+    split_source: Literal["images", "features"]
+    database_shards: Shards | None
+    split_shards: Shards
+    database_limit: Positive | None
+    database_sizes: _one_or_more(Positive)
+    hard_negatives: bool
+    near_duplicates: Annotated[float, Field(ge=-1, le=1)] | None
+    invalid_images: Literal["fail", "quarantine"]
+    device: Literal["auto", "cpu", "cuda", "mps"]
+    precision: PrecisionName
+    compare_precisions: _one_or_more(PrecisionName)
+    batch_size: Annotated[int, Field(ge=1, le=4096)] | Literal["auto"]
+    compile: bool
+    top_k: Positive
+    bootstrap: Bootstrap
+    contact_sheet: ContactSheet
+    published_numbers: Annotated[str, Field(min_length=1)] | None
+    sample: Sample
+    download: DownloadSettings
+    sources: dict[Name, Source]
+    benchmarks: dict[Name, BenchmarkEntry]
+    extractor_registry: dict[Name, ExtractorEntry]
+    variant_registry: dict[Name, VariantEntry]
+    score_registry: dict[Name, PathPattern]
+
+
+class Config(Settings):
+    """Hold the settings of a run, checked, with what its benchmark's entry decides filled in.
+
+    `extractors` and `extractor_registry` have those that `compare_precisions` adds, each after the one it is compared with.
+    compared_extractors: by the name of each added extractor, the one it is compared with.
+    """
+
+    root: Folder
+    splits: Names
+    extractors: AnyNames
+    database_shards: Shards
+    compared_extractors: dict[Name, Name]
+
+    @property
+    def entry(self) -> BenchmarkEntry:
+        """Return the chosen benchmark's entry."""
+        return self.benchmarks[self.benchmark]
+
+    @property
+    def variant_names(self) -> list[str]:
+        """Return the variants that may be chosen."""
+        return [PRETRAINED, *self.variant_registry]
+
+    @property
+    def compared(self) -> list[tuple[str, str, str, str]]:
+        """Return for each added extractor its name, the one it is compared with, and the precisions of both."""
+        pairs = self.compared_extractors.items()
+        return [(name, other, self.precision_of(name), self.precision_of(other)) for name, other in pairs]
+
+    def compared_with(self, extractor: str) -> str:
+        """Return the extractor that an added one is compared with, and whose mappers it uses; any other itself."""
+        return self.compared_extractors.get(extractor, extractor)
+
+    def precision_of(self, extractor: str) -> PrecisionName:
+        """Return the precision that the extractor computes in."""
+        entry = self.extractor_registry[extractor]
+        return "float32" if entry.library == "color" else entry.precision or self.precision
+
+    def is_compiled(self, extractor: str) -> bool:
+        """Return whether torch compiles the extractor's network."""
+        return self.compile and self.extractor_registry[extractor].library in ("timm", "open_clip")
+
+
+def load(raw: dict[str, Any]) -> Config:
+    """Check `raw` (what Snakemake read from files and `--config`) and fill in what depends on the benchmark.
+
+    Raises InputError with one line for each key that is unknown or has a wrong value.
+    """
+    try:
+        settings = Settings.model_validate(raw)
+    except ValidationError as error:
+        problems = "".join(f"\n  {line}" for line in explain(error, raw, Settings))
+        raise InputError(f"config is not valid:{problems}") from error
+    _refuse_unknown("benchmark", [settings.benchmark], settings.benchmarks)
+    config = _filled_in(settings)
+    _check_contact_sheet(config)
+    _check_names(config)
+    _check_methods(config)
+    _check_sizes(config)
+    _check_features(config)
+    return _with_compared(config)
+
+
+def _filled_in(settings: Settings) -> Config:
+    entry = settings.benchmarks[settings.benchmark]
+    chosen = {
+        "root": (settings.root or f"resources/{settings.benchmark}").rstrip("/") or "/",
+        "results": settings.results.rstrip("/") or "/",
+        "splits": settings.splits or entry.default_splits or list(entry.splits),
+        "extractors": entry.extractors if settings.extractors is None else settings.extractors,
+        "database_shards": settings.database_shards or entry.database_shards,
+        "recall_ks": sorted(settings.recall_ks),
+        "database_sizes": sorted(settings.database_sizes),
+        "compared_extractors": {},
+    }
+    return Config(**{**dict(settings), **chosen})
+
+
+# --- checks of one key against another -----------------------------------------------------------------------------------
+
+
+def _refuse_unknown(key: str, values: list, choices: Iterable[str]) -> None:
+    choices = list(choices)
+    for value in values:
+        if value not in choices:
+            valid = ", ".join(map(str, choices))
+            raise InputError(f"config key {key}: unknown value `{value}`{nearest(value, choices)} Valid: {valid}")
+
+
+def _check_contact_sheet(config: Config) -> None:
+    if config.contact_sheet.neighbours > config.top_k:
+        raise InputError(
+            f"config key contact_sheet.neighbours is {config.contact_sheet.neighbours}; expected at most top_k, which is "
+            f"{config.top_k}: no more neighbours are kept"
+        )
+
+
+def _check_names(config: Config) -> None:
+    """Raise InputError for a name that does not exist, or that a list has twice."""
+    _refuse_unknown("splits", config.splits, config.entry.splits)
+    _refuse_unknown("extractors", config.extractors, config.extractor_registry)
+    _refuse_unknown("variants", config.variants, config.variant_names)
+    _refuse_unknown("score_methods", config.score_methods, config.score_registry)
+    for name, source in config.sources.items():
+        _refuse_unknown(f"sources.{name}.benchmark", [source.benchmark], config.benchmarks)
+    lists = ("splits", "extractors", "variants", "score_methods", "recall_ks", "database_sizes", "compare_precisions")
+    for key in lists:
+        values = getattr(config, key)
+        repeated = sorted({str(v) for v in values if values.count(v) > 1})
+        if repeated:
+            raise InputError(f"config key {key}: {', '.join(repeated)} is listed more than once; list each once")
+
+
+def _check_methods(config: Config) -> None:
+    if not config.extractors and not config.score_methods:
+        raise InputError("config key extractors is empty; expected at least one extractor, or one of score_methods")
+    for name in sorted({PRETRAINED, SCORES} & {*config.variant_registry}):
+        raise InputError(f"config key variant_registry.{name}: the name is taken; call the variant otherwise")
+    for name in sorted({*config.extractors} & {*config.score_methods}):
+        raise InputError(f"config key score_methods: {name!r} is an extractor too; call one of them otherwise")
+
+
+def _check_sizes(config: Config) -> None:
+    limit, sizes = config.database_limit, config.database_sizes
+    if limit and sizes and sizes[-1] > limit:
+        raise InputError(
+            f"config key database_sizes has {sizes[-1]}; expected at most database_limit, which is {limit}"
+        )
+
+
+def _check_features(config: Config) -> None:
+    """Raise InputError where the benchmark's entry lacks what features are made of, or no extractor would use it."""
+    entry = config.entry
+    for key, name, path in (
+        ("database_source", "database.features", entry.database.features),
+        ("split_source", "split_features", entry.split_features),
+    ):
+        source = getattr(config, key)
+        if source == "images" and not config.extractors:
+            raise InputError(
+                f"config key {key} is `images`, but there is no extractor to run on them; expected `features`"
+            )
+        if source == "features" and config.extractors and not path:
+            raise InputError(
+                f"config key {key} is `features`, but benchmarks.{config.benchmark}.{name} is not given; expected the path "
+                "of a feature file below the root, with {extractor} (and {split}) in it"
+            )
+    if config.database_source == "images" and not (entry.database.folder or entry.database.list):
+        raise InputError(
+            f"config key database_source is `images`, but benchmarks.{config.benchmark}.database has neither `folder` "
+            "nor `list`; give one, or set database_source: features"
+        )
+
+
+# --- the same networks in another precision ------------------------------------------------------------------------------
+
+
+def _with_compared(config: Config) -> Config:
+    """Return `config` with EXTRACTOR_PRECISION after each network, for each of `compare_precisions` that is not its own."""
+    if config.compare_precisions:
+        _refuse_given_features(config)
+    extractors, registry, compared = [], dict(config.extractor_registry), {}
+    for extractor in config.extractors:
+        extractors.append(extractor)
+        entry = registry[extractor]
+        for precision in config.compare_precisions:
+            if entry.library == "color" or precision == config.precision_of(extractor):
+                continue
+            name = f"{extractor}_{precision}"
+            if name in registry or name in config.score_registry:
+                raise InputError(
+                    f"config key compare_precisions: {extractor} in {precision} would be called {name}, which is the name "
+                    f"of another method; expected no such name in extractor_registry and score_registry"
+                )
+            extractors.append(name)
+            registry[name], compared[name] = entry.model_copy(update={"precision": precision}), extractor
+    for precision in config.compare_precisions:
+        if precision not in {registry[name].precision for name in compared}:
+            raise InputError(
+                f"config key compare_precisions: no extractor is left to run in {precision}; expected a network among "
+                f"extractors ({', '.join(config.extractors)}) with another precision of its own"
+            )
+    changes = {"extractors": extractors, "extractor_registry": registry, "compared_extractors": compared}
+    return config.model_copy(update=changes)
+
+
+def _refuse_given_features(config: Config) -> None:
+    for key in ("database_source", "split_source"):
+        if getattr(config, key) == "features":
+            raise InputError(
+                f"config key compare_precisions is [{', '.join(config.compare_precisions)}], but {key} is `features`, which "
+                f"are as they were extracted; expected {key}: images, or compare_precisions: []"
+            )

@@ -1,0 +1,152 @@
+"""Paths: where every file of a run lies, and which files each rule makes. All of it follows from the config alone."""
+
+from attribench.formats.feature_files import files_of
+from attribench.formats.manifest import shard_names
+from attribench.formats.ranking import PRETRAINED, SCORES, Method
+from attribench.plan.config import Config
+
+# Below the results folder, by kind; `{…}` are the rules' wildcards.
+FILES = {
+    "manifest": "manifests/{collection}.csv",
+    "fingerprints": "manifests/.fingerprints/{collection}.csv",
+    "pixels": "pixels/{collection}/{shard}.h5",
+    "features": "features/{collection}/{extractor}/{shard}.h5",
+    "feature_fingerprint": "features/{collection}/{extractor}/.fingerprint.csv",
+    "ranks": "ranks/{split}/{extractor}/{variant}.h5",
+    "score_fingerprint": "ranks/{split}/{extractor}/.fingerprint.csv",
+    "metrics": "metrics/{split}/{extractor}/{variant}.csv",
+    "split_table": "tables/{split}.csv",
+    "table": "tables/{table}.csv",
+    "figure": "plots/{split}_{figure}",
+    "qrels": "trec/{split}.qrels",
+    "run": "trec/{split}/{extractor}/{variant}.run",
+}
+TABLES = (
+    *("summary", "comparisons", "breakdown", "database_sizes"),
+    *("invalid_images", "near_duplicates", "missing_variants", "precisions", "published"),
+)
+# The figures of a split, by the rule that draws them; `sizes` only with `database_sizes`.
+FIGURES = {"plots": ("metrics", "recall", "ranks", "sizes"), "contact": ("contact", "comparison")}
+FIGURE_ENDINGS = (".png", ".svg", ".csv")
+# What the sample stage makes below the root, beside the split files.
+SAMPLE_FOLDERS = ("dataset/database", "dataset/exemplar", "dataset/synth")
+
+
+class Paths:
+    """Hold the names and paths of a run. `methods` are all that is ranked; the plan sets them."""
+
+    methods: tuple[Method, ...] = ()
+
+    def __init__(self, config: Config):
+        self.config = config
+        self.database = f"{config.benchmark}_database"
+        self.collections = (self.database, *config.splits)
+
+    @property
+    def rendered(self) -> bool:
+        """Return whether the workflow draws the benchmark's images itself."""
+        return self.config.entry.rendered
+
+    # --- results ------------------------------------------------------------------------------------------------------
+
+    def pattern(self, kind: str) -> str:
+        """Return the path of a kind of file, with its wildcards left open."""
+        return f"{self.config.results}/{FILES[kind]}"
+
+    def path(self, kind: str, **wildcards: str) -> str:
+        """Return the path of one file."""
+        return self.pattern(kind).format(**wildcards)
+
+    def shards(self, collection: str) -> list[str]:
+        """Return the names of the collection's shards: `00000-of-00002`, …"""
+        return shard_names(self.config.database_shards if collection == self.database else self.config.split_shards)
+
+    def features(self, collection: str, extractor: str) -> list[str]:
+        """Return the paths of the collection's feature shards, in order."""
+        wildcards = {"collection": collection, "extractor": extractor}
+        return [self.path("features", **wildcards, shard=shard) for shard in self.shards(collection)]
+
+    def files_of_methods(self, kind: str, split: str) -> list[str]:
+        """Return the files of a kind of all methods on `split`: ranks, metrics or runs."""
+        return [self.path(kind, split=split, extractor=m.extractor, variant=m.variant) for m in self.methods]
+
+    def files_of_splits(self, kind: str) -> list[str]:
+        """Return the files of a kind of all methods on all splits, split by split."""
+        return [path for split in self.config.splits for path in self.files_of_methods(kind, split)]
+
+    def figures(self, rule: str) -> list[str]:
+        """Return the names of the figures that `rule` draws of each split."""
+        return [name for name in FIGURES[rule] if name != "sizes" or self.config.database_sizes]
+
+    def figure_files(self, rule: str, split: str) -> list[str]:
+        """Return the files of a split's figures."""
+        stems = [self.path("figure", split=split, figure=name) for name in self.figures(rule)]
+        return [stem + ending for stem in stems for ending in FIGURE_ENDINGS]
+
+    def tables(self) -> dict[str, str]:
+        """Return the paths of the tables of the whole run, by name."""
+        return {table: self.path("table", table=table) for table in TABLES}
+
+    def split_tables(self) -> list[str]:
+        """Return the paths of the splits' tables."""
+        return [self.path("split_table", split=split) for split in self.config.splits]
+
+    def targets(self) -> list[str]:
+        """Return the files that `all` makes."""
+        figures = [path for split in self.config.splits for rule in FIGURES for path in self.figure_files(rule, split)]
+        return [*self.tables().values(), *self.split_tables(), *figures]
+
+    # --- given files --------------------------------------------------------------------------------------------------
+
+    def in_root(self, path: str) -> str:
+        """Return the path of a file below the benchmark's root; an absolute path stays as it is."""
+        return path if path.startswith("/") else f"{self.config.root}/{path}"
+
+    def features_come_from(self, collection: str) -> str:
+        """Return what the collection's features are made from: `images`, or `features` that exist already."""
+        return self.config.database_source if collection == self.database else self.config.split_source
+
+    def listing(self, collection: str) -> dict[str, str]:
+        """Return what lists the collection's images, as `manifest.collect` takes it; paths are below the root."""
+        database, origin = self.config.entry.database, self.features_come_from(collection)
+        if collection != self.database:
+            return {"split": self.config.entry.splits[collection], "origin": origin}
+        if origin == "features" and self.config.extractors:
+            return {"features": self.feature_file(collection, self.config.extractors[0]), "origin": origin}
+        kind = "folder" if database.folder else "list"
+        return {kind: getattr(database, kind), "origin": origin}
+
+    def collection_paths(self, collection: str) -> list[str]:
+        """Return what a manifest job reads, below the root: the listing, and the folders of images that are known."""
+        listing = self.listing(collection)
+        paths = [file for kind, path in listing.items() if kind != "origin" for file in files_of(path)]
+        is_split_of_images = "split" in listing and listing["origin"] == "images"
+        return [*paths, *(self.config.entry.split_folders if is_split_of_images else ())]
+
+    def feature_file(self, collection: str, extractor: str) -> str:
+        """Return the path, below the root, of the existing feature file of a collection."""
+        entry = self.config.entry
+        pattern = entry.database.features if collection == self.database else entry.split_features
+        return pattern.replace("{extractor}", extractor).replace("{split}", collection)
+
+    def feature_files(self, collection: str, extractor: str) -> list[str]:
+        """Return the files that the collection's feature file consists of."""
+        return files_of(self.feature_file(collection, extractor))
+
+    def mapper_file(self, extractor: str, variant: str) -> str | None:
+        """Return the path, below the root, of the checkpoint of the variant's mapper; None for `pretrained`."""
+        if variant in (PRETRAINED, SCORES):
+            return None
+        return self.config.variant_registry[variant].mapper.replace("{extractor}", self.config.compared_with(extractor))
+
+    def score_file(self, split: str, method: str) -> str:
+        """Return the path, below the root, of the scores of a method that is no feature."""
+        return self.config.score_registry[method].replace("{split}", split)
+
+    def sample_files(self) -> list[str]:
+        """Return the split files that the sample stage makes."""
+        return [self.in_root(path) for path in self.config.entry.splits.values()]
+
+    def sample_folders(self) -> list[str]:
+        """Return the folders of images that the sample stage makes."""
+        return [self.in_root(folder) for folder in SAMPLE_FOLDERS]

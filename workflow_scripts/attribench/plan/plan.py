@@ -1,0 +1,265 @@
+"""The plan of a run: its methods, the given files that it reads, and what stands for their content in keys.
+
+The plan follows from the config, the given files and their records; nothing is discovered while the workflow runs. Only
+`note_touched_files` writes anything.
+"""
+
+import os
+from functools import cache, cached_property
+from pathlib import Path
+from typing import Any
+
+from attribench.common.errors import InputError
+from attribench.common.files import sha256_file
+from attribench.download.choice import Downloads
+from attribench.download.space import Budget
+from attribench.extract.checkpoints import require_weights_file, weights_file
+from attribench.extract.extractors import preprocessing_of
+from attribench.extract.registry import WeightsFile
+from attribench.formats.feature_files import files_of, require_feature_file
+from attribench.formats.ranking import SCORES, Method
+from attribench.formats.score_file import require_score_file
+from attribench.manifest import given_files
+from attribench.plan.config import Config
+from attribench.plan.paths import SAMPLE_FOLDERS, TABLES, Paths
+from attribench.provenance.fingerprints import Comparison, compare, note_touched, recorded_token
+from attribench.provenance.keys import digest
+from attribench.sample import MARKER, SPLIT_FILES
+from attribench.tables.published import Number, read_published
+
+
+class Plan(Paths):
+    """Hold what a run consists of.
+
+    trust_records: assume that given files are as recorded. A run's jobs do so, to have the keys that the run planned.
+    """
+
+    def __init__(self, config: Config, trust_records: bool = False):
+        super().__init__(config)
+        self._trust_records = trust_records
+        self._touched: dict[str, Comparison] = {}
+        for key in ("root", "results"):
+            if os.path.exists(path := getattr(config, key)) and not os.path.isdir(path):
+                raise InputError(f"config key {key}: {path} is a file; expected a folder")
+        table = {name: source for name, source in config.sources.items() if source.benchmark == config.benchmark}
+        self.downloads = Downloads(config.root, table)
+        self.budget = Budget(self.downloads.state, config.download.keep_archives)
+        self.missing_variants = self._missing_variants()
+        self.feature_methods = tuple(
+            Method(e, v) for e in config.extractors for v in config.variants if (e, v) not in self.missing_variants
+        )
+        self.methods = (*self.feature_methods, *(Method(name, SCORES) for name in config.score_methods))
+        self._refuse_names()
+        self.preprocessing = {name: self._preprocessing(name) for name in config.extractors}
+        self.published = self._published_numbers()
+        if self.rendered:
+            self._refuse_foreign_root()
+
+    # --- methods ------------------------------------------------------------------------------------------------------
+
+    def _missing_variants(self) -> dict[tuple[str, str], str]:
+        """Return (extractor, variant) -> path below the root of its mapper's checkpoint, where that is not there.
+
+        Raises InputError that lists them, unless they are to be skipped.
+        """
+        wanted = [(e, v) for e in self.config.extractors for v in self.config.variants]
+        missing = {pair: path for pair in wanted if (path := self.mapper_file(*pair)) and not self._will_be_there(path)}
+        if missing and self.config.missing_variants == "error":
+            shown = "".join(f"\n  {e}_{v}: {self.in_root(path)}" for (e, v), path in missing.items())
+            raise InputError(
+                f"config key variants: {len(missing)} method(s) have no checkpoint; expected it, or "
+                f"`missing_variants: skip` to leave them out:{shown}"
+            )
+        return missing
+
+    def _will_be_there(self, path: str) -> bool:
+        """Return whether the root has `path`, or a download will bring it by name or in a folder that is missing."""
+        if os.path.exists(self.in_root(path)):
+            return True
+        source = self.downloads.source_of(path)
+        if source is None or not os.path.isdir(os.path.dirname(self.in_root(path))):
+            return source is not None
+        is_listed = path in self.downloads.table[source].provides
+        return is_listed and self.config.missing_variants == "error"
+
+    def _refuse_names(self) -> None:
+        if not self.methods:
+            raise InputError(
+                "config key variants: no extractor has a checkpoint for one of them; expected at least one"
+            )
+        names: dict[str, Method] = {}
+        for method in self.methods:
+            other = names.setdefault(method.name, method)
+            if other != method:
+                raise InputError(
+                    f"config keys extractors, variants: {other.extractor} with {other.variant} and {method.extractor} with "
+                    f"{method.variant} are both called {method.name}; call one of them otherwise"
+                )
+        if self.database in self.config.splits:
+            raise InputError(f"config key splits: {self.database!r} is the database's name; call the split otherwise")
+        for name in sorted({*TABLES} & {*self.config.splits}):
+            raise InputError(f"config key splits: {name!r} is the name of a table; call the split otherwise")
+
+    def _preprocessing(self, extractor: str) -> str:
+        """Return the canonical text of the extractor's preprocessing."""
+        try:
+            return str(preprocessing_of(self.config.extractor_registry[extractor]))
+        except InputError as error:
+            raise InputError(f"config key extractor_registry.{extractor}: {error}") from error
+
+    def _published_numbers(self) -> list[Number]:
+        """Return the published numbers that concern this run.
+
+        A number is left out if it has a name that could have been chosen, but was not. One with an unknown name stays: the
+        table shows it without a value of ours.
+        """
+        config = self.config
+        chosen = [*config.extractors, *config.score_methods]
+
+        def is_of_another_run(number: Number) -> bool:
+            names = (
+                (number.benchmark, [config.benchmark], config.benchmarks),
+                (number.split, config.splits, config.entry.splits),
+                (number.extractor, chosen, [*config.extractor_registry, *config.score_registry]),
+                (number.variant, [*config.variants, SCORES], [*config.variant_names, SCORES]),
+                # Any cut-off could have been chosen.
+                (number.cut_off, [None, *config.recall_ks], [number.cut_off]),
+            )
+            return any(name in valid and name not in of_this for name, of_this, valid in names)
+
+        numbers = read_published(config.published_numbers) if config.published_numbers else []
+        return [number for number in numbers if not is_of_another_run(number)]
+
+    def _refuse_foreign_root(self) -> None:
+        """Raise InputError for a root with other data: rendering replaces files in it."""
+        entry, root = self.config.entry, Path(self.config.root)
+        if not set(entry.splits.values()) <= set(SPLIT_FILES) or entry.database.folder != SAMPLE_FOLDERS[0]:
+            raise InputError(
+                f"config key benchmarks.{self.config.benchmark}.rendered: only the sample benchmark's own files are "
+                f"rendered; expected splits among {', '.join(SPLIT_FILES)} and the database {SAMPLE_FOLDERS[0]}, or "
+                "`rendered: false` for images of your own"
+            )
+        existing = [path for path in (*SPLIT_FILES, *SAMPLE_FOLDERS) if (root / path).exists()]
+        if existing and not (root / MARKER).exists():
+            raise InputError(
+                f"config key root: {root / existing[0]} exists and was not rendered by benchmark `{self.config.benchmark}`, "
+                "which would replace it; expected another root, or another benchmark for this data"
+            )
+
+    # --- given files --------------------------------------------------------------------------------------------------
+
+    @cached_property
+    def given_paths(self) -> list[str]:
+        """Return the files and folders that the config reads: paths below the root, or absolute ones."""
+        paths = [path for collection in self.collections for path in self.collection_paths(collection)]
+        for collection in self.collections:
+            for extractor in self.config.extractors:
+                if self.features_come_from(collection) == "images":
+                    paths += self.weights_paths(extractor)
+                else:
+                    paths += self.feature_files(collection, extractor)
+        paths += [path for m in self.feature_methods if (path := self.mapper_file(m.extractor, m.variant))]
+        paths += [
+            self.score_file(split, method) for split in self.config.splits for method in self.config.score_methods
+        ]
+        return list(dict.fromkeys(paths))
+
+    @cached_property
+    def given_folders(self) -> set[str]:
+        """Return those of `given_paths` that are folders of images."""
+        return {*self.config.entry.split_folders, *filter(None, [self.config.entry.database.folder])}
+
+    def weights_paths(self, extractor: str) -> list[str]:
+        """Return the path of the extractor's weights, where a file below the root (or at an absolute path) holds them."""
+        weights = self.config.extractor_registry[extractor].pretrained
+        return [weights.file] if isinstance(weights, WeightsFile) and not weights.package else []
+
+    def refuse_missing_files(self) -> None:
+        """Raise InputError that names a given file which is not there and which nothing brings."""
+
+        def is_missing(path: str) -> bool:
+            return not os.path.exists(self.in_root(path)) and self.downloads.source_of(path) is None
+
+        for collection in [] if self.rendered else self.collections:
+            if any(map(is_missing, self.collection_paths(collection)[:1])):
+                given_files(self.config.root, self.listing(collection), None)
+        checks = [
+            *((require_feature_file, self.feature_file(c, e)) for c in self.collections for e in self.config.extractors
+              if self.features_come_from(c) == "features"),
+            *((require_weights_file, path) for e in self.config.extractors for path in self.weights_paths(e)
+              if "images" in map(self.features_come_from, self.collections)),
+            *((require_score_file, self.score_file(s, m)) for s in self.config.splits for m in self.config.score_methods),
+        ]  # fmt: skip
+        for check, path in checks:
+            if any(map(is_missing, files_of(path))):
+                check(Path(self.in_root(path)))
+
+    def _download_tokens(self, paths: list[str]) -> list[str]:
+        """Return the tokens of the downloads that `paths` wait for."""
+        return [self.downloads.token(source) for source in self.downloads.needed(paths)]
+
+    # --- what stands for the content of given files in keys -------------------------------------------------------------
+
+    @cache  # noqa: B019  a run has one plan
+    def collection_token(self, collection: str) -> str:
+        """Return what stands for the content of the collection's given files."""
+        record = self.path("fingerprints", collection=collection)
+        if self._trust_records and (recorded := recorded_token(record)):
+            return recorded
+        paths = self.collection_paths(collection)
+        try:
+            limit = self.config.database_limit if collection == self.database else None
+            files = given_files(self.config.root, self.listing(collection), limit)
+        except InputError as error:  # not yet rendered or downloaded, or for the job that reads it to refuse
+            return digest(recorded_token(record), str(error), *self._download_tokens(paths))
+        return self._token(record, files, paths)
+
+    @cache  # noqa: B019  a run has one plan
+    def files_token(self, record: str, *paths: str) -> str:
+        """Return what stands for the content of the large given files `paths`, which a job records at `record`."""
+        if self._trust_records and (recorded := recorded_token(record)):
+            return recorded
+        return self._token(record, list(paths), list(paths))
+
+    def _token(self, record: str, files: list[str], paths: list[str]) -> str:
+        comparison = compare(record, self.config.root, files)
+        if comparison.touched:
+            self._touched[record] = comparison
+        to_come = self._download_tokens(paths) if comparison.token != recorded_token(record) else []
+        return digest(comparison.token, *to_come) if to_come else comparison.token
+
+    def note_touched_files(self) -> None:
+        """Put new time stamps of unchanged files into their records."""
+        for record, comparison in self._touched.items():
+            note_touched(record, comparison.touched)
+
+    @cache  # noqa: B019  a run has one plan
+    def content_token(self, path: str) -> str:
+        """Return what stands for the content of the given file `path`: the same before and after its download."""
+        if token := self.downloads.file_token(path):
+            return token
+        file = Path(self.in_root(path))
+        return sha256_file(file) if file.is_file() else "missing"
+
+    @cache  # noqa: B019  a run has one plan
+    def extractor_identity(self, extractor: str) -> list[Any]:
+        """Return what tells the extractor's features from any other's: settings, and content of its weights."""
+        entry, config = self.config.extractor_registry[extractor], self.config
+        settings = entry.model_dump(mode="json", exclude={"resize", "crop", "interpolation", "squash", "precision"})
+        how = [extractor, self.preprocessing[extractor], config.precision_of(extractor), config.is_compiled(extractor)]
+        if not isinstance(entry.pretrained, WeightsFile):
+            return [*how, settings, None]
+        # Not where the file lies but what it holds.
+        del settings["pretrained"]["file"]
+        path = str(weights_file(entry.pretrained, config.root)) if entry.pretrained.package else entry.pretrained.file
+        return [*how, settings, self.content_token(os.path.abspath(path) if entry.pretrained.package else path)]
+
+    def mapper_token(self, extractor: str, variant: str) -> str | None:
+        """Return what stands for the content of the variant's mapper; None for features as they are."""
+        path = self.mapper_file(extractor, variant)
+        return self.content_token(path) if path else None
+
+    def rank_options(self) -> dict[str, Any]:
+        """Return the settings of ranking, as `rank.rank.Options` takes them."""
+        names = ("top_k", "database_sizes", "hard_negatives", "near_duplicates")
+        return {name: getattr(self.config, name) for name in names}
