@@ -1,112 +1,92 @@
-"""Import: turn an existing feature file into the feature shards of a collection, joined by path."""
+"""Import features: turn an existing feature file into the feature shards of a collection, joined by path."""
 
-from collections.abc import Iterable
 from importlib.metadata import version
-from itertools import count, islice, takewhile
+from itertools import islice, takewhile
 from pathlib import Path
 
 import numpy as np
 
-from attribench.errors import InputError
-from attribench.feature_files import Part, open_feature_file
-from attribench.feature_rows import READ_AS, READ_BYTES
-from attribench.manifest import shard_slice
-from attribench.progress import progress
-from attribench.shards import IMPORTED, FeatureIdentity, Rows, feature_attributes, write_shard
+from attribench.common.errors import InputError
+from attribench.formats.feature_files import STORED_AS, Part, open_feature_file
+from attribench.formats.manifest import shard_slice
+from attribench.formats.shards import IMPORTED, FeatureIdentity, Rows, feature_attributes, write_shard
 
+# Raise when the shards change: all that was imported is then imported anew.
+VERSION = 1
 _SHOWN = 20  # paths in a message
 
 
-def import_features(
-    source: Path | str, outputs: list[Path | str], paths: Iterable[str], *, extractor: str, collection: str
+def import_shard(
+    feature_file: Path | str,
+    output: Path | str,
+    paths: list[str],
+    *,
+    shard: str,
+    extractor: str,
+    collection: str,
+    key: str = "",
 ) -> None:
-    """Write the features of a collection's `paths`, in that order, from the feature file `source` to its shards.
+    """Write the features of one shard of a collection from an existing feature file.
 
-    outputs: the paths of all shards of the collection, IIIII-of-NNNNN.h5. Rows are found by path, never by position.
-    Raises InputError that lists paths which the file does not have, and for features that are NaN or infinite. Memory
-    holds the paths and a block of rows, if the file can be mapped: all but torch's old format can.
+    paths: those of the whole collection, in the order of its manifest; the file has to have all of them. shard: the shard's
+    name, IIIII-of-NNNNN. key: that of the job. Rows are found by path, never by position. Raises InputError that lists paths
+    which the file does not have, and for features that are NaN or infinite. Memory holds the paths and the shard.
     """
-    with open_feature_file(source, Path(outputs[0]).parent) as parts:
-        rows = _locate(source, [path for part in parts for path in part.paths], paths)
-        kinds = {READ_AS[part.features.kind] for part in parts}
-        dtype = "float16" if kinds == {"float16"} else "float32"
-        identity = FeatureIdentity(extractor, int(parts[0].features.shape[1]), IMPORTED, IMPORTED, dtype)
-        for output in progress(outputs, f"import {collection}", len(outputs), "shard"):
-            part = shard_slice(len(rows), Path(output).stem)
-            chosen, first_row = rows[part], part.start
-            _write(source, output, parts, chosen, identity, collection, first_row)
+    rows_of_shard = shard_slice(len(paths), shard)
+    with open_feature_file(feature_file) as parts:
+        rows = _find_rows(feature_file, [path for part in parts for path in part.paths], paths)
+        features = _read_rows(parts, rows[rows_of_shard])
+    chosen = paths[rows_of_shard]
+    finite = np.isfinite(features).all(axis=1)
+    if not finite.all():
+        image = chosen[int(np.argmin(finite))]
+        raise InputError(f"{feature_file}: the feature of {image} holds NaN or Inf; expected finite float32 numbers")
+    dtype = str(features.dtype)
+    identity = FeatureIdentity(extractor, features.shape[1], IMPORTED, IMPORTED, dtype)
+    attributes = feature_attributes(identity, collection, rows_of_shard.start, key, {"h5py": version("h5py")})
+    with write_shard(output, "features", features.shape, dtype, Rows.all_valid(chosen), attributes) as writer:
+        writer.append(features)
 
 
-def _locate(source: Path | str, known: list[str], paths: Iterable[str]) -> np.ndarray:
-    """The row, among the file's `known` paths, of each of `paths`: int64 [n]."""
-    where = dict(zip(known, count(), strict=False))
-    if len(where) != len(known):
-        twice = next(path for row, path in enumerate(known) if where[path] != row)
-        raise InputError(f"{source}: {twice} is there more than once; expected each path once")
-    missing: list[str] = []
+def _read_rows(parts: list[Part], rows: np.ndarray) -> np.ndarray:
+    """Read the `rows` (int64 [k]) of all parts taken together: float16 [k, d] if all of them are, else float32.
 
-    def row_of(path: str) -> int:
-        if path not in where:
-            missing.append(path)
-        return where.get(path, -1)
+    What is too large for float32 becomes infinite.
+    """
+    dtypes = {STORED_AS[part.dtype] for part in parts}
+    features = np.empty((len(rows), parts[0].shape[1]), "float16" if dtypes == {"float16"} else "float32")
+    first = 0
+    for part in parts:
+        inside = np.flatnonzero((rows >= first) & (rows < first + len(part.paths)))
+        for chosen, block in part.read(rows[inside] - first):
+            with np.errstate(over="ignore"):
+                features[inside[chosen]] = block
+        first += len(part.paths)
+    return features
 
-    rows = np.fromiter(map(row_of, paths), np.int64)
+
+def _find_rows(feature_file: Path | str, known: list[str], paths: list[str]) -> np.ndarray:
+    """Return the row, among the file's `known` paths, of each of `paths`: int64 [n]."""
+    row_of = {path: row for row, path in enumerate(known)}
+    if len(row_of) != len(known):
+        twice = next(path for row, path in enumerate(known) if row_of[path] != row)
+        raise InputError(f"{feature_file}: {twice} is there more than once; expected each path once")
+    missing = [path for path in paths if path not in row_of]
     if missing:
         shown = "".join(f"\n  {path}" for path in missing[:_SHOWN])
         rest = f"\n  … and {len(missing) - _SHOWN} more" if len(missing) > _SHOWN else ""
-        hint = _other_beginning(missing, known, where)
-        raise InputError(f"{source}: has no feature of {len(missing)} of {len(rows)} images:{shown}{rest}{hint}")
-    return rows
+        hint = _other_beginning(missing, row_of)
+        raise InputError(f"{feature_file}: has no feature of {len(missing)} of {len(paths)} images:{shown}{rest}{hint}")
+    return np.array([row_of[path] for path in paths], np.int64)
 
 
-def _other_beginning(missing: list[str], known: list[str], where: dict[str, int]) -> str:
-    """What to say when the file has all the `missing` paths with another beginning, such as without `dataset/`."""
+def _other_beginning(missing: list[str], row_of: dict[str, int]) -> str:
+    """Return a hint if the file has all the `missing` paths with another beginning, such as without `dataset/`."""
     name = missing[0].rpartition("/")[2]
-    for path in islice((path for path in known if path.rpartition("/")[2] == name), _SHOWN):
+    for path in islice((path for path in row_of if path.rpartition("/")[2] == name), _SHOWN):
         pairs = zip(reversed(missing[0].split("/")), reversed(path.split("/")), strict=False)
-        ending = "/".join(reversed([a for a, _ in takewhile(lambda pair: pair[0] == pair[1], pairs)]))
+        ending = "/".join(reversed([ours for ours, _ in takewhile(lambda pair: pair[0] == pair[1], pairs)]))
         ours, theirs = missing[0].removesuffix(ending), path.removesuffix(ending)
-        if all(m.startswith(ours) and theirs + m[len(ours) :] in where for m in missing):
+        if all(path.startswith(ours) and theirs + path.removeprefix(ours) in row_of for path in missing):
             return f"\nIt has them all under another beginning: {theirs!r} where {ours!r} is expected"
     return ""
-
-
-def _write(
-    source: Path | str,
-    output: Path | str,
-    parts: list[Part],
-    chosen: np.ndarray,
-    identity: FeatureIdentity,
-    collection: str,
-    first_row: int,
-) -> None:
-    """Write one shard: the rows `chosen` (int64 [n]) of all parts taken together, in that order."""
-    starts = np.cumsum([0, *(len(part.paths) for part in parts)])
-    part_of = np.searchsorted(starts, chosen, side="right") - 1
-    row_of = chosen - starts[part_of]
-    paths = [parts[p].paths[r] for p, r in zip(part_of.tolist(), row_of.tolist(), strict=True)]
-    rows = Rows(paths, np.ones(len(paths), bool), [""] * len(paths))
-    attributes = feature_attributes(identity, collection, first_row, {"h5py": version("h5py")})
-    dtype = identity.precision
-    block_rows = max(1, READ_BYTES // (identity.dimension * np.dtype(dtype).itemsize))
-    with write_shard(output, "features", (len(paths), identity.dimension), dtype, rows, attributes) as writer:
-        for start in range(0, len(paths), block_rows):
-            block_of = slice(start, start + block_rows)
-            block = _gather(parts, part_of[block_of], row_of[block_of], identity.dimension, dtype)
-            finite = np.isfinite(block).all(axis=1)
-            if not finite.all():
-                bad = paths[start + int(np.argmin(finite))]
-                raise InputError(f"{source}: the feature of {bad} holds NaN or Inf; expected finite float32 numbers")
-            writer.append(block)
-
-
-def _gather(parts: list[Part], part_of: np.ndarray, row_of: np.ndarray, dimension: int, dtype: str) -> np.ndarray:
-    """The rows `row_of` of the parts `part_of`, each part read in the order of the file."""
-    if (part_of == part_of[0]).all() and (np.diff(row_of) > 0).all():
-        return parts[part_of[0]].features.read(row_of).astype(dtype, copy=False)
-    block = np.empty((len(part_of), dimension), dtype)
-    for number in np.unique(part_of):
-        mine = np.flatnonzero(part_of == number)
-        order = mine[np.argsort(row_of[mine], kind="stable")]
-        block[order] = parts[number].features.read(row_of[order])
-    return block

@@ -1,35 +1,32 @@
-"""Average precision and recall of every query, from its exemplars' ranks.
+"""Average precision and recall of every query, from its exemplars' ranks, and what chance and a perfect ranking give.
 
-Ranks come as in a rank file: query q of Q owns ranks[offsets[q]:offsets[q + 1]], 1-based and rising, among a database
+Ranks come as in a `Ranking`: query q of Q owns ranks[offsets[q]:offsets[q + 1]], 1-based and rising, among a database
 and its own m exemplars. Results are the same on every machine: sums are correctly rounded (`math.fsum`).
 """
 
 import math
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from scipy.special import digamma
 
-from attribench.errors import InputError
-from attribench.rank_file import RankFile
+from attribench.common.tables_io import read_table
+from attribench.formats.ranking import Ranking
 
-FIXED_COLUMNS = (
-    *("query", "prompt_type", "entry", "class_id", "category", "valid"),
-    *("n_exemplars", "n_candidates", "best_rank", "AP"),
-)
-_TEXT = ("query", "prompt_type", "class_id", "category")
-
-
-def recall_name(k: int) -> str:
-    """The name of recall at cut-off `k` in every table."""
-    return f"recall@{k}"
+# The columns of a metrics file before recall, with their types. Recall is float64, as is the average precision.
+COLUMNS = {
+    **{"query": "object", "prompt_type": "object", "entry": "int64", "class_id": "object", "category": "object"},
+    **{"valid": "bool", "n_exemplars": "int64", "n_candidates": "int64", "best_rank": "Int64", "AP": "float64"},
+}
 
 
 def average_precision(offsets: np.ndarray, ranks: np.ndarray) -> np.ndarray:
-    """Average precision float64 [Q]: the mean over the query's m exemplars of i / r_i, i = 1..m; NaN without ranks.
+    """Return the average precision float64 [Q]: the mean over the query's m exemplars of i / r_i, i = 1..m.
 
-    offsets: int64 [Q + 1]; ranks: int64 [R], rising within a query.
+    offsets: int64 [Q + 1]; ranks: int64 [R], rising within a query. NaN for a query without ranks.
     """
     lengths = np.diff(offsets)
     position = np.arange(len(ranks)) - np.repeat(offsets[:-1], lengths) + 1
@@ -39,26 +36,26 @@ def average_precision(offsets: np.ndarray, ranks: np.ndarray) -> np.ndarray:
 
 
 def recall_at(offsets: np.ndarray, ranks: np.ndarray, ks: list[int]) -> np.ndarray:
-    """Recall float64 [Q, len(ks)]: the share of the query's exemplars with rank at most k; NaN without ranks."""
+    """Return recall float64 [Q, len(ks)]: the share of the query's exemplars with rank at most k; NaN without ranks."""
     lengths = np.diff(offsets)
-    found = np.zeros((len(ranks) + 1, len(ks)), np.int64)
-    np.cumsum(ranks[:, None] <= np.asarray(ks, np.int64)[None, :], axis=0, out=found[1:])
+    hits = np.zeros((len(ranks) + 1, len(ks)), np.int64)
+    np.cumsum(ranks[:, None] <= np.asarray(ks, np.int64)[None, :], axis=0, out=hits[1:])
     with np.errstate(invalid="ignore"):
-        return (found[offsets[1:]] - found[offsets[:-1]]) / lengths[:, None]
+        return (hits[offsets[1:]] - hits[offsets[:-1]]) / lengths[:, None]
 
 
 def chance_recall(k, n_candidates):
-    """Expected recall@k of a random order of `n_candidates`: min(k, n) / n, whatever the number of exemplars."""
+    """Return the expected recall@k of a random order of n candidates: min(k, n) / n, however many are exemplars."""
     return np.minimum(k, n_candidates) / n_candidates
 
 
 def ceiling_recall(k, n_exemplars):
-    """The largest recall@k that m exemplars allow: min(k, m) / m."""
+    """Return the largest recall@k that m exemplars allow: min(k, m) / m."""
     return np.minimum(k, n_exemplars) / n_exemplars
 
 
 def chance_average_precision(n_exemplars, n_candidates):
-    """Expected average precision of a random order of n candidates with m exemplars; arrays or numbers, m <= n.
+    """Return the expected average precision of a random order of n candidates with m exemplars; arrays or numbers, m <= n.
 
     (1 / n) (H_n + (m - 1) / (n - 1) (n - H_n)) with the harmonic number H_n = digamma(n + 1) + Euler's constant. An
     exemplar is at rank r with probability 1 / n; given that, each of the r - 1 candidates above it is one of the other
@@ -69,62 +66,62 @@ def chance_average_precision(n_exemplars, n_candidates):
     return (harmonic + (m - 1) / np.maximum(n - 1, 1) * (n - harmonic)) / n
 
 
-def query_table(rank_file: RankFile, recall_ks: list[int]) -> pd.DataFrame:
-    """One row a query, in split order: the metrics CSV of docs/formats.md.
+@dataclass(frozen=True)
+class Metric:
+    """Name a metric: what tables call its mean, its column in the metrics file, and its chance and ceiling.
+
+    chance and ceiling take arrays, the number of exemplars m and of candidates n of each query, and return a value for each.
+    """
+
+    name: str
+    column: str
+    chance: Callable[[np.ndarray, np.ndarray], np.ndarray]
+    ceiling: Callable[[np.ndarray, np.ndarray], np.ndarray]
+
+
+def all_metrics(recall_ks: list[int]) -> list[Metric]:
+    """Return the metrics of the tables, in their order: recall at each of `recall_ks`, then mAP."""
+    return [*map(_recall, recall_ks), Metric("mAP", "AP", chance_average_precision, lambda m, n: np.ones(len(m)))]
+
+
+def _recall(k: int) -> Metric:
+    name = recall_name(k)
+    return Metric(name, name, lambda m, n: chance_recall(k, n), lambda m, n: ceiling_recall(k, m))
+
+
+def recall_name(k: int) -> str:
+    """Return the name of recall at cut-off `k` in every table."""
+    return f"recall@{k}"
+
+
+def query_table(ranking: Ranking, recall_ks: list[int]) -> pd.DataFrame:
+    """Return the metrics file's rows (docs/formats.md), one per query, in split order.
 
     `n_exemplars` counts the entry's valid exemplars. For an invalid query, best_rank, AP and recall are missing.
     """
-    ranking = rank_file.ranking
-    entry, valid, offsets = rank_file.query_entry, ranking.query_valid, ranking.offsets
-    n_entries = len(rank_file.class_id)
-    n_exemplars = np.bincount(rank_file.exemplar_entry[rank_file.exemplar_valid], minlength=n_entries)[entry]
+    entry, valid, offsets = ranking.query_entry, ranking.query_valid, ranking.offsets
     best = np.zeros(len(entry), np.int64)
     best[valid] = ranking.ranks[offsets[:-1][valid]]
     columns = {
-        "query": pd.Series(rank_file.query_path, dtype=object),
-        "prompt_type": pd.Series(rank_file.query_prompt_type, dtype=object),
+        "query": ranking.query_path,
+        "prompt_type": ranking.query_prompt_type,
         "entry": entry,
-        "class_id": pd.Series(rank_file.class_id[entry], dtype=object),
-        "category": pd.Series(rank_file.category[entry], dtype=object),
+        "class_id": ranking.class_id[entry],
+        "category": ranking.category[entry],
         "valid": valid,
-        "n_exemplars": n_exemplars,
-        "n_candidates": ranking.n_database
-        + (n_exemplars if rank_file.all_exemplars is None else np.full_like(n_exemplars, rank_file.all_exemplars)),
+        "n_exemplars": ranking.n_exemplars,
+        "n_candidates": ranking.n_candidates,
         "best_rank": pd.arrays.IntegerArray(best, ~valid),
         "AP": average_precision(offsets, ranking.ranks),
     }
     recalls = recall_at(offsets, ranking.ranks, recall_ks)
     columns |= {recall_name(k): recalls[:, i] for i, k in enumerate(recall_ks)}
-    return pd.DataFrame(columns)
+    return pd.DataFrame({name: pd.Series(values, dtype=COLUMNS.get(name)) for name, values in columns.items()})
 
 
 def read_query_table(path: Path | str) -> pd.DataFrame:
-    """Read a metrics CSV exactly: text stays text (a category may be called NA), floats keep every bit.
+    """Read a metrics file exactly, as `query_table` made it.
 
-    Raises InputError, naming the file, when it is missing or lacks a column.
+    Raises InputError, naming the file, when it is missing, lacks a column, or has a value that is not of its column's type.
     """
-    try:
-        text = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8").astype(object)
-    except FileNotFoundError:
-        raise InputError(f"{path}: the metrics file does not exist") from None
-    except (ValueError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: not a metrics file ({error})") from error
-    if missing := [name for name in FIXED_COLUMNS if name not in text]:
-        raise InputError(f"{path}: not a metrics file, it lacks the column {', '.join(missing)}")
-    try:
-        return pd.DataFrame({name: _parse(name, text[name]) for name in text})
-    except (ValueError, KeyError) as error:
-        raise InputError(f"{path}: a value is not of its column's kind ({error})") from error
-
-
-def _parse(name: str, text: pd.Series) -> pd.Series:
-    if name in _TEXT:
-        return text
-    if name == "valid":
-        truth = {"True": True, "False": False}
-        return pd.Series([truth[value] for value in text], dtype=bool)
-    if name == "best_rank":
-        return pd.Series([int(value) if value else None for value in text], dtype="Int64")
-    if name in FIXED_COLUMNS and name != "AP":
-        return pd.Series([int(value) for value in text], dtype=np.int64)
-    return pd.Series([float(value) if value else math.nan for value in text], dtype=np.float64)
+    return read_table(path, "metrics file", COLUMNS, needed=COLUMNS)

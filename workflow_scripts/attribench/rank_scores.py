@@ -1,6 +1,6 @@
 """Rank one split by a method that gives scores and no features: from manifests and a score file to a rank file.
 
-Ranks, ties and neighbours are as defined in `rank.py`, of the scores as they are in the file, compared as float64.
+Ranks, ties and neighbours are as defined in `rank.ranker` and `rank.ties`, of the scores in the file, compared as float64.
 """
 
 from concurrent.futures import ThreadPoolExecutor
@@ -8,18 +8,19 @@ from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
+from numba import njit
 
-from attribench.errors import InputError
-from attribench.manifest import Row, read_manifest
-from attribench.rank_file import RankFile, write_rank_file
-from attribench.rank_kernels import scan_scores
-from attribench.rank_split import Options, check_ranking, describe
-from attribench.ranking import Ranking
-from attribench.score_file import ScoreFile, open_score_file
-from attribench.tally import Tally, entry_pairs, sorted_pairs
+from attribench.common.errors import InputError
+from attribench.formats.manifest import ManifestRow, read_manifest
+from attribench.formats.rank_file import write_rank_file
+from attribench.formats.ranking import SCORES, Method, Ranks
+from attribench.formats.score_file import ScoreFile, open_score_file
+from attribench.rank.rank import Options, check_ranking, make_ranking
+from attribench.rank.scan import keep_best
+from attribench.rank.tally import Tally, entry_pairs
+from attribench.rank.ties import sorted_pairs
 
-VARIANT = "scores"  # stands for the variant in tables and file names
-_BLOCK = 1024, 8192  # queries x images
+_BLOCK = 1024, 4096  # queries x images
 
 
 def rank_scores(
@@ -33,6 +34,7 @@ def rank_scores(
     method: str,
     options: Options,
     threads: int,
+    key: str = "",
 ) -> None:
     """Write the rank file of `split` by the score file `scores` of `method`. `options.near_duplicates` is not used.
 
@@ -43,35 +45,43 @@ def rank_scores(
     exemplars = [row for row in rows if row.role == "exemplar"]
     paths = [row.path for row in read_manifest(database_manifest)]
     with open_score_file(scores) as file:
-        ranking = _rank(file, queries, exemplars, paths, options, threads)
-    check_ranking(ranking, manifest, database, split)
-    described = describe(queries, exemplars, np.ones(len(exemplars), bool), ranking, dict(enumerate(paths)))
-    write_rank_file(output, RankFile(split=split, extractor=method, variant=VARIANT, **described))
+        ranks = _rank(file, queries, exemplars, paths, options, threads)
+    check_ranking(ranks, manifest, database, split)
+    ranking = make_ranking(
+        ranks,
+        split,
+        Method(method, SCORES),
+        queries=queries,
+        exemplars=exemplars,
+        exemplar_valid=np.ones(len(exemplars), bool),
+        database_paths=dict(enumerate(paths)),
+    )
+    write_rank_file(output, ranking, key)
 
 
 def _rank(
-    file: ScoreFile, queries: list[Row], exemplars: list[Row], paths: list[str], options: Options, threads: int
-) -> Ranking:
+    file: ScoreFile,
+    queries: list[ManifestRow],
+    exemplars: list[ManifestRow],
+    paths: list[str],
+    options: Options,
+    threads: int,
+) -> Ranks:
     query = file.positions("queries", [row.path for row in queries])
     exemplar = file.positions("exemplars", [row.path for row in exemplars])
     column = file.positions("database", paths)
     query_entry, exemplar_entry = (np.array([row.entry for row in group], np.int64) for group in (queries, exemplars))
     offsets, pairs = entry_pairs(query_entry, exemplar_entry)
-    found, pairs = sorted_pairs(offsets, pairs, _pair_scores(file, query, exemplar, offsets, pairs))
+    scores, pairs = sorted_pairs(offsets, pairs, _pair_scores(file, query, exemplar, offsets, pairs))
     valid = np.ones(len(queries), bool)
-    tally = Tally(valid, offsets, found, pairs, options.top_k, list(options.database_sizes))
-    tally.take_all(len(paths))
+    tally = Tally(valid, offsets, scores, pairs, options.top_k, list(options.database_sizes))
+    tally.next_blocks(np.ones(len(paths), bool), len(paths))
     with ThreadPoolExecutor(threads) as pool:
 
-        def scan(block, block_query, rows, stretch):
-            cuts = np.linspace(0, len(block), threads + 1).astype(int)
-            about = (offsets, tally.threshold, tally.counts[stretch], tally.top_score, tally.top_index)
-            # Threads own disjoint queries, so nothing they do meets.
-            list(
-                pool.map(
-                    lambda cut: scan_scores(block[slice(*cut)], block_query[slice(*cut)], rows, *about), pairwise(cuts)
-                )
-            )
+        def scan(block: np.ndarray, block_query: np.ndarray, rows: np.ndarray, stretch: int) -> None:
+            parts = [slice(a, b) for a, b in pairwise(np.linspace(0, len(block), threads + 1).astype(int))]
+            # Threads own disjoint queries, so nothing that they change is shared.
+            list(pool.map(lambda part: _scan(block[part], block_query[part], rows, tally, stretch), parts))
 
         for part, columns, block in file.blocks("database_scores", *_BLOCK):
             rows = column[columns]
@@ -80,7 +90,7 @@ def _rank(
             for number in np.unique(stretch[rows >= 0]).tolist():
                 scan(block, query[part], np.where(stretch == number, rows, -1), number)
         if options.hard_negatives:
-            stretch = tally.take_hard_negatives()
+            stretch = tally.begin_hard_negatives()
             for part, columns, block in file.blocks("exemplar_scores", *_BLOCK):
                 known = (query[part, None] >= 0) & (exemplar[columns] >= 0)
                 own = query_entry[query[part], None] == exemplar_entry[exemplar[columns]]
@@ -88,6 +98,30 @@ def _rank(
                 rows = np.where(exemplar[columns] >= 0, len(paths) + exemplar[columns], -1)
                 scan(np.where(own, -np.inf, block), query[part], rows, stretch)
     return tally.finish()
+
+
+def _scan(scores: np.ndarray, query: np.ndarray, rows: np.ndarray, tally: Tally, stretch: int) -> None:
+    """Count, and keep neighbours, from `scores` float64 [n, r] of the queries `query` [n] and the rows `rows` [r].
+
+    A negative query or row is none, and minus infinity is no candidate.
+    """
+    is_known = query >= 0
+    scores, query = np.where(rows >= 0, scores, -np.inf)[is_known], query[is_known]
+    _count(scores, query, tally.offsets, tally.threshold, tally.counts[stretch])
+    if tally.top_score.shape[1]:
+        i, column = np.nonzero((scores >= tally.top_score[query, -1:]) & (scores > -np.inf))
+        keep_best(scores[i, column], np.stack([query[i], column], axis=1), rows, tally.top_score, tally.top_index)
+
+
+@njit(cache=True, nogil=True)
+def _count(scores, query, offsets, threshold, counts):
+    for i in range(scores.shape[0]):
+        first, last = offsets[query[i]], offsets[query[i] + 1]
+        for score in scores[i]:
+            for j in range(last - 1, first - 1, -1):  # from the lowest threshold on
+                if score < threshold[j]:
+                    break
+                counts[j] += 1
 
 
 def _pair_scores(

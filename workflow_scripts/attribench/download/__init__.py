@@ -1,5 +1,14 @@
-"""Download: given files that are not there yet, from the table of sources, into the benchmark root.
+"""Download the given files that the benchmark root lacks, from the table of sources.
 
-`table` says what a source is, `choice` which ones a run needs, `space` whether they fit; `run` carries one out with `http`,
-`hub` or `drive`, `archives` and `place`. What it knows is kept below `ROOT/.downloads` (docs/formats.md).
+table     what a source is, and the settings of downloads
+choice    which sources a run needs, and what stands for their content in keys
+space     how much a run downloads, and whether it fits on the disk
+download  one source's job: fetch its files, unpack them, move what it provides into the root, record it
+address   where a source's file is: below a URL, on the Hugging Face hub, on Google Drive
+http      fetch one file: resume it, try again, verify it
+partial   what has come of a source's files, below `ROOT/.downloads/NAME/`
+archives  unpack 7z and tar archives, safely
+install   find the provided paths in an unpacked archive, and move them into the root
+
+docs/formats.md describes the files below `ROOT/.downloads/`.
 """

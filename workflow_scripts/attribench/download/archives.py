@@ -1,7 +1,8 @@
-"""Archives are unpacked into a folder of their own, and only when nothing in them reaches out of it or swells the disk.
+"""Unpack 7z and tar archives, unless a member lies outside the archive's folder or the content is far too large.
 
-7z archives may be cut into volumes; their list of members is read first, by py7zr, and then the `7z` program unpacks, which
-takes all processors, or py7zr where there is none. Of a tar archive, which has no list, each member is checked in its turn.
+A 7z archive may be cut into volumes. py7zr reads its list of members first; then the `7z` program unpacks it on all
+processors, or py7zr does where there is no such program. A tar archive has no list: each member is checked before it is
+written.
 """
 
 import lzma
@@ -16,21 +17,21 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from attribench.errors import InputError
-from attribench.files import is_full_disk
-from attribench.progress import byte_progress
+from attribench.common.errors import InputError
+from attribench.common.files import is_full_disk
+from attribench.common.progress import byte_progress
 
 _BLOCK = 1 << 20
 PROGRAMS = ("7z", "7zz", "7za")
 
 
 class Damaged(InputError):
-    """The archive is not what it should be: fetching it anew may help."""
+    """Say that an archive is broken: fetching it anew may help."""
 
 
 @dataclass
-class Bound:
-    """How large the content may grow: `expansion` times the archive's bytes, and no larger than what is free on the disk."""
+class SizeLimit:
+    """Hold how large an archive's content may be: `expansion` times its `packed` bytes, and what is `free` on the disk."""
 
     archive: Path
     packed: int
@@ -48,32 +49,32 @@ class Bound:
             raise InputError(f"{self.archive}: holds {unpacked} bytes or more, and the disk has {self.free} left")
 
 
-def unpack(kind: str, volumes: list[Path], target: Path, expansion: float, program: str | None = None) -> None:
-    """Unpack the archive (`7z` in one volume or many, in order, or `tar`) into `target`, an empty folder.
+def unpack(form: str, volumes: list[Path], target: Path, expansion: float, program: str | None = None) -> None:
+    """Unpack the archive (a `7z` in one volume or many, in order, or a `tar`) into `target`, an empty folder.
 
-    program: the 7z program, as `find_program` finds it; None: py7zr does it. Raises InputError for members that lie
+    program: the 7z program, as `find_program` returns it; None: py7zr unpacks. Raises InputError for members that lie
     outside, links and special files, and too large a content; Damaged for an archive that is broken.
     """
     target.mkdir(parents=True, exist_ok=True)
     if missing := [volume.name for volume in volumes if not volume.is_file()]:
         raise InputError(f"{volumes[0].parent}: {', '.join(missing)} is missing; expected {len(volumes)} volumes")
     packed = sum(volume.stat().st_size for volume in volumes)
-    bound = Bound(volumes[0], packed, expansion, shutil.disk_usage(target).free)
+    limit = SizeLimit(volumes[0], packed, expansion, shutil.disk_usage(target).free)
     with _plain_errors(volumes[0]):
-        if kind == "tar":
-            _unpack_tar(volumes[0], target, bound)
+        if form == "tar":
+            _unpack_tar(volumes[0], target, limit)
         elif program is None:
             with _open_7z(volumes) as archive:
-                _check_members(archive, bound)
+                _check_members(archive, limit)
                 _extract_with_py7zr(archive, target)
         else:
             with _open_7z(volumes) as archive:
-                _check_members(archive, bound)
+                _check_members(archive, limit)
             _extract_with_program(program, volumes[0], target)
 
 
 def find_program() -> str | None:
-    """The 7z program, if one is installed."""
+    """Return the 7z program, if one is installed."""
     return next(filter(None, map(shutil.which, PROGRAMS)), None)
 
 
@@ -115,22 +116,22 @@ def _open_7z(volumes: list[Path]) -> Iterator[Any]:
             yield archive
         return
     base = volumes[0].with_suffix("")
-    found = sorted(base.parent.glob(f"{base.name}.*"))  # what multivolumefile takes for the volumes
-    if found != volumes:
-        names = [path.name for path in found]
+    present = sorted(base.parent.glob(f"{base.name}.*"))  # what multivolumefile takes for the volumes
+    if present != volumes:
+        names = [path.name for path in present]
         raise InputError(f"{base}: the volumes are {names}; expected {[path.name for path in volumes]}")
     with multivolumefile.MultiVolume(base, mode="rb") as joined, py7zr.SevenZipFile(joined) as archive:
         yield archive
 
 
-def _check_members(archive: Any, bound: Bound) -> None:
+def _check_members(archive: Any, limit: SizeLimit) -> None:
     unpacked = 0
     for member in archive.list():
-        _check_name(bound.archive, member.filename)
+        _check_name(limit.archive, member.filename)
         if not (member.is_file or member.is_directory):
-            raise InputError(f"{bound.archive}: member {member.filename!r} is a link or special file; expected none")
+            raise InputError(f"{limit.archive}: member {member.filename!r} is a link or special file; expected none")
         unpacked += member.uncompressed or 0
-        bound.check(unpacked)
+        limit.check(unpacked)
 
 
 def _extract_with_py7zr(archive: Any, target: Path) -> None:
@@ -151,15 +152,15 @@ def _extract_with_py7zr(archive: Any, target: Path) -> None:
 
 
 def _extract_with_program(program: str, first: Path, target: Path) -> None:
-    """Run the 7z program; its percentages become a bar, its last lines the reason when it fails."""
+    """Run the 7z program. Its percentages become a bar; its last lines are the reason when it fails."""
     command = [program, "x", "-y", "-bso0", "-bse1", "-bsp1", f"-o{target}", str(first)]
     last = ""
     with byte_progress("unpacking (percent)", 100) as bar:
         bar.unit_scale, bar.unit = False, "%"
         process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, errors="replace")
         for line in _chunks(process.stdout):
-            if found := re.match(r"\s*(\d+)%", line):
-                bar.update(max(0, int(found[1]) - bar.n))
+            if percent := re.match(r"\s*(\d+)%", line):
+                bar.update(max(0, int(percent[1]) - bar.n))
             elif line.strip():
                 last = f"{last}; {line.strip()}"[-500:]
     if process.wait() != 0:
@@ -168,7 +169,7 @@ def _extract_with_program(program: str, first: Path, target: Path) -> None:
 
 
 def _chunks(stream: Any) -> Iterator[str]:
-    """Lines of the program's output; it draws its progress over itself, with backspaces and returns."""
+    """Yield the lines of the program's output, which overwrites its progress with backspaces and returns."""
     text = ""
     while part := stream.read(64):
         *lines, text = re.split(r"[\r\n\b]+", text + part)
@@ -179,16 +180,16 @@ def _chunks(stream: Any) -> Iterator[str]:
 # --- tar ----------------------------------------------------------------------------------------------------------------
 
 
-def _unpack_tar(path: Path, target: Path, bound: Bound) -> None:
+def _unpack_tar(path: Path, target: Path, limit: SizeLimit) -> None:
     if not hasattr(tarfile, "data_filter"):
         raise InputError(f"{path}: this Python unpacks no tar archive safely; expected Python 3.11.4 or later")
     unpacked = 0
-    with open(path, "rb") as file, byte_progress("unpacking", bound.packed) as bar:
+    with open(path, "rb") as file, byte_progress("unpacking", limit.packed) as bar:
         with tarfile.open(fileobj=file, mode="r:*") as archive:
             for member in archive:
                 _check_name(path, member.name)
                 unpacked += member.size
-                bound.check(unpacked)
+                limit.check(unpacked)
                 archive.extract(member, target, filter="data")
                 bar.update(file.tell() - bar.n)
             # To the end of the compressed stream, where its checksum is; tarfile stops at the end of the archive.

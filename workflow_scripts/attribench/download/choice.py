@@ -1,18 +1,27 @@
-"""Which sources a run needs: those that provide a path which is asked for and not there."""
+"""Which sources a run needs, and what stands for their content in keys before and after they are downloaded."""
 
+import os
 import secrets
+from functools import cache
 from pathlib import Path
 
-from attribench import sources
-from attribench.download.place import is_there
-from attribench.download.run import STATE
-from attribench.download.table import Source, covers
-from attribench.errors import InputError
-from attribench.identity import digest
+from attribench.common.errors import InputError
+from attribench.download.install import is_there
+from attribench.download.space import human
+from attribench.download.table import STATE, Source, covers, origin
+from attribench.provenance.fingerprints import (
+    Record,
+    is_as_recorded,
+    note_touched,
+    read_record,
+    recorded_token,
+    take_fingerprint,
+)
+from attribench.provenance.keys import digest
 
 
 class Downloads:
-    """The sources of one benchmark, `table` by name in the order of preference, and the state of `root`."""
+    """Hold the sources of one benchmark (`table`, by name, in the order of preference), and which of them `root` needs."""
 
     def __init__(self, root: str, table: dict[str, Source]):
         self.root = root
@@ -21,8 +30,8 @@ class Downloads:
             self._check_fallback(name, source)
         fallbacks = {source.fallback for source in table.values()}
         self._chosen = {name: source for name, source in table.items() if name not in fallbacks}
-        # A file that has not come yet has no content to stand for it. Its token is new at each start, until a download
-        # records it: content that comes later cannot be taken for it.
+        # A file that is not downloaded yet has no content to make a token from. Its token is new at each start until a
+        # download records it, so no other content can have it.
         self._fresh = secrets.token_hex(8)
 
     def _check_fallback(self, name: str, source: Source) -> None:
@@ -35,46 +44,80 @@ class Downloads:
             raise InputError(f"{key}: source {source.fallback} does not provide {', '.join(sorted(lacking))}")
 
     def source_of(self, path: str) -> str | None:
-        """The source that provides `path` (below the root), or the folder that it is in."""
+        """Return the source that provides `path` (below the root), or the folder that it is in."""
         for name, source in self._chosen.items():
             if any(covers(provided, path) for provided in source.provides):
                 return name
         return None
 
-    def rows(self, name: str) -> list[tuple[str, dict]]:
-        """The row of source `name`, and that of its fallback if it has one, each with its name."""
-        names = [name, self.table[name].fallback]
-        return [(n, self.table[n].model_dump(mode="json")) for n in names if n]
-
     def needed(self, paths: list[str]) -> list[str]:
-        """The sources that have to be fetched so that the root has `paths`; a path that no source provides needs none."""
-        names = [self.source_of(path) for path in paths if not is_there(self.root, path) or self._is_unfinished(path)]
+        """Return the sources to fetch so that the root has `paths`; a path that no source provides needs none."""
+        names = [self.source_of(path) for path in paths if self._is_to_come(path)]
         return list(dict.fromkeys(name for name in names if name))
 
-    def _is_unfinished(self, path: str) -> bool:
-        """Whether a download of the path was interrupted after it had come and before it was recorded."""
+    def sources_of(self, paths: list[str]) -> list[str]:
+        """Return the sources that have brought, or are to bring, some of `paths`."""
+        names = dict.fromkeys(name for path in paths if (name := self.source_of(path)))
+        needed = self.needed(paths)
+        return [name for name in names if name in needed or self._recorded(name)]
+
+    def missing(self, name: str, paths: list[str]) -> list[str]:
+        """Return those of `paths` that source `name` provides and the root lacks."""
+        return [path for path in paths if self.source_of(path) == name and not is_there(self.root, path)]
+
+    def _is_to_come(self, path: str) -> bool:
+        """Return whether the root lacks `path`, or a download was interrupted between bringing and recording it."""
+        if not is_there(self.root, path):
+            return True
         name = self.source_of(path)
-        return name is not None and (Path(self.state) / name).is_dir() and not Path(self.record(name)).exists()
+        return name is not None and (Path(self.state) / name).is_dir() and not Path(self.record_path(name)).exists()
 
     @property
     def state(self) -> str:
-        """The folder of all that downloads note."""
+        """Return the folder of all that downloads note."""
         return f"{self.root}/{STATE}"
 
-    def record(self, name: str) -> str:
-        """The record of what source `name` gave."""
+    def record_path(self, name: str) -> str:
+        """Return the path of the record of what source `name` gave."""
         return f"{self.state}/{name}.csv"
 
+    @cache  # noqa: B019  a run has one table of sources
+    def _recorded(self, name: str) -> Record | None:
+        return read_record(self.record_path(name))
+
     def token(self, name: str) -> str:
-        """What stands for the content of source `name`: the recorded token, or the one that its download will record."""
-        return sources.recorded_token(self.record(name)) or digest("download", name, self._fresh)
+        """Return what stands for the content of source `name`: recorded, or what its download will record."""
+        return recorded_token(self.record_path(name)) or digest("download", name, self._fresh)
 
     def file_token(self, path: str) -> str | None:
-        """What stands for the file `path` if it came by a download, as it was then, or will; otherwise None."""
+        """Return what stands for the file `path` if a download brought it as it is, or will bring it; otherwise None."""
         name = self.source_of(path)
         if name is None:
             return None
-        if not is_there(self.root, path):
-            return digest(self.token(name), path)
-        recorded = sources.is_as_recorded(self.record(name), self.root, path)
-        return digest(self.token(name), path) if recorded else None
+        if is_there(self.root, path) and not is_as_recorded(self._recorded(name), self.root, path):
+            return None
+        return digest(self.token(name), path)
+
+    def note_touched(self) -> None:
+        """Put new time stamps of unchanged files into the records, so that they are not read at every start.
+
+        After a job, Snakemake touches the files that the job has recorded. The record's own time stamp stays: a newer one
+        would make jobs run.
+        """
+        for name in self._chosen:
+            record = read_record(self.record_path(name))
+            touched = [
+                take_fingerprint(self.root, file)
+                for file, known in (record.fingerprints if record else {}).items()
+                if (path := Path(self.root, file)).is_file() and path.stat().st_mtime_ns != known.mtime_ns
+            ]
+            unchanged = {f.path: f for f in touched if f.sha256 == record.fingerprints[f.path].sha256}
+            if unchanged:
+                times = os.stat(self.record_path(name))
+                note_touched(self.record_path(name), unchanged)
+                os.utime(self.record_path(name), ns=(times.st_atime_ns, times.st_mtime_ns))
+
+    def described(self, name: str) -> str:
+        """Return size, origin and licence of source `name`, for people."""
+        source = self.table[name]
+        return f"{'unknown size' if source.size is None else human(source.size)}, {origin(source)}, {source.licence}"

@@ -1,26 +1,29 @@
-"""A file over HTTP: resumed where it stopped, tried again a bounded number of times, never taken as whole when it is not."""
+"""Fetch one file over HTTP: resume where it stopped, try again a bounded number of times, never accept a part as whole."""
 
 import hashlib
 import logging
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeVar
 
 import requests
 import urllib3
 from requests import exceptions as http_errors
+from tenacity import RetryCallState, Retrying, retry_if_exception_type
 
+from attribench.common.errors import InputError
+from attribench.common.files import sha256_file
+from attribench.common.progress import byte_progress
 from attribench.download.partial import Partial, PartOf, Whole
-from attribench.download.retry import Transient, with_retries
 from attribench.download.table import DownloadSettings
-from attribench.errors import InputError
-from attribench.files import sha256_file
-from attribench.progress import byte_progress
 
+T = TypeVar("T")
+LONGEST_WAIT = 300.0  # seconds, whatever a server's Retry-After says
 _BLOCK = 1 << 20
-# Worth another attempt; every other status that is no success is final.
+# Another attempt may succeed after one of these. Any other status that is no success is final.
 _TRANSIENT_STATUS = {408, 416, 425, 429, 500, 502, 503, 504}
 _WRONG_URL = (http_errors.InvalidURL, http_errors.InvalidSchema, http_errors.MissingSchema)
 _LOOKS_LIKE_HTML = re.compile(rb"^\s*(<!doctype html|<html)", re.IGNORECASE)
@@ -28,9 +31,11 @@ _LOOKS_LIKE_HTML = re.compile(rb"^\s*(<!doctype html|<html)", re.IGNORECASE)
 
 @dataclass(frozen=True)
 class Remote:
-    """A file on a server, and what is known of it: exact bytes, SHA-256, git's SHA-1 of it as a blob; None: unknown.
+    """Hold the address of a file, and what is known of its content (None: unknown).
 
-    identity: a digest of the content that the server states elsewhere; stands for the ETag. known_from: who says so.
+    size: exact bytes. git_sha1: SHA-1 of the file as git stores it. identity: stands for the content in place of an ETag; a
+    part is continued while it stays the same. known_from: who states size and digests, for messages. hint: what an HTML
+    page or an error means on this server, for messages; a page is then final.
     """
 
     url: str
@@ -39,15 +44,8 @@ class Remote:
     git_sha1: str | None = None
     identity: str | None = None
     known_from: str = ""
+    hint: str = ""
     headers: dict[str, str] = field(default_factory=dict)
-
-
-def mirrored(url: str, mirrors: dict[str, str]) -> str:
-    """`url`, with its beginning replaced where it is one of `mirrors`; the longest one counts."""
-    for base in sorted(mirrors, key=len, reverse=True):
-        if url.startswith(base):
-            return mirrors[base] + url.removeprefix(base)
-    return url
 
 
 def fetch(remote: Remote, partial: Partial, settings: DownloadSettings) -> Whole:
@@ -66,6 +64,47 @@ def fetch(remote: Remote, partial: Partial, settings: DownloadSettings) -> Whole
     return with_retries(remote.url, settings, lambda: _attempt(remote, partial, settings), has_gained)
 
 
+# --- attempts -----------------------------------------------------------------------------------------------------------
+
+
+class Transient(Exception):
+    """Say that another attempt may succeed; `wait`: seconds that the server demands before it."""
+
+    def __init__(self, reason: str, wait: float = 0):
+        super().__init__(reason)
+        self.wait = wait
+
+
+def with_retries(
+    url: str, settings: DownloadSettings, work: Callable[[], T], has_gained: Callable[[], bool] = lambda: False
+) -> T:
+    """Return the result of `work`, which is called again, after waits that grow, when it raises Transient.
+
+    After more than `settings.retries` attempts in a row that brought nothing (`has_gained` says whether the last one did),
+    raises InputError with `url` and the last reason. A server that cuts each connection early but sends the rest on request
+    is therefore no reason to give up.
+    """
+    fruitless = 0
+
+    def stop(state: RetryCallState) -> bool:
+        nonlocal fruitless
+        fruitless = 1 if has_gained() else fruitless + 1
+        return fruitless > settings.retries
+
+    def wait(state: RetryCallState) -> float:
+        grown = settings.backoff * 2 ** min(fruitless - 1, 16)
+        return min(LONGEST_WAIT, max(state.outcome.exception().wait, grown))
+
+    def note(state: RetryCallState) -> None:
+        logging.warning("%s: %s; again in %.1f s", url, state.outcome.exception(), state.next_action.sleep)
+
+    attempts = Retrying(retry=retry_if_exception_type(Transient), stop=stop, wait=wait, before_sleep=note, reraise=True)
+    try:
+        return attempts(work)
+    except Transient as error:
+        raise InputError(f"{url}: {error}; given up after {attempts.statistics['attempt_number']} attempts") from error
+
+
 def _attempt(remote: Remote, partial: Partial, settings: DownloadSettings) -> Whole:
     start = _usable(remote, partial)
     total = partial.part_of.total if start else remote.size
@@ -79,27 +118,30 @@ def _attempt(remote: Remote, partial: Partial, settings: DownloadSettings) -> Wh
             total = _receive(remote, partial, response, start)
     if total is not None and partial.size != total:
         raise Transient(f"sent {partial.size} of {total} bytes")
-    whole = verified(remote, partial, in_pieces=start > 0)
+    whole = _verified(remote, partial, in_pieces=start > 0)
     partial.finish(whole)
     return whole
 
 
 def _usable(remote: Remote, partial: Partial) -> int:
-    """How many bytes of what has come may be kept: all, or none when they may belong to other content."""
-    known = partial.part_of
-    if known is None:
+    """Return how many bytes of the part may be kept: all, or none when they may belong to other content."""
+    part_of = partial.part_of
+    if part_of is None:
         partial.discard()
         return 0
-    # Without a validator only a digest can tell that two pieces fit together.
-    can_tell = known.validator or known.identity or remote.sha256
-    if not can_tell or known.identity != remote.identity or remote.size not in (None, known.total):
-        logging.info("%s: begun anew, what had come may be of other content", remote.url)
+    # Without a validator, only a digest can tell whether two pieces fit together.
+    can_tell = part_of.validator or part_of.identity or remote.sha256
+    if not can_tell or part_of.identity != remote.identity or remote.size not in (None, part_of.total):
+        logging.info("%s: begun anew, because what had come may belong to other content", remote.url)
         partial.discard()
         return 0
-    if known.total is not None and partial.size > known.total:
+    if part_of.total is not None and partial.size > part_of.total:
         partial.discard()
         return 0
     return partial.size
+
+
+# --- one response -------------------------------------------------------------------------------------------------------
 
 
 @contextmanager
@@ -114,13 +156,13 @@ def _response(url: str, headers: dict[str, str], timeout: float) -> Iterator[req
 
 
 def _receive(remote: Remote, partial: Partial, response: requests.Response, start: int) -> int | None:
-    """Append the body to the part; bytes that the whole file has, or None where only the body's end tells."""
+    """Append the body to the part. Return how long the whole file is, or None where only the body's end tells."""
     if response.status_code == 416:  # the part is longer than the file
         partial.discard()
-    _check_status(remote.url, response)
+    _check_status(remote, response)
     if response.status_code == 206:
         total = _check_range(response, partial, start)
-    else:  # the whole file: because it was asked for, or changed, or the server knows no ranges
+    else:  # the whole file: this was the first request, or the file changed, or the server knows no ranges
         total, start = _length(remote, response), 0
     if remote.size not in (None, total) and total is not None:
         partial.discard()
@@ -132,31 +174,40 @@ def _receive(remote: Remote, partial: Partial, response: requests.Response, star
     with open(partial.part, "ab") as file, byte_progress(partial.part.name, total, start) as bar:
         for number, block in enumerate(blocks):
             if start == 0 and number == 0 and _LOOKS_LIKE_HTML.match(block):
-                raise Transient(f"answered with an HTML page, not with the file: {_title(block)}")
+                _refuse_page(remote, block)
             file.write(block)
             bar.update(len(block))
     return total
 
 
-def _check_status(url: str, response: requests.Response) -> None:
+def _check_status(remote: Remote, response: requests.Response) -> None:
     reason = f"HTTP {response.status_code} {response.reason}"
     if response.status_code in _TRANSIENT_STATUS:
         wait = response.headers.get("Retry-After", "")
         raise Transient(reason, float(wait) if wait.isdigit() else 0)
     if response.status_code not in (200, 206):
-        raise InputError(f"{url}: {reason}")
+        raise InputError(f"{remote.url}: {reason}{remote.hint}")
     if response.headers.get("Content-Type", "").startswith("text/html"):
-        page = response.raw.read(_BLOCK, decode_content=True)
-        raise Transient(f"answered with an HTML page, not with the file: {_title(page)}")
+        _refuse_page(remote, response.raw.read(_BLOCK, decode_content=True))
+
+
+def _refuse_page(remote: Remote, page: bytes) -> None:
+    title = re.search(rb"<title>(.*?)</title>", page, re.IGNORECASE | re.DOTALL)
+    text = " ".join((title[1] if title else page[:80]).decode("utf-8", "replace").split())
+    reason = f"answered with an HTML page, not with the file: {text}"
+    if remote.hint:
+        raise InputError(f"{remote.url}: {reason}{remote.hint}")
+    raise Transient(reason)
 
 
 def _check_range(response: requests.Response, partial: Partial, start: int) -> int:
-    found = re.fullmatch(r"bytes (\d+)-(\d+)/(\d+)", response.headers.get("Content-Range", ""))
-    known = partial.part_of
-    if not found or int(found[1]) != start or known is None or known.total not in (None, int(found[3])):
+    """Return the whole file's length as the answer to a range states it; raise Transient for another range."""
+    stated = re.fullmatch(r"bytes (\d+)-(\d+)/(\d+)", response.headers.get("Content-Range", ""))
+    part_of = partial.part_of
+    if not stated or int(stated[1]) != start or part_of is None or part_of.total not in (None, int(stated[3])):
         partial.discard()
         raise Transient(f"sent the range {response.headers.get('Content-Range')!r}; expected it from {start} on")
-    return int(found[3])
+    return int(stated[3])
 
 
 def _length(remote: Remote, response: requests.Response) -> int | None:
@@ -168,24 +219,25 @@ def _length(remote: Remote, response: requests.Response) -> int | None:
 
 
 def _validator(response: requests.Response) -> str | None:
-    """What If-Range takes: a strong ETag, or the date."""
+    """Return what If-Range takes: a strong ETag, or the date."""
     tag = response.headers.get("ETag")
     return tag if tag and not tag.startswith("W/") else response.headers.get("Last-Modified")
 
 
-def _title(page: bytes) -> str:
-    found = re.search(rb"<title>(.*?)</title>", page, re.IGNORECASE | re.DOTALL)
-    return " ".join((found[1] if found else page[:80]).decode("utf-8", "replace").split())
+# --- digests ------------------------------------------------------------------------------------------------------------
 
 
-def verified(remote: Remote, partial: Partial, in_pieces: bool) -> Whole:
-    """The part, which is whole, with its digest. One that is wrong is removed; pieces are then worth another attempt."""
-    whole = Whole(partial.size, sha256_file(partial.part), remote.url)
-    wrong = []
+def _verified(remote: Remote, partial: Partial, in_pieces: bool) -> Whole:
+    """Return size and digest of the part, which is whole.
+
+    One with a wrong digest is removed. If it came in pieces, they may not fit together, so another attempt may succeed.
+    """
+    whole = Whole(partial.size, sha256_file(partial.part))
+    wrong = None
     if remote.sha256 not in (None, whole.sha256):
-        wrong = ["SHA-256", whole.sha256, remote.sha256]
-    elif remote.git_sha1 and remote.git_sha1 != (found := _git_sha1(partial.part)):
-        wrong = ["git's SHA-1", found, remote.git_sha1]
+        wrong = ("SHA-256", whole.sha256, remote.sha256)
+    elif remote.git_sha1 and remote.git_sha1 != (digest := _git_sha1(partial.part)):
+        wrong = ("git's SHA-1", digest, remote.git_sha1)
     if wrong:
         partial.discard()
         reason = f"{wrong[0]} is {wrong[1]}; expected {wrong[2]}{remote.known_from}"
@@ -196,7 +248,7 @@ def verified(remote: Remote, partial: Partial, in_pieces: bool) -> Whole:
 
 
 def _git_sha1(path: Path) -> str:
-    """SHA-1 of the file as git stores it: what the hub states for files outside LFS."""
+    """Return the SHA-1 of the file as git stores it, which the hub states for files outside LFS."""
     digest = hashlib.sha1(f"blob {path.stat().st_size}\0".encode(), usedforsecurity=False)
     with open(path, "rb") as file:
         while block := file.read(_BLOCK):

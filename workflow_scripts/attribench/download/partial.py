@@ -1,8 +1,8 @@
-"""A source's folder while it is fetched: the part of a file that has come, and the files that are whole.
+"""What has come of a source's files, below `ROOT/.downloads/NAME/`, so that a download that was killed goes on.
 
-Below `ROOT/.downloads/NAME/`: `parts/FILE` what has come of a file, `notes/FILE.part` what it is a part of,
-`notes/FILE.whole` size and digest of the whole file, which then lies in `files/FILE`. A file there without that note is not
-believed.
+`parts/FILE`: what has come of a file. `notes/FILE.part`: what it is a part of. `files/FILE`: a whole file.
+`notes/FILE.whole`: its size and digest; a file without this note is not taken for whole. `notes/commit`: of a repo on the
+hub, the branch and the commit that it was when the download began.
 """
 
 import json
@@ -10,13 +10,15 @@ import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from attribench.files import write_text
+from attribench.common.files import write_text
 
 
 @dataclass(frozen=True)
 class PartOf:
-    """What a partial file is a part of: validator: the server's ETag or date; identity: a digest of the content that the
-    hub states; total: bytes. Each None where unknown."""
+    """Hold what a partial file is a part of; None: unknown.
+
+    validator: the server's ETag or date. identity: stands for the content (`http.Remote`). total: bytes of the whole file.
+    """
 
     url: str
     validator: str | None
@@ -26,15 +28,14 @@ class PartOf:
 
 @dataclass(frozen=True)
 class Whole:
-    """A file that came whole: its bytes, SHA-256 and URL."""
+    """Hold bytes and SHA-256 of a file that came whole."""
 
     bytes: int
     sha256: str
-    url: str
 
 
 class Partial:
-    """One file on its way into `folder`."""
+    """Hold one file that is fetched into a source's `folder`."""
 
     def __init__(self, folder: Path, name: str):
         self.part = folder / "parts" / name
@@ -46,13 +47,14 @@ class Partial:
 
     @property
     def size(self) -> int:
-        """Bytes that have come."""
+        """Return the number of bytes that have come."""
         return self.part.stat().st_size if self.part.exists() else 0
 
     @property
     def part_of(self) -> PartOf | None:
-        """What it is a part of; None when nothing has come."""
-        return PartOf(**_read(self._part_of)) if self.size and _read(self._part_of) else None
+        """Return what the part is a part of; None when nothing has come."""
+        note = _read(self._part_of)
+        return PartOf(**note) if self.size and note else None
 
     def begin(self, part_of: PartOf) -> None:
         """Start from nothing."""
@@ -66,14 +68,14 @@ class Partial:
 
     @property
     def whole(self) -> Whole | None:
-        """The whole file, if it is there."""
+        """Return size and digest of the whole file, if it is there."""
         note = _read(self._whole)
         if not note or not self.file.exists() or self.file.stat().st_size != note["bytes"]:
             return None
-        return Whole(**note)
+        return Whole(note["bytes"], note["sha256"])
 
     def finish(self, whole: Whole) -> None:
-        """Move the part to where whole files lie."""
+        """Move the part to the whole files."""
         write_text(self._whole, json.dumps(asdict(whole)))
         with open(self.part, "rb") as file:
             os.fsync(file.fileno())
@@ -81,15 +83,25 @@ class Partial:
         self._part_of.unlink(missing_ok=True)
 
     def forget(self) -> None:
-        """Remove the whole file: it turned out to be damaged."""
+        """Remove the whole file, which turned out to be damaged."""
         self._whole.unlink(missing_ok=True)
         self.file.unlink(missing_ok=True)
 
 
 def fetched_bytes(folder: Path) -> int:
-    """Bytes of the source of `folder` that have come already, whole files and parts."""
+    """Return how many bytes lie in a source's `folder`, as whole files and parts."""
     files = [path for name in ("parts", "files") for path in (folder / name).rglob("*") if path.is_file()]
     return sum(path.stat().st_size for path in files)
+
+
+def noted_commit(folder: Path, branch: str) -> str | None:
+    """Return the commit that `branch` was when the download into `folder` began; None before that."""
+    return (_read(folder / "notes" / "commit") or {}).get(branch)
+
+
+def note_commit(folder: Path, branch: str, commit: str) -> None:
+    """Note that the download into `folder` takes `branch` at `commit`."""
+    write_text(folder / "notes" / "commit", json.dumps({branch: commit}))
 
 
 def _read(path: Path) -> dict | None:

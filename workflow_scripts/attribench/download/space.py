@@ -1,17 +1,17 @@
-"""What a run will download, as a table, and whether the disk can hold it: known before any job starts."""
+"""What a run downloads, as a table, and whether the disk can hold it: known before any job starts."""
 
 import shutil
 from pathlib import Path
 
+from attribench.common.errors import InputError
 from attribench.download.partial import fetched_bytes
 from attribench.download.table import Source, origin
-from attribench.errors import InputError
 
 _UNITS = ("B", "kB", "MB", "GB", "TB")
 
 
 class Budget:
-    """The sources that a run fetches, one after another, into the folder `state`; filled while the run is planned."""
+    """Add up the sources that are fetched, one after another, into the folder `state`."""
 
     def __init__(self, state: str, keep_archives: bool):
         self.state = Path(state)
@@ -19,14 +19,13 @@ class Budget:
         self._sources: dict[str, Source] = {}
 
     def add(self, name: str, source: Source) -> list[str]:
-        """The lines of the table that source `name` adds; none when it is in it already."""
+        """Add source `name`. Return the lines of the table that it adds; none when it is in it already."""
         if name in self._sources:
             return []
-        lines = (
-            [] if self._sources else [_line("download", "to fetch", "disk in all", "free", "from", "licence", "for")]
-        )
+        head = ("download", "to fetch", "disk in all", "free", "from", "licence", "for")
+        lines = [] if self._sources else [_line(*head)]
         self._sources[name] = source
-        # What has come already counts for a source that is fetched on.
+        # Of a download that was interrupted, only the rest is to fetch.
         size = "unknown" if source.size is None else human(max(0, source.size - fetched_bytes(self.state / name)))
         need, free = self.need(), self.free()
         known = "" if all(s.size is not None for s in self._sources.values()) else "> "
@@ -34,7 +33,7 @@ class Budget:
         numbers = (size, known + human(need), human(free) + short)
         return [*lines, _line(name, *numbers, origin(source), source.licence, source.unlocks)]
 
-    def refuse_what_does_not_fit(self) -> None:
+    def refuse_if_too_large(self) -> None:
         """Raise InputError when the sources need more than is free on the root's disk."""
         need, free = self.need(), self.free()
         if need > free:
@@ -44,20 +43,20 @@ class Budget:
             )
 
     def need(self) -> int:
-        """Bytes that have to be free: what stays of each source, and the largest archive beside its content.
+        """Return the bytes that have to be free: what stays of each source, and the largest archive beside its content.
 
         Images and tensors hardly shrink when they are packed: the content counts as large as the archive.
         """
-        stays, passing = 0, [0]
+        stays, temporary = 0, [0]
         for name, source in self._sources.items():
             size = source.size or 0
             packed = size if source.unpack != "none" else 0
             stays += size + packed * self.keep_archives - min(size, fetched_bytes(self.state / name))
-            passing.append(packed * (not self.keep_archives))
-        return stays + max(passing)
+            temporary.append(packed * (not self.keep_archives))
+        return stays + max(temporary)
 
     def free(self) -> int:
-        """Bytes free on the disk of the root, which need not exist yet."""
+        """Return the bytes free on the disk of the root, which need not exist yet."""
         folder = self.state.absolute()
         while not folder.exists():
             folder = folder.parent
@@ -65,13 +64,11 @@ class Budget:
 
 
 def human(count: int) -> str:
-    """`count` bytes in the unit that suits it: `13.3 GB`."""
-    value = float(count)
-    for unit in _UNITS:
-        if value < 1000 or unit == _UNITS[-1]:
-            return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
-        value /= 1000
-    raise AssertionError("unreachable")
+    """Return `count` bytes in a unit for people: `13.3 GB`."""
+    value, unit = float(count), 0
+    while value >= 1000 and unit < len(_UNITS) - 1:
+        value, unit = value / 1000, unit + 1
+    return f"{value:.{min(unit, 1)}f} {_UNITS[unit]}"
 
 
 def _line(name: str, size: str, need: str, free: str, where: str, licence: str, unlocks: str) -> str:

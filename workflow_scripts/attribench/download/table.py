@@ -1,16 +1,18 @@
-"""The table of sources, and how downloads are made: closed models of the config keys `sources` and `download`."""
+"""The table of sources, and the settings of downloads: closed models of the config keys `sources` and `download`."""
 
 from pathlib import PurePosixPath
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
-from attribench.registry import Closed, Name
+from attribench.common.schema import Closed, Name
+
+STATE = ".downloads"  # below the root: what downloads note
 
 
 def _below_root(path: str) -> str:
     parts = PurePosixPath(path).parts
-    if not parts or path.startswith("/") or ".." in parts or parts[0] == ".downloads":
+    if not parts or path.startswith("/") or ".." in parts or parts[0] == STATE:
         raise ValueError("expected a path below the benchmark root, without `..`")
     return path
 
@@ -23,12 +25,12 @@ _NEEDS = {"http": {"url"}, "hub": {"repo"}, "drive": {"id"}}
 
 
 class Source(Closed):
-    """One row: some files of one place on the net, and the paths below the root that they provide.
+    """Hold one row: files that one server has, and the paths below the root that they provide.
 
-    files: http: below `url`; hub: within the dataset repo; drive: the one name that the file is kept under.
+    files: http: below `url`; hub: within the dataset repo; drive: one name, under which the file is kept.
     size: bytes to fetch, about; None: unknown. sha256: of files, where upstream publishes it.
     provides: with `unpack: none` one path for each file; otherwise what the archive holds, a folder with `/` at its end.
-    fallback: the source that is tried when this one cannot be had. One that is a fallback is never chosen by itself.
+    fallback: the source that is tried when nothing of this one can be fetched. A fallback is never chosen by itself.
     """
 
     benchmark: Name
@@ -64,7 +66,7 @@ class Source(Closed):
 
 
 class DownloadSettings(Closed):
-    """How downloads are made. None of it can change a result."""
+    """Hold how downloads are made. None of it can change a result."""
 
     retries: Annotated[int, Field(ge=0)]
     backoff: Annotated[float, Field(ge=0)]
@@ -75,21 +77,21 @@ class DownloadSettings(Closed):
 
 
 def local_name(file: str) -> str:
-    """The name under which one of a source's files is kept."""
+    """Return the name under which one of a source's files is kept."""
     return PurePosixPath(file).name
 
 
 def is_folder(path: str) -> bool:
-    """Whether a path of `provides` is a folder's."""
+    """Return whether a path of `provides` is a folder's."""
     return path.endswith("/")
 
 
 def covers(provided: str, path: str) -> bool:
-    """Whether what is `provided` is `path`, or the folder that it is in."""
+    """Return whether the `provided` path is `path`, or the folder that it is in."""
     path = path.rstrip("/")
     return provided.rstrip("/") == path or (is_folder(provided) and path.startswith(provided))
 
 
 def origin(source: Source) -> str:
-    """Where the source lies, in words for people."""
+    """Return where the source is, in words for people."""
     return {"http": source.url, "hub": f"hub {source.repo}", "drive": f"Google Drive {source.id}"}[source.kind]

@@ -17,7 +17,6 @@ from attribench.plots.style import (
     NOTHING,
     interval_name,
     message_figure,
-    method_name,
     method_styles,
     plot_style,
     text_width,
@@ -34,7 +33,7 @@ _LEAST_WIDTH = 6.4  # of the legend
 def metric_bars(
     summary: pd.DataFrame, split: str | None = None, confidence: float = 0.95
 ) -> tuple[Figure, pd.DataFrame]:
-    """Bars of the rows of `summary` (of tables/summary.csv) that belong to `split`; None: it holds one split only.
+    """Draw bars of the rows of `summary` (of tables/summary.csv) that belong to `split`; None: it holds one split only.
 
     A row of panels a prompt type, a panel a metric, a bar a method. Returns the figure and the rows drawn, in the order
     drawn, with the column `method`. `confidence` is that of the intervals. Missing intervals, chances and ceilings are
@@ -99,7 +98,7 @@ def _row_title(prompt: str, rows: pd.DataFrame) -> str:
 
 
 def _panel(axes, rows: pd.DataFrame, styles: dict, limit: float) -> None:
-    """One metric of one prompt type: a bar a method, its number in a column at the right."""
+    """Draw one metric of one prompt type: a bar a method, its number in a column at the right."""
     rows = {(row.extractor, row.variant): row for row in rows.itertuples(index=False)}
     for y, method in enumerate(styles):
         row = rows.get(method)
@@ -123,7 +122,7 @@ def _panel(axes, rows: pd.DataFrame, styles: dict, limit: float) -> None:
             axes.vlines([row.ci_low, row.ci_high], y - 0.2, y + 0.2, color="#333333", linewidth=1.1, zorder=4)
     axes.set_xlim(0, limit)
     axes.set_ylim(len(styles) - 0.4, -0.6)
-    axes.set_yticks(range(len(styles)), [method_name(*method) for method in styles])
+    axes.set_yticks(range(len(styles)), [method.name for method in styles])
     axes.tick_params(axis="y", length=0)
     axes.xaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 2.5, 5, 10]))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:.3g}"))

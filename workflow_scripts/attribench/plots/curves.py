@@ -7,7 +7,8 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from attribench.plots.ranks import MethodRanks, PromptRanks, check_methods, prompt_types
+from attribench.formats.ranking import Method, Ranking
+from attribench.plots.ranks import PromptRanks, by_method, prompt_types
 from attribench.plots.style import (
     BEYOND,
     CEILING_LINE,
@@ -17,7 +18,6 @@ from attribench.plots.style import (
     MUTED,
     message_figure,
     method_handles,
-    method_name,
     method_styles,
     plot_style,
     rank_axis,
@@ -28,25 +28,25 @@ _COLUMNS = ["prompt_type", "extractor", "variant", "k", "recall", "chance", "cei
 
 
 def recall_curves(
-    rank_data: Sequence[MethodRanks], recall_ks: Sequence[int], title: str = ""
+    rankings: Sequence[Ranking], recall_ks: Sequence[int], title: str = ""
 ) -> tuple[Figure, pd.DataFrame]:
-    """Lines of recall@k over k, from 1 to the number of candidates, one a method, a panel a prompt type.
+    """Draw lines of recall@k over k, from 1 to the number of candidates, one per method, a panel per prompt type.
 
     Returns the figure and a row for each prompt type, method and k drawn: log-spaced ks and, marked in the figure,
-    `recall_ks`. Queries weigh the same. Raises ValueError for a k below 1 or a method given twice.
+    `recall_ks`. Queries weigh the same. Raises ValueError for a k below 1 or a method with two rankings.
     """
     if any(k < 1 for k in recall_ks):
         raise ValueError(f"recall_ks must be 1 or more, got {list(recall_ks)}")
     with plot_style():
-        methods, marked = check_methods(rank_data), sorted({int(k) for k in recall_ks})
+        methods, marked = by_method(rankings), sorted({int(k) for k in recall_ks})
         prompts, styles = prompt_types(methods.values()), method_styles(methods)
-        curves = {(prompt, *method): _curve(prompt, methods[method], marked) for prompt in prompts for method in styles}
-        curves = {key: curve for key, curve in curves.items() if len(curve)}
+        curves = {(prompt, method): _curve(prompt, methods[method], marked) for prompt in prompts for method in styles}
+        curves = {names: curve for names, curve in curves.items() if len(curve)}
         if not curves:
             return message_figure("no valid queries"), pd.DataFrame(columns=_COLUMNS)
         columns = len(prompts) if len(prompts) <= 3 else 2
         rows = -(-len(prompts) // columns)
-        legend = 0.9 + 0.068 * max(21, *(len(method_name(*method)) for method in styles))
+        legend = 0.9 + 0.068 * max(21, *(len(method.name) for method in styles))
         figure = Figure(figsize=(3.3 * columns + legend, max(2.75 * rows + 0.4, 0.19 * len(styles) + 1.6)), dpi=DPI)
         figure.set_layout_engine("constrained", w_pad=0.06, h_pad=0.06)
         panels = figure.subplots(rows, columns, squeeze=False, sharey=True)
@@ -62,16 +62,16 @@ def recall_curves(
         return figure, pd.concat(curves.values(), ignore_index=True)
 
 
-def _curve(prompt: str, method: MethodRanks, marked: list[int]) -> pd.DataFrame:
-    ranks = method.of(prompt)
+def _curve(prompt: str, ranking: Ranking, marked: list[int]) -> pd.DataFrame:
+    ranks = PromptRanks.of(ranking, prompt)
     if not ranks.n_queries:
         return pd.DataFrame(columns=_COLUMNS)
     ks = _grid(ranks, marked)
     return pd.DataFrame(
         {
             "prompt_type": prompt,
-            "extractor": method.extractor,
-            "variant": method.variant,
+            "extractor": ranking.extractor,
+            "variant": ranking.variant,
             "k": ks,
             "recall": ranks.recall(ks),
             "chance": ranks.chance(ks),
@@ -82,27 +82,27 @@ def _curve(prompt: str, method: MethodRanks, marked: list[int]) -> pd.DataFrame:
 
 
 def _grid(ranks: PromptRanks, marked: list[int]) -> np.ndarray:
-    """Log-spaced whole numbers from 1 to the number of candidates, the ceiling's kinks and `marked`."""
+    """Return log-spaced whole numbers from 1 to the number of candidates, the ceiling's kinks and `marked`."""
     spaced = np.rint(np.geomspace(1, ranks.last, _GRID_POINTS)).astype(np.int64)
-    return np.unique(np.concatenate([spaced, np.unique(ranks.counts), np.asarray(marked, dtype=np.int64)]))
+    return np.unique(np.concatenate([spaced, np.unique(ranks.n_exemplars), np.asarray(marked, dtype=np.int64)]))
 
 
 def _panel(axes, prompt: str, curves: dict, styles: dict, marked: list[int]) -> None:
-    mine = {key[1:]: curve for key, curve in curves.items() if key[0] == prompt}
+    shown: dict[Method, pd.DataFrame] = {method: curve for (name, method), curve in curves.items() if name == prompt}
     axes.set_title(prompt, loc="left", weight="bold")
     axes.set_xscale("log")
     axes.set_ylim(-0.02, 1.04)
     axes.grid(which="major")
-    if not mine:
+    if not shown:
         axes.text(0.5, 0.5, "no valid queries", transform=axes.transAxes, ha="center", va="center", color=MUTED)
         return
-    last = max(curve.loc[curve["chance"] >= 1 - 1e-12, "k"].iloc[0] for curve in mine.values())
+    last = max(curve.loc[curve["chance"] >= 1 - 1e-12, "k"].iloc[0] for curve in shown.values())
     # Methods differ in chance and ceiling only where they lack different images; the first then stands for all.
-    first = next(iter(mine.values()))
+    first = next(iter(shown.values()))
     axes.plot(first["k"], first["ceiling"], **CEILING_LINE, zorder=2)
     axes.fill_between(first["k"], first["ceiling"], 1.04, color=BEYOND, linewidth=0, zorder=0.5)
     axes.plot(first["k"], first["chance"], **CHANCE_LINE, zorder=2)
-    for method, curve in mine.items():
+    for method, curve in shown.items():
         style = styles[method]
         axes.plot(curve["k"], curve["recall"], color=style.colour, linestyle=style.line, linewidth=1.5, zorder=3)
         points = curve[curve["k"].isin(marked) & (curve["k"] <= last)]

@@ -1,4 +1,4 @@
-"""Where each method puts the exemplars, against what a random ranking gives."""
+"""Histograms of the exemplars' ranks by each method, against what a random ranking gives."""
 
 from collections.abc import Sequence
 
@@ -8,7 +8,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from attribench.plots.ranks import MethodRanks, PromptRanks, check_methods, prompt_types
+from attribench.formats.ranking import Method, Ranking
+from attribench.plots.ranks import PromptRanks, by_method, prompt_types
 from attribench.plots.style import (
     DPI,
     MUTED,
@@ -17,7 +18,6 @@ from attribench.plots.style import (
     RANDOM_FILL,
     TEXT,
     message_figure,
-    method_name,
     method_styles,
     plot_style,
     rank_axis,
@@ -31,8 +31,8 @@ _COLUMNS = [
 ]  # fmt: skip
 
 
-def rank_distribution(rank_data: Sequence[MethodRanks], title: str = "") -> tuple[Figure, pd.DataFrame]:
-    """Histograms of exemplar ranks over a log axis, one a method, a panel a prompt type, with medians and quartiles.
+def rank_distribution(rankings: Sequence[Ranking], title: str = "") -> tuple[Figure, pd.DataFrame]:
+    """Draw histograms of exemplar ranks over a log axis, one per method, a panel per prompt type, with medians, quartiles.
 
     The last row of a panel is what a random ranking gives. Each row is scaled to its own peak: one scale for all would
     be set by the random ranking, nearly all of which lies in the last decade, and flatten the rest.
@@ -40,33 +40,32 @@ def rank_distribution(rank_data: Sequence[MethodRanks], title: str = "") -> tupl
     Returns the figure and a row for each prompt type, method and bin: `share` of the ranks from rank_low to rank_high
     (both included) and `chance`, the share a random ranking expects there; the other columns repeat for all bins of a
     method. Queries weigh the same, whatever their number of exemplars, so the median is the k at which recall@k reaches
-    a half. Raises ValueError for a method given twice.
+    a half. Raises ValueError for a method with two rankings.
     """
     with plot_style():
-        methods = check_methods(rank_data)
+        methods = by_method(rankings)
         prompts, styles = prompt_types(methods.values()), method_styles(methods)
-        parts = {(prompt, *method): methods[method].of(prompt) for prompt in prompts for method in styles}
-        parts = {key: ranks for key, ranks in parts.items() if ranks.n_queries}
-        if not parts:
+        histograms = {(prompt, m): PromptRanks.of(methods[m], prompt) for prompt in prompts for m in styles}
+        histograms = {names: ranks for names, ranks in histograms.items() if ranks.n_queries}
+        if not histograms:
             return message_figure("no valid queries"), pd.DataFrame(columns=_COLUMNS)
-        edges = _edges(max(ranks.last for ranks in parts.values()))
-        data = pd.concat([_histogram(key, ranks, edges) for key, ranks in parts.items()], ignore_index=True)
+        edges = _edges(max(ranks.last for ranks in histograms.values()))
+        data = pd.concat([_histogram(*names, ranks, edges) for names, ranks in histograms.items()], ignore_index=True)
         figure = _draw(data, prompts, styles, edges, title)
         return figure, data
 
 
 def _edges(last: int) -> np.ndarray:
-    """Whole numbers, log-spaced from 1 to last + 1: bin i holds edges[i] <= rank < edges[i + 1]."""
+    """Return whole numbers, log-spaced from 1 to last + 1: bin i holds edges[i] <= rank < edges[i + 1]."""
     n = max(2, int(np.ceil(np.log10(last + 1) * _BINS_PER_DECADE)) + 1)
     return np.unique(np.rint(np.geomspace(1, last + 1, n)).astype(np.int64))
 
 
-def _histogram(key: tuple[str, str, str], ranks: PromptRanks, edges: np.ndarray) -> pd.DataFrame:
+def _histogram(prompt: str, method: Method, ranks: PromptRanks, edges: np.ndarray) -> pd.DataFrame:
     table = pd.DataFrame({"rank_low": edges[:-1], "rank_high": edges[1:] - 1})
     table["share"] = np.diff(ranks.recall(edges - 1))
     table["chance"] = np.diff(ranks.chance(edges - 1))
-    for column, value in zip(("prompt_type", "extractor", "variant"), key, strict=True):
-        table[column] = value
+    table["prompt_type"], table["extractor"], table["variant"] = prompt, *method
     for column, share in _QUARTILES.items():
         table[column], table[f"chance_{column}"] = ranks.quantile(share), ranks.chance_quantile(share)
     table["n_ranks"], table["n_queries"] = len(ranks.ranks), ranks.n_queries
@@ -76,7 +75,7 @@ def _histogram(key: tuple[str, str, str], ranks: PromptRanks, edges: np.ndarray)
 def _draw(data: pd.DataFrame, prompts: list[str], styles: dict, edges: np.ndarray, title: str) -> Figure:
     columns = len(prompts) if len(prompts) <= 3 else 2
     lines = -(-len(prompts) // columns)
-    names = [*(method_name(*method) for method in styles), "random ranking"]
+    names = [*(method.name for method in styles), "random ranking"]
     width = 0.55 + 0.075 * max(map(len, names)) + (3.9 if columns < 3 else 3.3) * columns
     figure = Figure(figsize=(width, lines * (0.36 * len(names) + 0.85) + (0.75 if columns > 1 else 1.15)), dpi=DPI)
     figure.set_layout_engine("constrained", w_pad=0.06, h_pad=0.06)
@@ -101,11 +100,11 @@ def _draw(data: pd.DataFrame, prompts: list[str], styles: dict, edges: np.ndarra
 
 
 def _panel(axes, rows: pd.DataFrame, styles: dict, edges: np.ndarray) -> None:
-    """The methods of one prompt type, a row each, and the random ranking."""
+    """Draw the methods of one prompt type, a row each, and the random ranking."""
     axes.text(1.02, 1.0, "median", transform=axes.transAxes, va="bottom", size=8, color=MUTED)
     for y, (method, style) in enumerate(styles.items()):
-        mine = rows[(rows["extractor"] == method[0]) & (rows["variant"] == method[1])]
-        _row(axes, y, mine, "", style.colour, edges)
+        of_method = rows[(rows["extractor"] == method.extractor) & (rows["variant"] == method.variant)]
+        _row(axes, y, of_method, "", style.colour, edges)
     # Methods differ in the random ranking only where they lack different images; the first then stands for all.
     chance = rows.head(len(edges) - 1)
     _row(axes, len(styles), chance, "chance_", RANDOM_FILL, edges)
@@ -113,13 +112,14 @@ def _panel(axes, rows: pd.DataFrame, styles: dict, edges: np.ndarray) -> None:
         axes.axvline(chance["chance_median"].iloc[0], color=RANDOM, linestyle=(0, (1, 1)), linewidth=1.2, zorder=3)
 
 
-def _row(axes, y: int, rows: pd.DataFrame, kind: str, colour: str, edges: np.ndarray) -> None:
+def _row(axes, y: int, rows: pd.DataFrame, prefix: str, colour: str, edges: np.ndarray) -> None:
+    """Draw one histogram, with the median and quartiles in the columns that begin with `prefix`."""
     axes.axhline(y, color="#C8C8C8", linewidth=0.7, zorder=1)
     label = NOTHING
     if len(rows):
-        density = rows["chance" if kind else "share"].to_numpy() / np.diff(np.log10(edges))
+        density = rows["chance" if prefix else "share"].to_numpy() / np.diff(np.log10(edges))
         axes.stairs(y - 0.72 * density / density.max(), edges, baseline=y, fill=True, color=colour, zorder=2)
-        low, middle, high = (int(rows[kind + name].iloc[0]) for name in _QUARTILES)
+        low, middle, high = (int(rows[prefix + name].iloc[0]) for name in _QUARTILES)
         axes.hlines(y, low, high, color=TEXT, linewidth=2, zorder=4)
         axes.plot(middle, y, "o", color="white", mec=TEXT, mew=1.1, markersize=4.6, zorder=5, clip_on=False)
         label = f"{middle:,}"

@@ -5,19 +5,20 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from attribench.plots.style import method_name, method_styles
+from attribench.formats.ranking import Method
+from attribench.plots.style import method_styles
 
 _NEEDED = ["split", "prompt_type", "extractor", "variant", "metric", "value"]
 _OPTIONAL = ["ci_low", "ci_high", "chance", "ceiling", "n_queries", "n_entries"]
 
 
 def metric_rows(table: pd.DataFrame, split: str | None, within: Sequence[str] = ()) -> pd.DataFrame:
-    """The rows of `table` (in the columns of tables/summary.csv) of `split`, with the column `method`.
+    """Return the rows of `table` (in the columns of tables/summary.csv) of `split`, with the column `method`.
 
     Sorted by prompt type (as they come), metric (mAP first, then recall by cut-off), method and the columns `within`,
     which tell a method's rows of one metric apart. Intervals, chance and ceiling may be missing: they are NaN then. With
     None for `split`, the table must hold one only. Raises ValueError for missing columns, several splits or benchmarks,
-    or a row given twice.
+    or a row that is there twice.
     """
     missing = [name for name in [*_NEEDED, *within] if name not in table.columns]
     if missing:
@@ -29,10 +30,10 @@ def metric_rows(table: pd.DataFrame, split: str | None, within: Sequence[str] = 
     data = data.copy()
     for name in ["value", *_OPTIONAL, *within]:
         data[name] = pd.to_numeric(data[name]) if name in data else math.nan
-    data["method"] = [method_name(*method) for method in methods_of(data)]
+    data["method"] = [method.name for method in methods_of(data)]
     if data.duplicated(["prompt_type", "method", "metric", *within]).any():
         raise ValueError(f"summary has two values for a {', '.join(['prompt type', 'method', 'metric', *within])}")
-    order = {method_name(*method): i for i, method in enumerate(method_styles(methods_of(data)))}
+    order = {method.name: i for i, method in enumerate(method_styles(methods_of(data)))}
     prompts = {name: i for i, name in enumerate(dict.fromkeys(data["prompt_type"]))}
     keys = [
         (prompts[row.prompt_type], _metric_key(row.metric), order[row.method], [getattr(row, name) for name in within])
@@ -41,13 +42,13 @@ def metric_rows(table: pd.DataFrame, split: str | None, within: Sequence[str] = 
     return data.iloc[sorted(range(len(keys)), key=keys.__getitem__)].reset_index(drop=True)
 
 
-def methods_of(data: pd.DataFrame) -> list[tuple[str, str]]:
-    """The (extractor, variant) of each row."""
-    return list(zip(data["extractor"], data["variant"], strict=True))
+def methods_of(data: pd.DataFrame) -> list[Method]:
+    """Return the method of each row."""
+    return [Method(*names) for names in zip(data["extractor"], data["variant"], strict=True)]
 
 
 def _metric_key(metric: str) -> tuple[int, int, str]:
-    """mAP, then recall by k, then whatever else there is."""
+    """Sort mAP first, then recall by k, then whatever else there is."""
     name, _, k = metric.partition("@")
     if metric == "mAP":
         return (0, 0, "")

@@ -9,7 +9,8 @@ import pandas as pd
 from matplotlib.figure import Figure
 from PIL import Image
 
-from attribench.files import atomic_path
+from attribench.common.files import atomic_path
+from attribench.common.tables_io import write_table
 from attribench.plots.style import plot_style
 
 _EMBEDDED_PNG = re.compile(rb"data:image/png;base64,\s*([A-Za-z0-9+/=\s]+)")
@@ -25,7 +26,7 @@ def save_figure(figure: Figure, data: pd.DataFrame, stem: Path | str) -> list[Pa
     stem = Path(stem)
     png, svg, csv = (stem.parent / f"{stem.name}.{suffix}" for suffix in ("png", "svg", "csv"))
     with plot_style():
-        _settle(figure)
+        _lay_out(figure)
         with atomic_path(png) as temporary:
             figure.savefig(temporary, format="png", dpi="figure", metadata={"Software": None})
         drawing = io.BytesIO()
@@ -33,13 +34,12 @@ def save_figure(figure: Figure, data: pd.DataFrame, stem: Path | str) -> list[Pa
         figure.savefig(drawing, format="svg", metadata=nothing)
     with atomic_path(svg) as temporary:
         temporary.write_bytes(_EMBEDDED_PNG.sub(_as_jpeg, drawing.getvalue()))
-    with atomic_path(csv) as temporary:
-        data.to_csv(temporary, index=False, lineterminator="\n", encoding="utf-8")
+    write_table(csv, data)
     return [png, svg, csv]
 
 
-def _settle(figure: Figure) -> None:
-    """Lay the figure out once and round what comes out.
+def _lay_out(figure: Figure) -> None:
+    """Lay the figure out once, and round the positions of its axes.
 
     The layout solver sums in an order that differs between processes; the last bits would reach the SVG as other ids.
     """

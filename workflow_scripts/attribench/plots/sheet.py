@@ -1,4 +1,4 @@
-"""Draw rows of labelled thumbnails: the picture side of contact sheets."""
+"""Rows of labelled thumbnails, of which contact sheets are made."""
 
 import textwrap
 from collections.abc import Callable, Sequence
@@ -22,7 +22,7 @@ _LETTER = 10  # width of a letter of the captions, rather too much than too litt
 
 @dataclass(frozen=True)
 class Cell:
-    """A thumbnail: the image's `path` below the root, the `label` under it, and whether it is framed as an exemplar."""
+    """Hold a thumbnail: the image's `path` below the root, the `label` under it, whether it is `framed` as an exemplar."""
 
     path: str
     label: str
@@ -31,7 +31,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class SheetRow:
-    """A row: a query, its neighbours by position (None: nothing there), some exemplars.
+    """Hold a row: a query, its neighbours by position (None: an empty one), some exemplars.
 
     `heading` is a bold line over the row; `caption` and `note` stand over the neighbours and over the exemplars. Rows
     without a heading or query belong to the row above.
@@ -46,7 +46,7 @@ class SheetRow:
 
 
 def draw_sheet(title: str, subtitle: str, rows: Sequence[SheetRow], root: Path | str, size: int) -> Figure:
-    """A figure of `rows`, thumbnails `size` pixels square, cut from the middle of each image as extractors do.
+    """Draw `rows`, thumbnails `size` pixels square, cut from the middle of each image as extractors do.
 
     An image below `root` that is missing or cannot be read becomes a grey square that says so.
     """
@@ -100,7 +100,7 @@ def _draw_cell(axes, cell: Cell, x: int, y: int, size: int, thumbnail: Callable)
     if isinstance(image, str):
         box = Rectangle((x, y), size, size, facecolor=_PLACEHOLDER, edgecolor=_PLACEHOLDER_EDGE, linewidth=0.7)
         axes.add_patch(box)
-        # The end of a path tells more than its beginning.
+        # The end of a path says more than its beginning.
         letters = max(8, size // 8)
         name = "\n".join(textwrap.wrap(Path(cell.path).name, letters, break_on_hyphens=False)[-4:])
         axes.text(x + size / 2, y + size / 2, f"{image}\n{name}", size=5.5, color=MUTED, ha="center", va="center")
@@ -117,7 +117,7 @@ def _draw_cell(axes, cell: Cell, x: int, y: int, size: int, thumbnail: Callable)
 
 
 def _thumbnails(root: Path, size: int) -> Callable[[str], np.ndarray | str]:
-    """A function path -> thumbnail uint8 [size, size, 3], or why there is none; each image is read once."""
+    """Return a function that reads each image once, by path: its thumbnail uint8 [size, size, 3], or why there is none."""
     known = {}
 
     def thumbnail(path: str) -> np.ndarray | str:
@@ -131,7 +131,7 @@ def _thumbnails(root: Path, size: int) -> Callable[[str], np.ndarray | str]:
 def _read(path: Path, size: int) -> np.ndarray | str:
     try:
         with Image.open(path) as image:
-            image.draft("RGB", (size, size))  # lets a large JPEG be decoded small; never below the size asked for
+            image.draft("RGB", (size, size))  # lets a large JPEG be decoded small; never below `size`
             return np.asarray(ImageOps.fit(image.convert("RGB"), (size, size), Image.Resampling.LANCZOS))
     except FileNotFoundError:
         return "no image"
@@ -141,7 +141,7 @@ def _read(path: Path, size: int) -> np.ndarray | str:
 
 
 def shorten(text: str, length: int, *, end: bool = False) -> str:
-    """`text` cut to `length` letters with an ellipsis, keeping its start or, with `end`, its end."""
+    """Return `text` cut to `length` letters with an ellipsis, keeping its start or, with `end`, its end."""
     if len(text) <= length:
         return text
     return "…" + text[1 - length :] if end else text[: length - 1] + "…"

@@ -30,11 +30,12 @@ _MARGIN = 1.25  # the axis begins and ends by this factor beyond the sizes
 
 
 def size_curves(table: pd.DataFrame, split: str | None = None, confidence: float = 0.95) -> tuple[Figure, pd.DataFrame]:
-    """Lines of every metric over the number of database images: the rows of `table` (tables/database_sizes.csv) of `split`.
+    """Draw lines of every metric over the number of database images, from rows of `split` in tables/database_sizes.csv.
 
-    A row of panels a metric, a panel a prompt type, a line a method with its interval (of `confidence`) as a band. Returns
-    the figure and the rows drawn: by prompt type, metric, method and size, with the column `method`. None for `split`: the
-    table holds one only. Raises ValueError for missing columns, several splits or benchmarks, or a row given twice.
+    A row of panels per metric, a panel per prompt type, a line per method with its interval (of `confidence`) as a band.
+    Returns the figure and the rows drawn: by prompt type, metric, method and size, with the column `method`. None for
+    `split`: the table holds one only. Raises ValueError for missing columns, several splits or benchmarks, or a row that
+    is there twice.
     """
     with plot_style():
         data = metric_rows(table, split, within=["database_size"])
@@ -78,17 +79,17 @@ def _panel(axes, rows: pd.DataFrame, styles: dict) -> None:
     if alone:
         axes.hlines(chance, x / _MARGIN**0.5, x * _MARGIN**0.5, **CHANCE_LINE, zorder=2)
     axes.plot(x, chance, **CHANCE_LINE, zorder=2)
-    for method, mine in rows.groupby(["extractor", "variant"], sort=False):
-        style, x, ends = styles[method], mine["database_size"], (mine["ci_low"], mine["ci_high"])
+    for method, line in rows.groupby(["extractor", "variant"], sort=False):
+        style, x, ends = styles[method], line["database_size"], (line["ci_low"], line["ci_high"])
         if alone:
             axes.vlines(x, *ends, color=style.colour, linewidth=1.1, zorder=2.5)
         axes.fill_between(x, *ends, color=style.colour, alpha=0.13, linewidth=0, zorder=1)
         marks = {"marker": style.marker, **MARK}
-        axes.plot(x, mine["value"], color=style.colour, linestyle=style.line, linewidth=1.5, zorder=3, **marks)
+        axes.plot(x, line["value"], color=style.colour, linestyle=style.line, linewidth=1.5, zorder=3, **marks)
 
 
 def _size_axis(axes, sizes: list[int]) -> None:
-    """A log axis with a tick at each size; names where there is room, the ends and powers of ten first."""
+    """Make a log axis with a tick at each size; as many have names as fit, the ends and powers of ten first."""
     axes.set_xscale("log")
     axes.set_xlim(sizes[0] / _MARGIN, sizes[-1] * _MARGIN)
     inches = (_WIDTH - 0.5) / math.log(sizes[-1] / sizes[0] * _MARGIN**2)

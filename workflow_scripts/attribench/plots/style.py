@@ -1,4 +1,4 @@
-"""The look that all figures share: fonts, colours of methods, number formats."""
+"""The style that all figures share: fonts, colours of methods, number formats."""
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -12,9 +12,11 @@ from matplotlib.lines import Line2D
 from matplotlib.textpath import TextPath
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
+from attribench.formats.ranking import Method
+
 DPI = 160
 TEXT, MUTED, GRID = "#222222", "#6B6B6B", "#E3E3E3"
-RANDOM = "#5A5A5A"  # what a random ranking gives
+RANDOM = "#5A5A5A"  # of a random ranking
 RANDOM_FILL = "#BDBDBD"
 NOTHING = "\N{EN DASH}"  # where there is no number
 CEILING = "#222222"  # what no ranking can exceed
@@ -63,53 +65,46 @@ _RC = {
 
 @contextmanager
 def plot_style() -> Iterator[None]:
-    """Matplotlib's own defaults and this module's settings while the block runs, not the user's matplotlibrc."""
+    """Use matplotlib's own defaults and this module's settings while the block runs, not the user's matplotlibrc."""
     with matplotlib.style.context(["default", _RC]):
         yield
 
 
 @dataclass(frozen=True)
 class MethodStyle:
-    """How one method looks in every figure: `colour` "#rrggbb", a matplotlib `line` style, a `marker`."""
+    """Say how a method is drawn in every figure: `colour` "#rrggbb", a matplotlib `line` style, a `marker`."""
 
     colour: str
     line: object
     marker: str
 
 
-def method_name(extractor: str, variant: str) -> str:
-    """EXTRACTOR_VARIANT, as in the tables."""
-    return f"{extractor}_{variant}"
+def method_styles(methods: Iterable[Method]) -> dict[Method, MethodStyle]:
+    """Return a style for each method, in the order in which figures list them.
 
-
-def method_styles(methods: Iterable[tuple[str, str]]) -> dict[tuple[str, str], MethodStyle]:
-    """A style for each (extractor, variant), in the order in which figures list them.
-
-    Hue and marker tell the extractor; lightness and line the variant. Styles depend on the set of methods only, not on
+    Hue and marker show the extractor; lightness and line the variant. Styles depend on the set of methods only, not on
     their order, so that figures drawn from different tables agree.
     """
     methods = set(methods)
-    extractors = sorted({extractor for extractor, _ in methods})
-    variants = sorted({variant for _, variant in methods}, key=_variant_key)
+    extractors = sorted({method.extractor for method in methods})
+    variants = sorted({method.variant for method in methods}, key=_variant_key)
     styles = {}
     for i, extractor in enumerate(extractors):
         for j, variant in enumerate(variants):
-            if (extractor, variant) in methods:
+            if (method := Method(extractor, variant)) in methods:
                 # The last variant, as a rule the best trained one, gets the full colour and the solid line.
                 back = len(variants) - 1 - j
                 colour = _shade(_HUES[i % len(_HUES)], back, len(variants))
-                styles[extractor, variant] = MethodStyle(
-                    colour, _LINES[back % len(_LINES)], _MARKERS[i % len(_MARKERS)]
-                )
+                styles[method] = MethodStyle(colour, _LINES[back % len(_LINES)], _MARKERS[i % len(_MARKERS)])
     return styles
 
 
-def method_handles(styles: dict[tuple[str, str], MethodStyle], marked: bool) -> list[Line2D]:
-    """The legend's lines of the methods, with their markers where points are `marked`."""
+def method_handles(styles: dict[Method, MethodStyle], marked: bool) -> list[Line2D]:
+    """Return the legend's lines of the methods, with their markers where points are `marked`."""
     return [
         Line2D(
             *([], []),
-            label=method_name(*method),
+            label=method.name,
             color=style.colour,
             linestyle=style.line,
             linewidth=1.5,
@@ -120,7 +115,7 @@ def method_handles(styles: dict[tuple[str, str], MethodStyle], marked: bool) -> 
 
 
 def interval_name(confidence: float) -> str:
-    """`95 % interval`: what the legend calls an interval of `confidence` in (0, 1)."""
+    """Return `95 % interval`, what the legend calls an interval of `confidence` in (0, 1)."""
     return f"{100 * confidence:.4g} % interval"
 
 
@@ -130,23 +125,23 @@ def _variant_key(variant: str) -> tuple[int, str]:
 
 
 def _shade(colour: str, back: int, n_variants: int) -> str:
-    """`colour` made lighter, the more the further `back` its variant is among `n_variants`."""
+    """Return `colour` made lighter, the more the further `back` its variant is among `n_variants`."""
     step = back / max(1, n_variants - 1)
-    # With many variants there is no room for all steps between the full colour and white: begin darker.
+    # Many variants are too many steps between the full colour and white: begin darker.
     white = 0.55 * step if n_variants <= 3 else 1.05 * step - 0.45
     mixed = [part * (1 - abs(white)) + max(white, 0) for part in to_rgb(colour)]
     return to_hex(mixed)
 
 
 def message_figure(text: str) -> Figure:
-    """A figure that only says `text`, for when there is nothing to draw."""
+    """Return a figure that only says `text`, for when there is nothing to draw."""
     figure = Figure(figsize=(6, 1.4), dpi=DPI)
     figure.text(0.5, 0.5, text, ha="center", va="center", color=MUTED)
     return figure
 
 
 def text_width(text: str, setting: str) -> float:
-    """Inches that `text` takes in the font size of matplotlib's `setting`, e.g. "xtick.labelsize"."""
+    """Return the inches that `text` takes in the font size of matplotlib's `setting`, e.g. "xtick.labelsize"."""
     return TextPath((0, 0), text, size=rcParams[setting]).get_extents().width / 72
 
 
@@ -159,7 +154,7 @@ def rank_axis(axis, last: int) -> None:
 
 
 def short_count(value: float) -> str:
-    """1, 20, 3k, 40k, 5M: a count for an axis."""
+    """Return a count as an axis shows it: 1, 20, 3k, 40k, 5M."""
     for size, letter in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
         if value >= size:
             return f"{value / size:g}{letter}"

@@ -1,16 +1,16 @@
-"""Artists: who they are, how near misses differ from them, and how they paint."""
+"""Artists: what tells one from another, near misses, and their pictures."""
 
 from dataclasses import dataclass, replace
 
 import numpy as np
 
-from .colours import LIGHT, OBJECT, OBJECT_SLOTS, PALETTES, SLOTS, VALUES, by_brightness
-from .fields import generator, grid, mix, smoothstep
-from .lines import contour, etching, halftone, woodcut
-from .objects import ObjectIdentity, place
-from .paint import Hand, Motif, cubist, impasto, mosaic, papercut, pointillist, watercolour, with_grain
-from .scenes import QUIET_SCENES, SCENES, Habit, extra_object, floats
-from .stage import Stage
+from attribench.sample.canvas import Canvas
+from attribench.sample.colours import LIGHT, OBJECT, OBJECT_SLOTS, PALETTES, SLOTS, VALUES, by_brightness
+from attribench.sample.fields import generator, grid, mix, smoothstep
+from attribench.sample.lines import contour, etching, halftone, woodcut
+from attribench.sample.objects import ObjectIdentity, place
+from attribench.sample.paint import Hand, Motif, cubist, impasto, mosaic, papercut, pointillist, watercolour, with_grain
+from attribench.sample.scenes import QUIET_SCENES, SCENES, Habit, extra_object, floats
 
 SCHOOLS = {
     "pointillist": pointillist,
@@ -26,20 +26,21 @@ SCHOOLS = {
 }
 SCHOOL_NAMES = tuple(SCHOOLS)
 FRAMES = ("none", "margin", "rule", "vignette", "arch", "oval")
-_ROLE = 12
+_STREAM = 12  # begins the numbers that an artist's generators depend on
 
 
 @dataclass(frozen=True)
 class ArtistIdentity:
-    """One artist.
+    """Hold what an artist has in all pictures.
 
     school       the technique
     hand         how the technique is used
     palette      5 to 7 colours, dark to light, as (r, g, b) in 0..1
     preferences  for each slot, how much lighter than usual this artist paints it
     habit        composition; mirrored when `left_handed`
-    frame        border of every picture, frame_width in sides of the picture
-    contrast     strength of light and shade; grain: strength of fine noise
+    frame        border of every picture; frame_width in sides of the picture
+    contrast     strength of light and shade
+    grain        strength of fine noise
     """
 
     school: str
@@ -71,9 +72,9 @@ def _hand(rng: np.random.Generator) -> Hand:
 
 
 def draw_artist(seed: int, number: int) -> ArtistIdentity:
-    """The artist with this identity number."""
-    rng = generator(seed, _ROLE, number)
-    turn = int(generator(seed, _ROLE).integers(1000))
+    """Draw the artist with this identity number."""
+    rng = generator(seed, _STREAM, number)
+    turn = int(generator(seed, _STREAM).integers(1000))
     return ArtistIdentity(
         school=SCHOOL_NAMES[(number + turn) % len(SCHOOL_NAMES)],
         hand=_hand(rng),
@@ -89,7 +90,7 @@ def draw_artist(seed: int, number: int) -> ArtistIdentity:
 
 
 def same_palette(target: ArtistIdentity, other: ArtistIdentity) -> ArtistIdentity:
-    """A near miss: `target`'s colours in another school's technique."""
+    """Return a near miss: an artist with `target`'s colours and another school's technique."""
     school = other.school
     if school == target.school:
         school = SCHOOL_NAMES[(SCHOOL_NAMES.index(school) + 3) % len(SCHOOL_NAMES)]
@@ -97,8 +98,8 @@ def same_palette(target: ArtistIdentity, other: ArtistIdentity) -> ArtistIdentit
 
 
 def same_hand(seed: int, target: ArtistIdentity, other: ArtistIdentity, number: int) -> ArtistIdentity:
-    """A near miss: a pupil with nearly `target`'s technique but other colours and composition."""
-    rng = generator(seed, _ROLE, number, 1)
+    """Return a near miss: a pupil with nearly `target`'s technique but other colours and composition."""
+    rng = generator(seed, _STREAM, number, 1)
     values = [
         getattr(target.hand, name) for name in ("length", "width", "direction", "swirl", "variety", "relief", "detail")
     ]
@@ -109,13 +110,13 @@ def same_hand(seed: int, target: ArtistIdentity, other: ArtistIdentity, number: 
 
 
 def _tables(artist: ArtistIdentity, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Slot tables (first, second), float32 [SLOTS, 3], and the palette [k, 3] as mixed for one picture."""
+    """Mix an artist's colours for one picture: each slot's first and second, float32 [SLOTS, 3], and the palette [k, 3]."""
     palette = np.array(artist.palette, np.float32)
     palette = np.clip(palette + rng.normal(0, 0.03, palette.shape) + rng.normal(0, 0.025, (1, 3)), 0, 1)
     palette = palette.astype(np.float32)
-    wish = VALUES + np.array(artist.preferences) + rng.normal(0, 0.09, SLOTS)
+    brightness = VALUES + np.array(artist.preferences) + rng.normal(0, 0.09, SLOTS)
     last = len(palette) - 1
-    index = np.clip(np.round(wish * last), 0, last).astype(int)
+    index = np.clip(np.round(brightness * last), 0, last).astype(int)
     index[OBJECT + LIGHT :: OBJECT_SLOTS] = last
     neighbour = np.clip(index + np.where(rng.random(SLOTS) < 0.5, 1, -1), 0, last)
     return palette[index], mix(palette[index], palette[neighbour], 0.6), palette
@@ -141,7 +142,7 @@ def _framed(rgb: np.ndarray, artist: ArtistIdentity, palette: np.ndarray) -> np.
     return rgb
 
 
-def _habit_today(artist: ArtistIdentity, rng: np.random.Generator) -> Habit:
+def _habit_of_picture(artist: ArtistIdentity, rng: np.random.Generator) -> Habit:
     habit = artist.habit
     near = rng.normal(0, 0.03, 4).tolist()
     return Habit(
@@ -149,34 +150,34 @@ def _habit_today(artist: ArtistIdentity, rng: np.random.Generator) -> Habit:
     )
 
 
-def _finish(stage: Stage, artist: ArtistIdentity, rng: np.random.Generator) -> np.ndarray:
+def _finish(canvas: Canvas, artist: ArtistIdentity, rng: np.random.Generator) -> np.ndarray:
     if artist.left_handed:
-        stage.mirror()
+        canvas.mirror()
     first, second, palette = _tables(artist, rng)
     light, dark = mix(palette[-1], np.float32(1), 0.25), palette[0] * 0.9
-    motif = Motif(stage.coloured(first, second, light, dark, artist.contrast), stage.slots(), palette)
+    motif = Motif(canvas.coloured(first, second, light, dark, artist.contrast), canvas.slots(), palette)
     rgb = SCHOOLS[artist.school](motif, artist.hand, rng)
     return with_grain(_framed(rgb, artist, palette), rng, artist.grain)
 
 
 def paint_scene(artist: ArtistIdentity, size: int, rng: np.random.Generator, name: str | None = None) -> np.ndarray:
-    """The artist's picture of a scene (any, unless named), float32 [size, size, 3]."""
-    stage = Stage(size)
+    """Paint a scene (any, unless named) as the artist does: float32 [size, size, 3]."""
+    canvas = Canvas(size)
     names = tuple(SCENES)
     chosen = name or names[rng.integers(len(names))]
-    SCENES[chosen](stage, rng, _habit_today(artist, rng))
-    return _finish(stage, artist, rng)
+    SCENES[chosen](canvas, rng, _habit_of_picture(artist, rng))
+    return _finish(canvas, artist, rng)
 
 
 def paint_object(
     artist: ArtistIdentity, size: int, rng: np.random.Generator, thing: ObjectIdentity | None = None
 ) -> np.ndarray:
-    """The artist's picture of one object (any, unless given), float32 [size, size, 3]."""
-    stage = Stage(size)
-    habit = _habit_today(artist, rng)
-    QUIET_SCENES[rng.integers(len(QUIET_SCENES))](stage, rng, habit)
+    """Paint one object (any, unless `thing` is one) as the artist does: float32 [size, size, 3]."""
+    canvas = Canvas(size)
+    habit = _habit_of_picture(artist, rng)
+    QUIET_SCENES[rng.integers(len(QUIET_SCENES))](canvas, rng, habit)
     thing = thing or extra_object(rng)
     scale = rng.uniform(0.24, 0.36)
     foot = 0.5 + scale * 0.3 if floats(thing) else min(0.92, 0.68 + 0.2 * habit.horizon)
-    place(stage, thing, (rng.uniform(0.35, 0.65), foot - scale * 0.9), scale, flip=bool(rng.random() < 0.5))
-    return _finish(stage, artist, rng)
+    place(canvas, thing, (rng.uniform(0.35, 0.65), foot - scale * 0.9), scale, flip=bool(rng.random() < 0.5))
+    return _finish(canvas, artist, rng)

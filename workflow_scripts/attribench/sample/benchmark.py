@@ -1,4 +1,4 @@
-"""Renders the `sample` benchmark into a folder: images, and the split files that say which image made which."""
+"""Draw the `sample` benchmark into a folder: images, and split files with the exemplars of each query."""
 
 import json
 import shutil
@@ -10,21 +10,18 @@ from itertools import islice
 from multiprocessing import get_context
 from pathlib import Path
 
-from attribench.errors import InputError
-from attribench.progress import progress
-
-from . import MARKER, SPLIT_FILES
-from .fields import to_image
-from .roster import (
+from attribench.common.errors import InputError
+from attribench.common.progress import progress
+from attribench.sample import MARKER, SPLIT_FILES
+from attribench.sample.fields import to_image
+from attribench.sample.roster import (
     Picture,
     SampleSettings,
     all_pictures,
     check_settings,
     draw_picture,
-    identity_numbers,
     picture_count,
-    split_entry,
-    subjects,
+    split_files,
 )
 
 __all__ = ["SampleSettings", "render_sample"]
@@ -52,7 +49,7 @@ def _chunks(pictures: Iterable[Picture]) -> Iterator[list[Picture]]:
 
 
 def _in_processes(render, chunks: Iterator[list[Picture]], workers: int) -> Iterator[int]:
-    """Images finished, chunk by chunk; only a few chunks per worker are ever waiting."""
+    """Yield the number of images of each finished chunk; only a few chunks a worker are ever waiting."""
     with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
         running = {pool.submit(render, chunk) for chunk in islice(chunks, 3 * workers)}
         try:
@@ -67,7 +64,7 @@ def _in_processes(render, chunks: Iterator[list[Picture]], workers: int) -> Iter
 
 
 def _clear(dataset: Path) -> None:
-    """Remove an earlier rendering, and refuse to touch images that are not one."""
+    """Remove an earlier rendering. Raise InputError where other files lie in its folders."""
     ours = (dataset.parent / MARKER).exists()
     for name in _FOLDERS:
         folder = dataset / name
@@ -87,8 +84,9 @@ def _write_json(path: Path, value: object) -> None:
 def render_sample(root: Path, settings: SampleSettings, workers: int = 1) -> None:
     """Render the benchmark below `root`/dataset, replacing an earlier rendering there.
 
-    The bytes depend on the settings alone, not on `workers`. With workers > 1 the caller's main module is imported
-    again by each worker, so a script must call this below `if __name__ == "__main__":`. Split files are written last.
+    The bytes depend on the settings alone, not on `workers`, the number of processes. Each of several processes imports the
+    caller's main module again, so a script must call this below `if __name__ == "__main__":`. Split files are written
+    last. Raises InputError for settings that cannot be drawn, and for a root with files of somebody else.
     """
     check_settings(settings)
     if workers < 1:
@@ -101,7 +99,5 @@ def render_sample(root: Path, settings: SampleSettings, workers: int = 1) -> Non
     done = (None for count in counts for _ in range(count))
     for _ in progress(done, "sample images", picture_count(settings)):
         pass
-    for subject, entries in subjects(settings).items():
-        for partition, numbers in identity_numbers(entries).items():
-            split = [split_entry(settings, subject, partition, number) for number in numbers]
-            _write_json(root / "dataset" / "json" / f"{partition}_sample_{subject}.json", split)
+    for path, entries in split_files(settings).items():
+        _write_json(root / path, entries)

@@ -1,8 +1,8 @@
-"""What is coloured and how: the slots of a picture, the artists' palettes, and natural light for photographs."""
+"""The slots of a picture, the palettes of artists, and natural light for photographs."""
 
 import numpy as np
 
-from .fields import luma, mix
+from attribench.sample.fields import luma, mix
 
 (SKY, SUN, CLOUD, FAR, MID, NEAR, WATER, GLINT, BUILD, BUILD2) = range(10)
 (WINDOW, TRUNK, LEAF, LEAF2, GROUND, PATH, WALL, TABLE, CLOTH, FRAME) = range(10, 20)
@@ -17,7 +17,7 @@ _SCENE_VALUES = [
     *(0.92, 0.16, 0.36, 0.55, 0.52, 0.74, 0.70, 0.40, 0.84, 0.26),
 ]
 VALUES = np.array(_SCENE_VALUES + [0.48, 0.82, 0.28, 0.64, 0.08, 0.96] * MAX_OBJECTS, np.float32)
-"""Brightness 0..1 that each slot asks for: keeps a scene readable in any palette. Float32 [SLOTS]."""
+"""Usual brightness of each slot, 0..1, float32 [SLOTS]. It keeps a scene readable in any palette."""
 
 _PALETTES = """
 0b132b 1c2541 3a506b 5bc0be c9e4e7 f4f1de
@@ -55,7 +55,7 @@ _LIGHTS = (
 
 
 def hex_colours(text: str) -> np.ndarray:
-    """Space-separated hex colours as float32 [n, 3] in 0..1."""
+    """Return space-separated hex colours as float32 [n, 3] in 0..1."""
     return np.array([list(bytes.fromhex(part)) for part in text.split()], np.float32) / 255
 
 
@@ -64,12 +64,12 @@ PALETTES = np.stack([hex_colours(line) for line in _PALETTES.strip().splitlines(
 
 
 def by_brightness(palette: np.ndarray) -> np.ndarray:
-    """Palette [k, 3] sorted dark to light."""
+    """Return the palette [k, 3] sorted dark to light."""
     return palette[np.argsort(luma(palette), kind="stable")]
 
 
 def natural_light(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """Slot colours of one photo-like scene: two float32 [SLOTS, 3] tables that a picture blends between."""
+    """Draw the two colours of each slot, both float32 [SLOTS, 3], for one photo-like scene."""
     above, horizon, tint, strength = _LIGHTS[rng.integers(len(_LIGHTS))]
     base = np.full((SLOTS, 3), 0.5, np.float32)
     base[:OBJECT] = hex_colours(_NATURAL)
@@ -83,7 +83,7 @@ def natural_light(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
 
 
 def backdrop_light(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """Slot tables of a studio backdrop: one soft colour for the wall, a related one for the table."""
+    """Draw the two colours of each slot for a studio: a soft colour for the wall, a related one for the table."""
     first, second = natural_light(rng)
     hue = by_brightness(PALETTES[rng.integers(len(PALETTES))])
     wall = mix(hue[rng.integers(2, 6)], np.float32(0.75), 0.35)

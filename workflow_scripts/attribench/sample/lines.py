@@ -1,20 +1,23 @@
-"""Techniques made of lines and dots: etching, woodcut, contour drawing, halftone print, stitches, glow and glass."""
+"""Techniques made of lines and dots: etching, woodcut, contour drawing, halftone print, stitches, glow and glass.
+
+Each returns the motif as float32 [s, s, 3], nominally in 0..1.
+"""
 
 import math
 
 import numpy as np
 
-from .fields import grid, luma, mix, noise, slope, smoothstep, soften, soften_colour
-from .paint import Hand, Motif, edges, nearest_cells
+from attribench.sample.fields import grid, luma, mix, noise, slope, smoothstep, soften, soften_colour
+from attribench.sample.paint import Hand, Motif, edges, nearest_cells
 
 
 def _triangle(phase: np.ndarray) -> np.ndarray:
-    """Distance to the nearest whole number times two, 0..1."""
+    """Return twice the distance to the nearest whole number, 0..1."""
     return np.abs(phase - np.floor(phase) - 0.5) * 2
 
 
 def hatching(dark: np.ndarray, hand: Hand, rng: np.random.Generator, lines: float, layers: int) -> np.ndarray:
-    """Ink 0..1 of crossed hatching whose lines grow with darkness; float32 [s, s]. `lines` a side."""
+    """Return the ink, 0..1, of crossed hatching whose lines widen with darkness: float32 [s, s], `lines` a side."""
     size = dark.shape[0]
     y, x = grid(size)
     wobble = noise(rng, size, 5, 2) * (0.1 + 0.9 * hand.swirl)
@@ -29,7 +32,7 @@ def hatching(dark: np.ndarray, hand: Hand, rng: np.random.Generator, lines: floa
 
 
 def etching(motif: Motif, hand: Hand, rng: np.random.Generator) -> np.ndarray:
-    """Crossed ink lines over a pale wash."""
+    """Draw crossed ink lines over a pale wash."""
     lines = 34 + 46 * (1 - hand.width)
     ink = hatching(1 - luma(motif.rgb), hand, rng, lines, 1 + round(2 * hand.detail))
     outline = edges(motif.rgb) * (0.2 + 0.8 * hand.relief)
@@ -38,7 +41,7 @@ def etching(motif: Motif, hand: Hand, rng: np.random.Generator) -> np.ndarray:
 
 
 def woodcut(motif: Motif, hand: Hand, rng: np.random.Generator) -> np.ndarray:
-    """Bold blocks of colour carved with flowing gouge marks."""
+    """Carve bold blocks of colour with flowing gouge marks."""
     size, unit = motif.size, motif.size / 256
     y, x = grid(size)
     light = luma(motif.rgb)
@@ -57,7 +60,7 @@ def woodcut(motif: Motif, hand: Hand, rng: np.random.Generator) -> np.ndarray:
 
 
 def contour(motif: Motif, hand: Hand, rng: np.random.Generator) -> np.ndarray:
-    """Level lines of the light over flat washes, like a map."""
+    """Draw level lines of the light over flat washes, like a map."""
     size, unit = motif.size, motif.size / 256
     height = soften(luma(motif.rgb), (2 + 7 * hand.length) * unit) + 0.05 * (0.3 + hand.swirl) * noise(rng, size, 4, 2)
     levels = 7 + 15 * hand.detail
@@ -76,7 +79,7 @@ def contour(motif: Motif, hand: Hand, rng: np.random.Generator) -> np.ndarray:
 
 
 def halftone(motif: Motif, hand: Hand, rng: np.random.Generator) -> np.ndarray:
-    """Printed dots under flat colour that has slipped, with a bold outline."""
+    """Print dots under flat colour that has slipped, with a bold outline."""
     size, unit = motif.size, motif.size / 256
     y, x = grid(size)
     dots = 26 + 34 * (1 - hand.width)
@@ -97,7 +100,7 @@ def halftone(motif: Motif, hand: Hand, rng: np.random.Generator) -> np.ndarray:
 
 
 def pencil(motif: Motif, hand: Hand, rng: np.random.Generator) -> np.ndarray:
-    """Graphite: soft shading, outlines and the tooth of the paper."""
+    """Draw in graphite: soft shading, outlines and the tooth of the paper."""
     size = motif.size
     dark = np.clip(0.85 - luma(motif.rgb), 0, 1)
     stroke = hatching(dark, hand, rng, 50 + 40 * hand.width, 2)
@@ -107,7 +110,7 @@ def pencil(motif: Motif, hand: Hand, rng: np.random.Generator) -> np.ndarray:
 
 
 def neon(motif: Motif, hand: Hand, rng: np.random.Generator) -> np.ndarray:
-    """Glowing tubes along the outlines in the dark."""
+    """Draw glowing tubes along the outlines in the dark."""
     unit = motif.size / 256
     tube = smoothstep(soften(edges(motif.rgb, 0.02, 0.08), 1.4 * unit), 0.15, 0.5)
     bright = np.clip(motif.rgb / (motif.rgb.max(-1, keepdims=True) + 0.05), 0, 1)
@@ -118,7 +121,7 @@ def neon(motif: Motif, hand: Hand, rng: np.random.Generator) -> np.ndarray:
 
 
 def blueprint(motif: Motif, hand: Hand, rng: np.random.Generator) -> np.ndarray:
-    """White drawing lines and sparse hatching on a gridded ground."""
+    """Draw white lines and sparse hatching on a ground with a grid."""
     y, x = grid(motif.size)
     cells = 10 + round(8 * hand.width)
     rule = np.maximum(_triangle(x * cells), _triangle(y * cells))
@@ -131,7 +134,7 @@ def blueprint(motif: Motif, hand: Hand, rng: np.random.Generator) -> np.ndarray:
 
 
 def cross_stitch(motif: Motif, hand: Hand, rng: np.random.Generator) -> np.ndarray:
-    """Little crosses of thread on cloth."""
+    """Stitch little crosses of thread on cloth."""
     size = motif.size
     y, x = grid(size)
     stitches = 44 + round(20 * (1 - hand.width))
@@ -149,7 +152,7 @@ def cross_stitch(motif: Motif, hand: Hand, rng: np.random.Generator) -> np.ndarr
 
 
 def stained_glass(motif: Motif, hand: Hand, rng: np.random.Generator) -> np.ndarray:
-    """Panes of glowing glass between leads that follow the outlines."""
+    """Set panes of glowing glass between leads that follow the outlines."""
     size, unit = motif.size, motif.size / 256
     owner, border, centres = nearest_cells(rng, size, 5 + 4 * hand.width, 0.1)
     pane = rng.normal(0, 0.06, len(centres)).astype(np.float32)[owner]

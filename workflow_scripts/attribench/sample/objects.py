@@ -1,4 +1,4 @@
-"""Object instances: who they are, how near misses differ from them, and how they are set into a picture."""
+"""Object instances: what tells one from another, near misses, and how one is drawn into a picture."""
 
 import math
 from dataclasses import dataclass, replace
@@ -6,30 +6,41 @@ from dataclasses import dataclass, replace
 import numpy as np
 from PIL import Image
 
-from .colours import ACCENT, BODY, DARK, LIGHT, OBJECT, OBJECT_SLOTS, PALETTES, PATTERN, TRIM, by_brightness
-from .fields import generator, mix, resized, slope, smoothstep
-from .shapes import CLASSES, Sketch
-from .stage import SUPERSAMPLE, Stage
+from attribench.sample.canvas import SUPERSAMPLE, Canvas
+from attribench.sample.colours import (
+    ACCENT,
+    BODY,
+    DARK,
+    LIGHT,
+    OBJECT,
+    OBJECT_SLOTS,
+    PALETTES,
+    PATTERN,
+    TRIM,
+    by_brightness,
+)
+from attribench.sample.fields import generator, mix, resized, slope, smoothstep
+from attribench.sample.shapes import CLASSES, Sketch
 
 CLASS_NAMES = tuple(CLASSES)
 PATTERNS = ("plain", "stripes", "bands", "dots", "checks", "chevrons", "split", "patches")
 SHAPE_NUMBERS = 8
 FLOATING = ("fish", "balloon")
-_ROLE = 11
+_STREAM = 11  # begins the numbers that an object's generators depend on
 
 
 @dataclass(frozen=True)
 class ObjectIdentity:
-    """One object instance.
+    """Hold what an object has in all pictures.
 
-    kind     its class
-    shape    eight numbers in 0..1 that its class reads
-    colours  float32 [6, 3]: body, pattern, trim, accent, dark, light
-    pattern  what covers the body; pattern_scale in cells per object, pattern_angle in radians
-    gloss    strength of the highlight, 0..1
+    category  its class
+    shape     eight numbers in 0..1 that its class reads
+    colours   float32 [6, 3]: body, pattern, trim, accent, dark, light
+    pattern   what covers the body; pattern_scale in cells per object, pattern_angle in radians
+    gloss     strength of the highlight, 0..1
     """
 
-    kind: str
+    category: str
     shape: tuple[float, ...]
     colours: tuple[tuple[float, ...], ...]
     pattern: str
@@ -52,10 +63,10 @@ def _rounded(colours: np.ndarray) -> tuple[tuple[float, ...], ...]:
 
 
 def draw_object(seed: int, number: int) -> ObjectIdentity:
-    """The object instance with this identity number."""
-    rng = generator(seed, _ROLE, number)
+    """Draw the object instance with this identity number."""
+    rng = generator(seed, _STREAM, number)
     return ObjectIdentity(
-        kind=CLASS_NAMES[(number + generator(seed, _ROLE).integers(1000)) % len(CLASS_NAMES)],
+        category=CLASS_NAMES[(number + generator(seed, _STREAM).integers(1000)) % len(CLASS_NAMES)],
         shape=tuple(rng.random(SHAPE_NUMBERS).round(5).tolist()),
         colours=_rounded(_colours(rng)),
         pattern=PATTERNS[rng.integers(len(PATTERNS))],
@@ -66,9 +77,9 @@ def draw_object(seed: int, number: int) -> ObjectIdentity:
 
 
 def near_object(seed: int, target: ObjectIdentity, number: int) -> ObjectIdentity:
-    """Another instance of `target`'s class: similar colours in another shape, or a similar shape otherwise painted."""
-    other = replace(draw_object(seed, number), kind=target.kind)
-    rng = generator(seed, _ROLE, number, 1)
+    """Return a near miss: another instance of `target`'s class, with similar colours or a similar shape."""
+    other = replace(draw_object(seed, number), category=target.category)
+    rng = generator(seed, _STREAM, number, 1)
     pattern = [name for name in PATTERNS if name != target.pattern][rng.integers(len(PATTERNS) - 1)]
     if rng.random() < 0.5:
         colours = np.clip(np.array(target.colours) + rng.normal(0, 0.05, (OBJECT_SLOTS, 3)), 0, 1)
@@ -78,7 +89,7 @@ def near_object(seed: int, target: ObjectIdentity, number: int) -> ObjectIdentit
 
 
 def _pattern_mask(thing: ObjectIdentity, u: np.ndarray, v: np.ndarray) -> np.ndarray:
-    """True where the body takes its second colour; u, v are the object's own coordinates, float32 [h, w]."""
+    """Return where the body takes its second colour, bool [h, w]; u, v: the object's own coordinates, float32 [h, w]."""
     cells = thing.pattern_scale
     cos, sin = math.cos(thing.pattern_angle), math.sin(thing.pattern_angle)
     a, b = (u * cos - v * sin) * cells * 0.5, (u * sin + v * cos) * cells * 0.5
@@ -101,7 +112,7 @@ def _pattern_mask(thing: ObjectIdentity, u: np.ndarray, v: np.ndarray) -> np.nda
 
 
 def _paint_pattern(thing: ObjectIdentity, sketch: Sketch) -> np.ndarray:
-    """The sketch's layer as a writable array with the body's pattern put in, uint8 [2 size, 2 size]."""
+    """Return the sketch's layer with the body's pattern, uint8 [2 size, 2 size]."""
     layer = np.array(sketch.layer)
     box = sketch.layer.getbbox()
     if thing.pattern == "plain" or box is None:
@@ -116,7 +127,7 @@ def _paint_pattern(thing: ObjectIdentity, sketch: Sketch) -> np.ndarray:
 
 
 def _box_blur(array: np.ndarray, radius: int) -> np.ndarray:
-    """Mean over a square of side 2 radius + 1, float32 [s, s]; three passes look Gaussian."""
+    """Average over squares of side 2 radius + 1, float32 [s, s]; three passes are nearly Gaussian."""
     for axis in (0, 1):
         pad = [(0, 0), (0, 0)]
         pad[axis] = (radius + 1, radius)
@@ -127,7 +138,7 @@ def _box_blur(array: np.ndarray, radius: int) -> np.ndarray:
 
 
 def _shading(layer: Image.Image, size: int, scale: float, gloss: float) -> tuple[np.ndarray, np.ndarray]:
-    """(mask 0..1, tone) of a layer, float32 [size, size]: the outline puffed up and lit from above left."""
+    """Return mask (0..1) and tone of a layer, both float32 [size, size]: its outline is raised and lit from above left."""
     outline = layer.point([0] + [255] * 255)
     mask = np.asarray(outline.reduce(SUPERSAMPLE), np.float32) / 255
     # Light changes slowly, so a third of the picture's size is enough for it.
@@ -146,7 +157,7 @@ def _shading(layer: Image.Image, size: int, scale: float, gloss: float) -> tuple
 
 
 def place(
-    stage: Stage,
+    canvas: Canvas,
     thing: ObjectIdentity,
     centre: tuple[float, float],
     scale: float,
@@ -157,20 +168,20 @@ def place(
 ) -> None:
     """Draw an object into the picture with its shading and the shadow at its foot.
 
-    `centre` and `scale` (third the object's height) are in sides of the picture; `index` chooses its slots.
+    centre, scale: middle (x, y) and half the height, in sides of the picture. index: which object's slots it gets.
     """
-    size = stage.size
+    size = canvas.size
     sketch = Sketch(size * SUPERSAMPLE, centre, scale, angle, flip)
-    CLASSES[thing.kind](sketch, np.array(thing.shape))
+    CLASSES[thing.category](sketch, np.array(thing.shape))
     layer = _paint_pattern(thing, sketch)
     mask, tone = _shading(sketch.layer, size, scale, thing.gloss)
-    if shadow and thing.kind not in FLOATING:
+    if shadow and thing.category not in FLOATING:
         foot = centre[1] + scale * 0.96
-        far = ((stage.x - centre[0] - scale * 0.35) / (scale * 1.15)) ** 2 + ((stage.y - foot) / (scale * 0.2)) ** 2
-        stage.tone -= shadow * np.exp(-far * 1.5) * (1 - mask)
-    stage.tone = mix(stage.tone, tone, mask)
-    stage.blend = mix(stage.blend, 0.0, mask)
+        far = ((canvas.x - centre[0] - scale * 0.35) / (scale * 1.15)) ** 2 + ((canvas.y - foot) / (scale * 0.2)) ** 2
+        canvas.tone -= shadow * np.exp(-far * 1.5) * (1 - mask)
+    canvas.tone = mix(canvas.tone, tone, mask)
+    canvas.blend = mix(canvas.blend, 0.0, mask)
     shift = OBJECT + OBJECT_SLOTS * index - 1
-    stage.labels.paste(
+    canvas.labels.paste(
         Image.fromarray(layer + np.uint8(shift)), (0, 0), Image.fromarray((layer > 0).astype(np.uint8) * 255)
     )

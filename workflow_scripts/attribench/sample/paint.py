@@ -1,4 +1,7 @@
-"""Techniques made of touches of colour: dabs, strokes, washes, tiles, facets and cut paper."""
+"""Techniques made of touches of colour: dabs, strokes, washes, tiles, facets and cut paper.
+
+Each returns the motif as float32 [s, s, 3], nominally in 0..1.
+"""
 
 import math
 from dataclasses import dataclass
@@ -6,15 +9,16 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
-from .fields import from_image, grain, grid, luma, mix, noise, slope, smoothstep, soften, soften_colour
+from attribench.sample.fields import from_image, grain, grid, luma, mix, noise, slope, smoothstep, soften, soften_colour
 
 
 @dataclass(frozen=True)
 class Hand:
-    """How a technique is used; every number is in 0..1 except `direction`, in radians.
+    """Hold how a technique is used; every number is in 0..1 except `direction`, in radians.
 
     length, width  size of a touch (stroke, dab, tile, facet, line spacing)
-    direction      where strokes lead, swirl how far they wander
+    direction      direction of the strokes
+    swirl          how far they wander from it
     variety        how much neighbouring touches differ in colour
     relief         strength of texture, outlines or paper grain
     detail         how closely the technique follows the subject
@@ -31,7 +35,7 @@ class Hand:
 
 @dataclass(frozen=True)
 class Motif:
-    """What is to be painted: colours float32 [s, s, 3] in 0..1, slot of each pixel uint8 [s, s], palette [k, 3]."""
+    """Hold what is to be painted: colours float32 [s, s, 3] in 0..1, slot of each pixel uint8 [s, s], palette [k, 3]."""
 
     rgb: np.ndarray
     slots: np.ndarray
@@ -39,22 +43,22 @@ class Motif:
 
     @property
     def size(self) -> int:
-        """Side in pixels."""
+        """Return the side in pixels."""
         return self.rgb.shape[0]
 
     @property
     def ink(self) -> np.ndarray:
-        """Darkest colour of the palette."""
+        """Return the darkest colour of the palette."""
         return self.palette[0]
 
     @property
     def paper(self) -> np.ndarray:
-        """Lightest colour of the palette."""
+        """Return the lightest colour of the palette."""
         return self.palette[-1]
 
 
 def edges(rgb: np.ndarray, low: float = 0.04, high: float = 0.14) -> np.ndarray:
-    """Outlines of a picture, float32 [s, s]: 0 in flat colour, 1 where colour jumps."""
+    """Return the outlines of a picture, float32 [s, s]: 0 in flat colour, 1 where colour jumps."""
     total = np.zeros(rgb.shape[:2], np.float32)
     for channel in range(3):
         dy, dx = slope(rgb[..., channel])
@@ -63,7 +67,7 @@ def edges(rgb: np.ndarray, low: float = 0.04, high: float = 0.14) -> np.ndarray:
 
 
 def flow(motif: Motif, hand: Hand, rng: np.random.Generator) -> np.ndarray:
-    """Direction of the strokes at each pixel in radians, float32 [s, s]."""
+    """Return the direction of the strokes at each pixel in radians, float32 [s, s]."""
     wander = noise(rng, motif.size, 2 + 3 * hand.swirl, 1)
     free = (hand.direction + wander * (0.15 + 1.8 * hand.swirl)).astype(np.float32)
     # Along outlines a stroke follows the form, so that small strokes can still draw it.
@@ -72,17 +76,17 @@ def flow(motif: Motif, hand: Hand, rng: np.random.Generator) -> np.ndarray:
 
 
 def _seeds(motif: Motif, rng: np.random.Generator, count: int) -> np.ndarray:
-    """Places of strokes in painting order, float32 [count, 2] in pixels: those on outlines come last, so they show."""
+    """Draw the centres of strokes in painting order, float32 [count, 2] in pixels; the last are on outlines, and show."""
     seeds = rng.random((count, 2), np.float32) * motif.size
     detail = edges(motif.rgb, 0.02, 0.1)[seeds[:, 0].astype(int), seeds[:, 1].astype(int)]
     return seeds[np.argsort(detail + rng.random(count, np.float32), kind="stable")]
 
 
 def _touches(motif: Motif, rng, angles, half_length: float, half_width: float, coverage: float, squareness: float):
-    """Lay strokes over each other at double size.
+    """Lay strokes over each other at double size. Lengths are in pixels.
 
-    Returns (seeds [n, 2] in pixels y, x; owner int32 [2s, 2s], n where the ground shows; across float32 [2s, 2s] in
-    -1..1, the place across the stroke). Lengths are in pixels.
+    Returns (seeds, owner, across). seeds [n, 2]: the strokes' centres in pixels (y, x). owner int32 [2s, 2s]: the stroke
+    that shows, n for the ground. across float32 [2s, 2s]: the position across that stroke, -1..1.
     """
     side = angles.shape[0] * 2
     long, wide = max(half_length * 2, 1.2), max(half_width * 2, 1.2)
@@ -104,7 +108,7 @@ def _touches(motif: Motif, rng, angles, half_length: float, half_width: float, c
 
 
 def _touch_colours(motif: Motif, hand: Hand, rng: np.random.Generator, seeds: np.ndarray, ground) -> np.ndarray:
-    """Colour of each stroke and, last, of the ground: uint8 [n + 1, 3]."""
+    """Choose the colour of each stroke and, last, of the ground: uint8 [n + 1, 3]."""
     colours = motif.rgb[seeds[:, 0], seeds[:, 1]]
     count = len(seeds)
     guest = motif.palette[rng.integers(0, len(motif.palette), count)]
@@ -115,7 +119,7 @@ def _touch_colours(motif: Motif, hand: Hand, rng: np.random.Generator, seeds: np
 
 
 def pointillist(motif: Motif, hand: Hand, rng: np.random.Generator) -> np.ndarray:
-    """Round dabs of broken colour."""
+    """Paint round dabs of broken colour."""
     unit = motif.size / 256
     radius = (1.2 + 1.5 * hand.width) * unit
     angles = flow(motif, hand, rng)
@@ -126,7 +130,7 @@ def pointillist(motif: Motif, hand: Hand, rng: np.random.Generator) -> np.ndarra
 
 
 def impasto(motif: Motif, hand: Hand, rng: np.random.Generator) -> np.ndarray:
-    """Thick strokes whose bristles catch the light."""
+    """Paint thick strokes whose bristles catch the light."""
     unit = motif.size / 256
     half_length, half_width = (2.4 + 5.6 * hand.length) * unit, (1.1 + 1.9 * hand.width) * unit
     angles = flow(motif, hand, rng)
@@ -141,7 +145,7 @@ def impasto(motif: Motif, hand: Hand, rng: np.random.Generator) -> np.ndarray:
 
 
 def papercut(motif: Motif, hand: Hand, rng: np.random.Generator) -> np.ndarray:
-    """Flat coloured paper in layers, each casting a small shadow."""
+    """Lay flat coloured paper in layers, each of which casts a small shadow."""
     size, unit = motif.size, motif.size / 256
     levels = 2 + round(3 * hand.detail)
     blurred = soften_colour(motif.rgb, (1 + 4 * hand.width) * unit)
@@ -160,7 +164,7 @@ def papercut(motif: Motif, hand: Hand, rng: np.random.Generator) -> np.ndarray:
 
 
 def watercolour(motif: Motif, hand: Hand, rng: np.random.Generator) -> np.ndarray:
-    """Wet washes that run, pool at their edges and leave the paper bare."""
+    """Paint wet washes that run, pool at their outlines and leave the paper bare."""
     size, unit = motif.size, motif.size / 256
     spread = (1 + 5 * hand.swirl) * unit
     y, x = grid(size)
@@ -179,7 +183,7 @@ def watercolour(motif: Motif, hand: Hand, rng: np.random.Generator) -> np.ndarra
 
 
 def mosaic(motif: Motif, hand: Hand, rng: np.random.Generator) -> np.ndarray:
-    """Square tiles set in rows, with grout between."""
+    """Set square tiles in rows, with grout between."""
     size = motif.size
     side = (4 + 5 * hand.width) / 256
     y, x = grid(size)
@@ -204,7 +208,10 @@ def mosaic(motif: Motif, hand: Hand, rng: np.random.Generator) -> np.ndarray:
 
 
 def nearest_cells(rng: np.random.Generator, size: int, cells: float, warp: float = 0.0):
-    """Voronoi cells: (number of each pixel's cell int32, distance to its border in sides, centres [n, 2] in y, x)."""
+    """Cut the picture into Voronoi cells, about `cells` a side.
+
+    Returns each pixel's cell, int32 [s, s]; its distance to the cell's border, in sides; and the centres (y, x) [n, 2].
+    """
     count = int(np.ceil(cells)) + 3
     seeds = rng.random((count * count, 2), np.float32) * 0.9
     seeds[:, 0] += np.repeat(np.arange(count), count) - 1
@@ -228,7 +235,7 @@ def nearest_cells(rng: np.random.Generator, size: int, cells: float, warp: float
 
 
 def cubist(motif: Motif, hand: Hand, rng: np.random.Generator) -> np.ndarray:
-    """Facets that each show the subject a little shifted and lit from their own side."""
+    """Cut the subject into facets, each a little shifted and lit from its own side."""
     size = motif.size
     cells = 4 + 9 * (1 - hand.length)
     owner, border, centres = nearest_cells(rng, size, cells, 0.0)
@@ -248,5 +255,5 @@ def cubist(motif: Motif, hand: Hand, rng: np.random.Generator) -> np.ndarray:
 
 
 def with_grain(rgb: np.ndarray, rng: np.random.Generator, strength: float) -> np.ndarray:
-    """The picture with fine brightness noise of the given strength."""
+    """Add fine brightness noise of the given strength."""
     return rgb + grain(rng, rgb.shape[0]) * np.float32(strength)

@@ -1,6 +1,6 @@
-"""Outlines of the object classes: each draws itself from eight numbers in 0..1 that make the instance.
+"""The object classes: each function draws an instance `s` from eight numbers `p` in 0..1.
 
-Own coordinates: x and y in -1..1, y downwards; objects stand on y = 1.
+An object's own coordinates are x and y in -1..1, y downwards; it stands on y = 1.
 """
 
 from collections.abc import Callable
@@ -8,11 +8,11 @@ from collections.abc import Callable
 import numpy as np
 from PIL import Image, ImageDraw
 
-from .colours import ACCENT, BODY, DARK, LIGHT, PATTERN, TRIM
+from attribench.sample.colours import ACCENT, BODY, DARK, LIGHT, PATTERN, TRIM
 
 
 class Sketch:
-    """Draws slots + 1 on an 8-bit layer (0: nothing there), in the object's own coordinates."""
+    """Draw slots + 1 on an 8-bit layer (0: nothing there), in the object's own coordinates."""
 
     def __init__(self, pixels: int, centre: tuple[float, float], scale: float, angle: float, flip: bool):
         self.layer = Image.new("L", (pixels, pixels), 0)
@@ -55,7 +55,7 @@ class Sketch:
         self.poly([(x0, y0), (x1, y0), (x1, y1), (x0, y1)], slot)
 
     def lathe(self, heights, radii, slot: int) -> None:
-        """Fill a shape that is symmetric about x = 0, through (height, radius) pairs, top to bottom, smoothly."""
+        """Fill a smooth shape, symmetric about x = 0, through points at (radius, height) from top to bottom."""
         knots = np.linspace(0, 1, len(heights))
         t = np.linspace(0, 1, 48)
         fine = np.convolve(np.pad(np.interp(t, knots, radii), 3, mode="edge"), np.ones(7) / 7, "valid")
@@ -68,7 +68,7 @@ def _span(p: float, low: float, high: float) -> float:
 
 
 def mug(s: Sketch, p: np.ndarray) -> None:
-    """A cup with an ear: width, taper, ear size and saucer vary."""
+    """Draw a cup with an ear; width, taper, ear and saucer vary."""
     wide, taper = _span(p[0], 0.42, 0.72), _span(p[1], -0.18, 0.22)
     top = _span(p[2], -0.85, -0.2)
     ear = _span(p[3], 0.22, 0.42)
@@ -81,7 +81,7 @@ def mug(s: Sketch, p: np.ndarray) -> None:
 
 
 def teapot(s: Sketch, p: np.ndarray) -> None:
-    """Round pot with spout, handle and lid."""
+    """Draw a round pot with spout, handle and lid."""
     wide, tall = _span(p[0], 0.45, 0.68), _span(p[1], 0.42, 0.68)
     middle = 0.95 - tall
     s.ring(-wide * 0.95, middle - 0.05, _span(p[2], 0.22, 0.36), tall * 0.7, 0.11, TRIM, 0.2, 0.8)
@@ -95,7 +95,7 @@ def teapot(s: Sketch, p: np.ndarray) -> None:
 
 
 def vase(s: Sketch, p: np.ndarray) -> None:
-    """Turned vase, with flowers when p[5] is high."""
+    """Draw a turned vase, with flowers when p[5] is high."""
     top = _span(p[0], -0.75, -0.1)
     neck, belly, foot = _span(p[1], 0.12, 0.36), _span(p[2], 0.34, 0.72), _span(p[3], 0.18, 0.45)
     if p[5] > 0.4:
@@ -111,7 +111,7 @@ def vase(s: Sketch, p: np.ndarray) -> None:
 
 
 def lamp(s: Sketch, p: np.ndarray) -> None:
-    """Table lamp: shade, stem and base."""
+    """Draw a table lamp: shade, stem and base."""
     low, top, bottom = _span(p[0], -0.2, 0.15), _span(p[1], 0.15, 0.5), _span(p[2], 0.5, 0.85)
     s.lathe([low, 0.5, 0.9], [0.07, _span(p[3], 0.05, 0.34), 0.1], TRIM)
     s.blob(0, 0.9, _span(p[4], 0.25, 0.5), 0.09, TRIM)
@@ -123,7 +123,7 @@ def lamp(s: Sketch, p: np.ndarray) -> None:
 
 
 def guitar(s: Sketch, p: np.ndarray) -> None:
-    """Guitar with waist, sound hole and neck."""
+    """Draw a guitar with waist, sound hole and neck."""
     lower, upper, waist = _span(p[0], 0.4, 0.58), _span(p[1], 0.28, 0.44), _span(p[2], 0.2, 0.34)
     s.lathe([-0.12, 0.05, 0.25, 0.42, 0.62, 0.85, 0.98], [0.1, upper, upper, waist, lower, lower, 0.18], BODY)
     if p[4] > 0.5:
@@ -138,7 +138,7 @@ def guitar(s: Sketch, p: np.ndarray) -> None:
 
 
 def fish(s: Sketch, p: np.ndarray) -> None:
-    """Fish seen from the side."""
+    """Draw a fish seen from the side."""
     long, tall = _span(p[0], 0.55, 0.8), _span(p[1], 0.26, 0.56)
     fork = _span(p[2], 0.25, 0.55)
     s.poly([(-long * 0.7, 0), (-1.1, -fork), (-1.1 + 0.3 * p[3], 0), (-1.1, fork)], ACCENT)
@@ -151,7 +151,7 @@ def fish(s: Sketch, p: np.ndarray) -> None:
 
 
 def robot(s: Sketch, p: np.ndarray) -> None:
-    """Toy robot: head, body, arms, legs, antenna."""
+    """Draw a toy robot: head, body, arms, legs, antenna."""
     wide, head = _span(p[0], 0.32, 0.58), _span(p[1], 0.24, 0.46)
     s.box(-wide * 0.7, 0.5, -wide * 0.2, 0.98, TRIM)
     s.box(wide * 0.2, 0.5, wide * 0.7, 0.98, TRIM)
@@ -173,7 +173,7 @@ def robot(s: Sketch, p: np.ndarray) -> None:
 
 
 def house(s: Sketch, p: np.ndarray) -> None:
-    """House with gable, door, windows and chimney."""
+    """Draw a house with gable, door, windows and chimney."""
     wide, eaves, top = _span(p[0], 0.5, 0.88), _span(p[1], -0.35, 0.25), _span(p[2], -1.0, -0.6)
     s.box(wide * 0.4, top + 0.1, wide * 0.4 + 0.18, eaves, DARK)
     s.box(-wide, eaves, wide, 0.98, BODY)
@@ -187,7 +187,7 @@ def house(s: Sketch, p: np.ndarray) -> None:
 
 
 def boat(s: Sketch, p: np.ndarray) -> None:
-    """Sailing boat."""
+    """Draw a sailing boat."""
     deck, mast = _span(p[0], 0.45, 0.6), _span(p[1], -0.3, 0.2)
     s.stroke([(mast, deck), (mast, -1.0)], 0.06, DARK)
     s.poly([(mast + 0.05, -0.95), (_span(p[2], 0.5, 0.95), deck - 0.12), (mast + 0.05, deck - 0.12)], PATTERN)
@@ -199,7 +199,7 @@ def boat(s: Sketch, p: np.ndarray) -> None:
 
 
 def cactus(s: Sketch, p: np.ndarray) -> None:
-    """Potted cactus with arms and a flower."""
+    """Draw a potted cactus with arms and a flower."""
     thick, top = _span(p[0], 0.2, 0.36), _span(p[1], -0.95, -0.5)
     for side, height, bend in ((-1, p[2], p[3]), (1, p[4], p[5])):
         level = _span(height, -0.3, 0.2)
@@ -213,7 +213,7 @@ def cactus(s: Sketch, p: np.ndarray) -> None:
 
 
 def chair(s: Sketch, p: np.ndarray) -> None:
-    """Chair, seen a little from the side."""
+    """Draw a chair, seen a little from the side."""
     wide, seat, top = _span(p[0], 0.4, 0.62), _span(p[1], 0.1, 0.35), _span(p[2], -1.0, -0.5)
     for x, foot in ((-wide, 0.95), (wide, 0.95), (-wide + 0.28, 0.8), (wide + 0.18, 0.8)):
         s.stroke([(x, seat), (x * _span(p[3], 1.0, 1.15), foot)], 0.09, TRIM)
@@ -229,7 +229,7 @@ def chair(s: Sketch, p: np.ndarray) -> None:
 
 
 def clock(s: Sketch, p: np.ndarray) -> None:
-    """Alarm clock with bells and feet."""
+    """Draw an alarm clock with bells and feet."""
     radius = _span(p[0], 0.55, 0.72)
     for side in (-1, 1):
         s.stroke([(side * radius * 0.5, 0.6), (side * radius * 0.8, 0.95)], 0.12, DARK)
@@ -246,7 +246,7 @@ def clock(s: Sketch, p: np.ndarray) -> None:
 
 
 def car(s: Sketch, p: np.ndarray) -> None:
-    """Toy car."""
+    """Draw a toy car."""
     roof, start, stop = _span(p[0], -0.65, -0.3), _span(p[1], -0.75, -0.4), _span(p[2], 0.3, 0.7)
     bonnet, wheel = _span(p[3], -0.05, 0.2), _span(p[4], 0.2, 0.31)
     s.poly([(start - 0.15, 0.1), (start + 0.12, roof), (stop - 0.3, roof), (stop + 0.1, 0.1)], TRIM)
@@ -261,7 +261,7 @@ def car(s: Sketch, p: np.ndarray) -> None:
 
 
 def bird(s: Sketch, p: np.ndarray) -> None:
-    """Standing bird."""
+    """Draw a standing bird."""
     plump, head = _span(p[0], 0.36, 0.56), _span(p[1], 0.2, 0.32)
     for x in (-0.08, 0.14):
         s.stroke([(x, 0.4), (x + 0.03, 0.95), (x + 0.16, 0.96)], 0.05, DARK)
@@ -282,7 +282,7 @@ def bird(s: Sketch, p: np.ndarray) -> None:
 
 
 def balloon(s: Sketch, p: np.ndarray) -> None:
-    """Hot-air balloon."""
+    """Draw a hot-air balloon."""
     wide, tall = _span(p[0], 0.5, 0.78), _span(p[1], 0.5, 0.68)
     basket = _span(p[2], 0.1, 0.2)
     for side in (-1, 1):
@@ -297,7 +297,7 @@ def balloon(s: Sketch, p: np.ndarray) -> None:
 
 
 def mushroom(s: Sketch, p: np.ndarray) -> None:
-    """Toadstool."""
+    """Draw a toadstool."""
     cap, tall, stem = _span(p[0], 0.5, 0.9), _span(p[1], 0.5, 0.95), _span(p[2], 0.14, 0.34)
     s.lathe([-0.3, 0.4, 0.95], [stem * 0.8, stem, stem * _span(p[3], 1.0, 1.7)], LIGHT)
     s.lathe([0.1, 0.16, 0.26], [stem * 1.3, stem * 1.5, stem * 1.7], ACCENT)

@@ -1,0 +1,86 @@
+"""Where a source's file is: below a URL, in a dataset repo on the Hugging Face hub, or on Google Drive."""
+
+import logging
+import os
+from pathlib import Path
+
+from attribench.common.errors import InputError
+from attribench.download.http import Remote, Transient, with_retries
+from attribench.download.partial import note_commit, noted_commit
+from attribench.download.table import DownloadSettings, Source
+
+DRIVE = "https://drive.usercontent.google.com/"
+_DRIVE_HINT = " (Google Drive answers so where a file is not public, or when too many have downloaded it today)"
+_SHA256_DIGITS, _SHA1_DIGITS = 64, 40
+
+
+def remote_file(source: Source, file: str, folder: Path, settings: DownloadSettings) -> Remote:
+    """Return the address of one of the source's `files`, and what the server states of its content.
+
+    folder: where the source is fetched into, with the note of a repo's commit. Raises InputError with the URL for a repo,
+    revision or file that the hub does not have.
+    """
+    if source.kind == "http":
+        return Remote(mirrored(source.url + file, settings.mirrors))
+    if source.kind == "drive":
+        # `confirm` skips the page of questions that large files have. Drive states no ETag, so the id stands for the
+        # content; a digest in the table, or the archive's checksums, tell whether pieces fit together.
+        url = mirrored(f"{DRIVE}download?id={source.id}&export=download&confirm=t", settings.mirrors)
+        return Remote(url, identity=source.id, hint=_DRIVE_HINT)
+    return _hub_file(source, file, folder, settings)
+
+
+def mirrored(url: str, mirrors: dict[str, str]) -> str:
+    """Return `url` with its beginning replaced where that is one of `mirrors`; the longest one counts."""
+    for base in sorted(mirrors, key=len, reverse=True):
+        if url.startswith(base):
+            return mirrors[base] + url.removeprefix(base)
+    return url
+
+
+def _hub_file(source: Source, file: str, folder: Path, settings: DownloadSettings) -> Remote:
+    """Return the address of `file` in the source's repo, with the digest that the hub states. HF_ENDPOINT is respected.
+
+    huggingface_hub gives metadata only. Its own download restarts a file in every process, which is too slow for files of
+    10 GB, so `http` fetches the bytes.
+    """
+    from huggingface_hub import constants, hf_hub_url
+    from huggingface_hub.utils import build_hf_headers
+
+    endpoint = os.environ.get("HF_ENDPOINT", constants.ENDPOINT).rstrip("/")
+    address = dict(repo_id=source.repo, filename=file, repo_type="dataset", endpoint=endpoint)
+    # A branch is read once, so that all files come from one commit although the download may be interrupted.
+    commit = noted_commit(folder, source.revision)
+    url = hf_hub_url(**address, revision=commit or source.revision)
+    stated = with_retries(url, settings, lambda: _metadata(url, settings.timeout))
+    if not stated.commit_hash or not stated.etag:
+        raise InputError(f"{url}: the answer states no commit and digest; expected an endpoint of the hub's kind")
+    if commit is None:
+        logging.info("%s: %s is commit %s", source.repo, source.revision, stated.commit_hash)
+        note_commit(folder, source.revision, stated.commit_hash)
+    return Remote(
+        hf_hub_url(**address, revision=stated.commit_hash),
+        size=stated.size,
+        sha256=stated.etag if len(stated.etag) == _SHA256_DIGITS else None,
+        git_sha1=stated.etag if len(stated.etag) == _SHA1_DIGITS else None,
+        identity=stated.etag,
+        known_from=" (as the hub states)",
+        headers=build_hf_headers(),
+    )
+
+
+def _metadata(url: str, timeout: float):
+    from huggingface_hub import get_hf_file_metadata
+    from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
+
+    try:
+        return get_hf_file_metadata(url, timeout=timeout)
+    except HfHubHTTPError as error:
+        status = error.response.status_code
+        if status in (408, 429) or status >= 500:
+            raise Transient(f"HTTP {status}") from error
+        raise InputError(f"{url}: HTTP {status}, {type(error).__name__}: {str(error).splitlines()[0]}") from error
+    except OfflineModeIsEnabled as error:
+        raise InputError(f"{url}: HF_HUB_OFFLINE is set, so that nothing can be fetched from the hub") from error
+    except Exception as error:  # of the hub's HTTP library, which is another one in each of its major releases
+        raise Transient(f"the connection failed ({type(error).__name__}: {error})") from error

@@ -1,0 +1,80 @@
+"""Run an extractor over a pixel shard and write the feature shard."""
+
+import logging
+from contextlib import closing
+from importlib.metadata import version
+from itertools import chain
+from pathlib import Path
+from time import perf_counter
+
+import numpy as np
+
+from attribench.common.errors import InputError
+from attribench.common.prefetch import read_ahead
+from attribench.common.progress import progress
+from attribench.extract.forward import ForwardPass
+from attribench.formats.shards import FeatureIdentity, feature_attributes, open_pixel_shard, write_shard
+
+_READ_AHEAD = 4  # batches
+
+log = logging.getLogger(__name__)
+
+
+def extract_shard(
+    pixels: Path | str,
+    output: Path | str,
+    forward: ForwardPass,
+    *,
+    name: str,
+    collection: str,
+    preprocessing: str,
+    first_row: int,
+    key: str = "",
+) -> None:
+    """Write the features of the pixel shard `pixels` to the feature shard `output`: float32 [n, d].
+
+    `name` and `preprocessing` (its canonical text) are the extractor's; `first_row` is the number of the shard's first row
+    in the collection; `key` is that of the job. Rows of invalid images are zeros. Raises InputError for a feature that is
+    NaN or infinite, naming the image.
+    """
+    with open_pixel_shard(pixels, preprocessing) as shard:
+        rows, n = shard.rows, len(shard.rows.paths)
+        settings = (forward.device, forward.precision, forward.batch_size)
+        log.info("%s: %d images of %s on %s, %s, batch %d", name, n, collection, *settings)
+        started, written = perf_counter(), 0
+        with closing(read_ahead(shard.blocks(forward.batch_size), _READ_AHEAD)) as blocks:
+            features = forward.map(blocks)
+            # The first ones say how long a feature is, which the file has to know.
+            first = next(features) if n else forward(np.zeros((1, *shard.data.shape[1:]), np.uint8))[:0]
+            identity = _identity(forward, name, preprocessing, dimension=first.shape[1])
+            attributes = feature_attributes(identity, collection, first_row, key, software_versions())
+            with write_shard(output, "features", (n, first.shape[1]), "float32", rows, attributes) as writer:
+                for block in progress(chain([first], features), "extract", n, count=len):
+                    block[~rows.valid[written : written + len(block)]] = 0
+                    _refuse_not_finite(block, rows.paths[written:], name)
+                    writer.append(block)
+                    written += len(block)
+        log.info("%.1f images/s", written / max(perf_counter() - started, 1e-9))
+
+
+def _identity(forward: ForwardPass, name: str, preprocessing: str, dimension: int) -> FeatureIdentity:
+    """Return what the features must share with others to be compared: the preprocessing is stated with mean and std."""
+    network = forward.network
+    mean, std = (",".join(map(repr, values)) for values in (network.mean, network.std))
+    described = f"{preprocessing} mean {mean} std {std}"
+    return FeatureIdentity(name, dimension, network.weights, described, forward.precision)
+
+
+def software_versions() -> dict[str, str]:
+    """Return the versions of the libraries that a feature depends on."""
+    return {name: version(name) for name in ("torch", "timm", "open_clip_torch", "pillow", "numpy")}
+
+
+def _refuse_not_finite(features: np.ndarray, paths: list[str], name: str) -> None:
+    finite = np.isfinite(features).all(axis=1)
+    if not finite.all():
+        row = int(np.argmin(finite))
+        raise InputError(
+            f"extractor {name}: the feature of {paths[row]} holds NaN or Inf; expected finite numbers "
+            "(with precision bf16, try float32)"
+        )

@@ -1,0 +1,22 @@
+"""The colour histogram: no library, and no network that was trained."""
+
+from pathlib import Path
+from typing import Any
+
+from attribench.decode.preprocessing import Preprocessing
+from attribench.extract.libraries import Defaults
+from attribench.extract.registry import ExtractorEntry
+
+BINS = 8  # per channel: 512 in all
+
+
+def defaults(entry: ExtractorEntry) -> Defaults:
+    """Return a usual size; pixels are taken as they are."""
+    return Defaults(Preprocessing(224, 224, "bicubic"), (0.0,) * 3, (1.0,) * 3)
+
+
+def load(entry: ExtractorEntry, root: Path) -> tuple[Any, str]:
+    """Return the histogram, and its name in place of a digest."""
+    from attribench.extract.color import ColorHistogram
+
+    return ColorHistogram(BINS), f"histogram-{BINS}"

@@ -1,0 +1,62 @@
+"""What an entry of the extractor registry may say."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from attribench.common.schema import Closed, Name, Positive
+from attribench.extract import libraries
+
+Interpolation = Literal["nearest", "bilinear", "bicubic", "lanczos"]
+PrecisionName = Literal["float32", "bf16"]
+PerChannel = Annotated[list[float], Field(min_length=3, max_length=3)]
+
+
+class WeightsFile(Closed):
+    """Name a checkpoint on disk: a path below the benchmark root (or absolute), or a file that a Python package ships.
+
+    It has to hold the network's tensors and no others, but for what the entry says. key: entry of the checkpoint that holds
+    the state dict; prefix: only names that begin with it are taken, without it; drop: names that then begin so are left
+    out; match: `name`, or `order` for a file whose tensors have other names but the network's order and shapes.
+    """
+
+    file: str
+    package: str | None = None
+    key: str | None = None
+    prefix: str = ""
+    drop: tuple[str, ...] = ()
+    match: Literal["name", "order"] = "name"
+
+
+class ExtractorEntry(Closed):
+    """Describe an extractor. What is not given of the preprocessing is the model's own, as its library states it.
+
+    squash: resize both sides to `resize`, not the short one alone; precision: this extractor's, in place of the config key;
+    seed: of the weights of an untrained network.
+    """
+
+    library: Literal[*libraries.NAMES]
+    model: str | None = None
+    pretrained: WeightsFile | Name = "hub"
+    resize: Positive | None = None
+    crop: Positive | None = None
+    interpolation: Interpolation | None = None
+    squash: bool | None = None
+    mean: PerChannel | None = None
+    std: PerChannel | None = None
+    seed: int = 0
+    precision: PrecisionName | None = None
+
+    @model_validator(mode="after")
+    def _complete(self) -> "ExtractorEntry":
+        if self.library in ("timm", "open_clip") and not self.model:
+            raise ValueError(f"library {self.library} needs a `model`")
+        if self.library == "torchscript" and not isinstance(self.pretrained, WeightsFile):
+            raise ValueError("library torchscript needs `pretrained: {file: …}`")
+        if self.library == "color" and self.precision not in (None, "float32"):
+            raise ValueError(f"library color computes in float32; expected no `precision`, found {self.precision}")
+        if self.library == "color" and (self.mean or self.std):
+            raise ValueError("library color takes pixels as they are; expected no `mean` and no `std`")
+        if self.resize and self.crop and self.crop > self.resize:
+            raise ValueError(f"crop {self.crop} is larger than resize {self.resize}")
+        return self

@@ -1,0 +1,1 @@
+"""The CSV tables, and the statistics in them."""
