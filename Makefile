@@ -1,4 +1,4 @@
-# make sample | make test | make bench | make lint | make lock | make clean
+# make sample | make test | make bench | make lint | make schema | make lock | make clean
 # Set-up goes into .venv, from envs/requirements.txt alone: every package at one version, checked by digest.
 
 PYTHON ?= python3
@@ -8,7 +8,7 @@ READY := .venv/.ready
 # Where it is set, each of a run's jobs would compile all its libraries anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: sample test bench lint lock clean
+.PHONY: sample test bench lint schema lock clean
 
 sample: $(READY)
 	$(BIN)/snakemake --cores all all
@@ -22,12 +22,16 @@ test: $(READY)
 bench: $(READY)
 	PYTHONPATH=workflow_scripts $(BIN)/python -m bench $(BENCH)
 
-# A finding of `snakemake --lint` that is argued away is argued away in tests/lint_workflow.py, and nowhere else.
+# A finding of `snakemake --lint` that is argued away is argued away in tests/helpers/lint_workflow.py, and nowhere else.
 lint: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/snakefmt --check Snakefile rules
-	$(BIN)/python tests/lint_workflow.py
+	$(BIN)/python tests/helpers/lint_workflow.py
+
+# For editors, from the typed settings and the comments in the config files.
+schema: $(READY)
+	PYTHONPATH=workflow_scripts $(BIN)/python -m attribench.plan.editor_schema
 
 # Anew from envs/requirements.in, for Linux (x86-64, arm64) and macOS, Python 3.11 and later.
 lock: $(READY)

@@ -3,9 +3,9 @@
 import os
 
 import pytest
-from attribench.rank_device import has_gpu
-from clone import TINY, Clone
+from attribench.rank.device import has_gpu
 from filelock import FileLock
+from helpers.clone import TINY, Clone
 
 # Without a GPU, Triton's kernels run in its interpreter, on arrays of the processor. Triton reads this when it is loaded.
 if not has_gpu():

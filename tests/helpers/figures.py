@@ -1,0 +1,102 @@
+"""What the tests of figures share: what is drawn, and whether it can be read; tables and rankings to draw."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from attribench.formats.ranking import Ranking
+from attribench.plots.bars import metric_bars
+from attribench.plots.curves import recall_curves
+from attribench.plots.distribution import rank_distribution
+from attribench.plots.save import save_figure
+from attribench.plots.sizes import size_curves
+from helpers.rankings import make_ranking
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.text import Text
+
+
+def drawn_texts(figure) -> list[tuple[str, object]]:
+    """Return every text that drawing the figure puts on the canvas, with its box in pixels."""
+    texts, draw = [], Text.draw
+
+    def record(self, renderer, *args, **kwargs):
+        if self.get_visible() and self.get_text().strip():
+            texts.append((self.get_text(), self.get_window_extent(renderer)))
+        return draw(self, renderer, *args, **kwargs)
+
+    try:
+        Text.draw = record
+        FigureCanvasAgg(figure).draw()
+    finally:
+        Text.draw = draw
+    return texts
+
+
+def assert_legible(figure) -> None:
+    """Fail where a text leaves the figure, or overlaps another."""
+    texts = drawn_texts(figure)
+    assert texts
+    width, height = figure.bbox.size
+    for i, (text, box) in enumerate(texts):
+        inside = box.x0 > -1 and box.y0 > -1 and box.x1 < width + 1 and box.y1 < height + 1
+        assert inside, f"{text!r} leaves the figure: {box} of {width} x {height}"
+        for other, other_box in texts[i + 1 :]:
+            overlap_x = min(box.x1, other_box.x1) - max(box.x0, other_box.x0)
+            overlap_y = min(box.y1, other_box.y1) - max(box.y0, other_box.y0)
+            # Boxes leave space for letters below and above the line, so a little overlap in height shows no touch.
+            assert overlap_x < 1 or overlap_y < 4, f"{text!r} and {other!r} overlap"
+
+
+def small_ranking(extractor="clip", variant="pretrained", ranks=((1, 4), (3,), (), (11,)), **changes) -> Ranking:
+    """Return two gpt queries (ranks 1 and 4; rank 3), an invalid media query, a media query with the worst rank of 11."""
+    names = {"extractor": extractor, "variant": variant, "n_database": 10}
+    return make_ranking(ranks, [0, 1, 2, 2], ["gpt", "gpt", "media", "media"], **names | changes)
+
+
+def random_rankings(methods, prompts, n_entries, n_database, seed=0) -> list[Ranking]:
+    """Return a ranking of each method: a query a prompt type and entry, with up to 8 exemplars at any ranks."""
+    random = np.random.default_rng(seed)
+    entry = np.repeat(np.arange(n_entries), len(prompts))
+    n_exemplars = random.integers(1, 9, n_entries)[entry]
+    made = []
+    for extractor, variant in methods:
+        # A step of its own for each exemplar keeps a query's ranks apart.
+        step = [(n_database + m) // m for m in n_exemplars]
+        ranks = [np.arange(m) * s + random.integers(1, s + 1, m) for m, s in zip(n_exemplars, step, strict=True)]
+        names = {"extractor": extractor, "variant": variant, "n_database": n_database}
+        made.append(make_ranking(ranks, entry, list(prompts) * n_entries, **names))
+    return made
+
+
+def summary(methods, prompts, ks, intervals=True) -> pd.DataFrame:
+    """Return a made-up summary.csv."""
+    rows = []
+    for i, (extractor, variant) in enumerate(methods):
+        for prompt in prompts:
+            for j, metric in enumerate(["mAP", *(f"recall@{k}" for k in ks)]):
+                value = (i + 1) / (len(methods) + 1) * 0.9
+                row = {"benchmark": "sample", "split": "style", "prompt_type": prompt, "extractor": extractor}
+                row |= {"variant": variant, "metric": metric, "value": value, "n_queries": 1234, "n_entries": 255}
+                row |= {"ci_low": value - 0.05 if intervals else None, "ci_high": value + 0.05 if intervals else None}
+                row |= {"chance": 0.01 * j, "ceiling": 0.95 if j else None, "n_invalid": 0}
+                rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def sizes_table(methods, prompts, ks, sizes) -> pd.DataFrame:
+    """Return `summary` at each size, values falling with it; in the table's order, which has a method's sizes together."""
+    parts = [summary(methods, prompts, ks).assign(database_size=size, chance=min(1.0, 1 / size)) for size in sizes]
+    for part, size in zip(parts, sizes, strict=True):
+        part[["value", "ci_low", "ci_high"]] /= 1 + np.log10(size)
+    return pd.concat(parts).sort_values(["prompt_type", "extractor", "variant"], kind="stable", ignore_index=True)
+
+
+def save_one_of_each(folder: Path) -> dict[str, bytes]:
+    """Save a figure of each sort below `folder`; return the files' content by name."""
+    both = [small_ranking(), small_ranking("dino", "tuned", ((2, 3), (9,), (), (1,)))]
+    bars = summary([("clip", "pretrained"), ("dino", "tuned")], ["gpt", "media"], [5])
+    save_figure(*metric_bars(bars), folder / "bars")
+    save_figure(*recall_curves(both, [5], "style"), folder / "curves.v1")
+    save_figure(*rank_distribution(both, "style"), folder / "distribution")
+    save_figure(*size_curves(sizes_table([("clip", "pretrained")], ["gpt"], [5], [10, 300])), folder / "sizes")
+    return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}

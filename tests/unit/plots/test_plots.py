@@ -1,0 +1,271 @@
+"""The figures: the values that they draw, texts that can be read, and the same bytes on every run."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+import pandas as pd
+import pytest
+from attribench.formats.ranking import Method
+from attribench.plots.bars import metric_bars
+from attribench.plots.curves import recall_curves
+from attribench.plots.distribution import rank_distribution
+from attribench.plots.save import save_figure
+from attribench.plots.sizes import size_curves
+from attribench.plots.style import method_styles, short_count
+from helpers.figures import (
+    assert_legible,
+    drawn_texts,
+    random_rankings,
+    save_one_of_each,
+    sizes_table,
+    small_ranking,
+    summary,
+)
+from helpers.rankings import make_ranking
+from PIL import Image
+
+TESTS = Path(__file__).parents[2]
+LIBRARY = TESTS.parent / "workflow_scripts"
+
+
+def test_recall_curves_values():
+    _, data = recall_curves([small_ranking()], [2, 5])
+    gpt = data[data["prompt_type"] == "gpt"].set_index("k")
+    assert list(gpt.index) == list(range(1, 13))  # every k up to 10 + 2 candidates
+    assert gpt.loc[[1, 2, 3, 4, 12], "recall"].tolist() == [0.25, 0.25, 0.75, 1.0, 1.0]
+    assert gpt.loc[1, "chance"] == pytest.approx((1 / 12 + 1 / 11) / 2, abs=1e-15)
+    assert gpt.loc[12, "chance"] == 1.0
+    assert gpt.loc[[1, 2], "ceiling"].tolist() == [0.75, 1.0]
+    assert set(gpt["n_queries"]) == {2}
+    media = data[data["prompt_type"] == "media"].set_index("k")
+    assert set(media["n_queries"]) == {1}  # the invalid query does not count
+    assert media.loc[[10, 11], "recall"].tolist() == [0.0, 1.0]
+    assert pd.api.types.is_integer_dtype(data["k"]) and pd.api.types.is_float_dtype(data["recall"])
+
+
+def test_recall_curves_have_every_recall_k_and_reach_the_last_candidate():
+    _, data = recall_curves(random_rankings([("clip", "tuned")], ["gpt"], 5, 1_000_000), [7, 123, 54321])
+    assert {1, 7, 123, 54321} <= set(data["k"])
+    assert data["k"].max() > 1_000_000 and len(data) < 400
+    assert data["recall"].iloc[-1] == pytest.approx(1) and data["recall"].is_monotonic_increasing
+    assert (data["recall"] <= data["ceiling"] + 1e-12).all()
+
+
+def test_recall_curves_refuse_a_k_of_zero():
+    with pytest.raises(ValueError, match="recall_ks"):
+        recall_curves([small_ranking()], [0, 5])
+
+
+def test_rank_distribution_values():
+    _, data = rank_distribution([small_ranking()])
+    gpt = data[data["prompt_type"] == "gpt"]
+    assert gpt["rank_low"].iloc[0] == 1 and gpt["rank_high"].iloc[-1] == 12
+    assert (gpt["rank_low"].to_numpy()[1:] == gpt["rank_high"].to_numpy()[:-1] + 1).all()
+    for rank, share in ((1, 0.25), (3, 0.5), (4, 0.25)):  # queries weigh the same: the lone exemplar counts double
+        others = [r for r in (1, 3, 4) if r != rank]
+        bin_ = gpt[(gpt["rank_low"] <= rank) & (rank <= gpt["rank_high"])].iloc[0]
+        if not any(bin_["rank_low"] <= r <= bin_["rank_high"] for r in others):
+            assert bin_["share"] == pytest.approx(share)
+    assert gpt["share"].iloc[0] == pytest.approx(0.25) and gpt["chance"].iloc[0] == pytest.approx((1 / 12 + 1 / 11) / 2)
+    assert data.groupby("prompt_type")[["share", "chance"]].sum().to_numpy() == pytest.approx(1)
+    assert gpt[["lower_quartile", "median", "upper_quartile"]].iloc[0].tolist() == [1, 3, 3]
+    assert gpt["n_ranks"].iloc[0] == 3 and gpt["n_queries"].iloc[0] == 2
+    media = data[data["prompt_type"] == "media"].iloc[0]
+    assert media["median"] == 11
+    assert media[["chance_lower_quartile", "chance_median", "chance_upper_quartile"]].tolist() == [3, 6, 9]  # of 11
+
+
+def test_metric_bars_order_and_values():
+    table = summary([("dino", "tuned"), ("clip", "tuned"), ("clip", "pretrained")], ["object", "gpt"], [10, 5])
+    other = table.assign(split="other", value=0.0)
+    _, data = metric_bars(pd.concat([table, other]), split="style")
+    first = data[(data["prompt_type"] == "object") & (data["metric"] == "mAP")]
+    assert first["method"].tolist() == ["clip_pretrained", "clip_tuned", "dino_tuned"]
+    assert first["value"].tolist() == pytest.approx([0.675, 0.45, 0.225])
+    assert list(dict.fromkeys(data["metric"])) == ["mAP", "recall@5", "recall@10"]
+    assert list(dict.fromkeys(data["prompt_type"])) == ["object", "gpt"]
+    assert len(data) == 18 and set(data["split"]) == {"style"}
+
+
+def test_metric_bars_draw_values_intervals_chance_and_ceiling():
+    figure, _ = metric_bars(summary([("clip", "tuned")], ["gpt"], [5]))
+    recall = next(axes for axes in figure.findobj(matplotlib.axes.Axes) if axes.get_title(loc="left") == "recall@5")
+    assert 0.45 in [round(bar.get_width(), 9) for bar in recall.patches]
+    ends = [segment[:, 0].round(9).tolist() for lines in recall.collections for segment in lines.get_segments()]
+    assert [0.4, 0.5] in ends and [0.01, 0.01] in ends and [0.95, 0.95] in ends
+    assert "0.450" in [text for text, _ in drawn_texts(figure)]
+
+
+def test_metric_bars_refuse_what_is_ambiguous():
+    table = summary([("clip", "tuned")], ["gpt"], [5])
+    with pytest.raises(ValueError, match="more than one split"):
+        metric_bars(pd.concat([table, table.assign(split="other")]))
+    with pytest.raises(ValueError, match="two values"):
+        metric_bars(pd.concat([table, table]))
+    with pytest.raises(ValueError, match="no column metric"):
+        metric_bars(table.drop(columns="metric"))
+
+
+def axes_of(figure, title, label):
+    """The panel in the column `title` and the row `label`."""
+    panels = figure.findobj(matplotlib.axes.Axes)
+    column = next(axes for axes in panels if axes.get_title(loc="left") == title).get_subplotspec().colspan.start
+    row = next(axes for axes in panels if axes.get_ylabel() == label).get_subplotspec().rowspan.start
+    return next(
+        axes
+        for axes in panels
+        if (axes.get_subplotspec().rowspan.start, axes.get_subplotspec().colspan.start) == (row, column)
+    )
+
+
+def test_size_curves_draw_the_tables_rows():
+    methods = [("dino", "tuned"), ("clip", "tuned"), ("clip", "pretrained")]
+    table = sizes_table(methods, ["object", "gpt"], [10, 5], [100, 1000, 1500])
+    figure, data = size_curves(pd.concat([table, table.assign(split="other", value=0.0)]), "style")
+    assert list(dict.fromkeys(data["metric"])) == ["mAP", "recall@5", "recall@10"]
+    assert list(dict.fromkeys(data["method"])) == ["clip_pretrained", "clip_tuned", "dino_tuned"]
+    assert data["database_size"].tolist() == [100, 1000, 1500] * 18
+    columns = list(table)
+    found = data[columns].sort_values(columns, ignore_index=True)
+    pd.testing.assert_frame_equal(found, table.sort_values(columns, ignore_index=True), check_dtype=False)
+    for prompt in ("object", "gpt"):
+        for metric in ("mAP", "recall@5", "recall@10"):
+            rows = data[(data["prompt_type"] == prompt) & (data["metric"] == metric)]
+            axes = axes_of(figure, prompt, metric)
+            drawn = [line.get_xydata().tolist() for line in axes.lines]
+            for _, mine in rows.groupby("method"):
+                assert mine[["database_size", "value"]].to_numpy().tolist() in drawn
+            assert [[100, 0.01], [1000, 0.001], [1500, 1 / 1500]] in drawn  # chance
+            bands = [np.concatenate([path.vertices for path in band.get_paths()]) for band in axes.collections]
+            ends = rows[rows["method"] == "dino_tuned"][["database_size", "ci_high"]].to_numpy()
+            assert any((np.abs(band[:, None] - ends).max(-1) < 1e-12).any(0).all() for band in bands)
+            if metric != "mAP":  # `summary` gives mAP none
+                assert [0.95, 0.95] in [list(line.get_ydata()) for line in axes.lines]
+    texts = [text for text, _ in drawn_texts(figure)]
+    assert {"clip_tuned", "ceiling", "95 % interval", "chance: random ranking"} <= set(texts)
+    assert {"100", "1.5k"} <= set(texts)
+
+
+def test_size_curves_of_one_size_and_of_none():
+    figure, data = size_curves(sizes_table([("clip", "tuned")], ["gpt"], [5], [1500]))
+    assert_legible(figure)
+    assert data["database_size"].tolist() == [1500, 1500]
+    drawn = [path.vertices.tolist() for c in axes_of(figure, "gpt", "mAP").collections for path in c.get_paths()]
+    value, low, high = data.loc[0, ["value", "ci_low", "ci_high"]]
+    assert low < value < high and [[1500, low], [1500, high]] in drawn, "the interval is a line where no band can be"
+    figure, data = size_curves(sizes_table([("clip", "tuned")], ["gpt"], [5], [10]), split="absent")
+    assert data.empty and drawn_texts(figure)[0][0] == "no database sizes to show"
+    with pytest.raises(ValueError, match="two values for a prompt type, method, metric, database_size"):
+        size_curves(sizes_table([("clip", "tuned")], ["gpt"], [5], [10, 10]))
+    with pytest.raises(ValueError, match="no column database_size"):
+        size_curves(summary([("clip", "tuned")], ["gpt"], [5]))
+
+
+def test_ends_and_powers_of_ten_are_named_first():
+    sizes = [1000, 3000, 10_000, 30_000, 90_000, 100_000, 110_000, 1_000_000]
+    texts = [text for text, _ in drawn_texts(size_curves(sizes_table([("a", "b")], ["gpt"], [5], sizes))[0])]
+    assert {"1k", "10k", "100k", "1M"} <= set(texts) and not {"90k", "110k"} & set(texts)
+
+
+def test_the_legend_says_which_interval_it_is():
+    methods = [("clip", "tuned")]
+    for figure in (
+        metric_bars(summary(methods, ["gpt"], [5]), confidence=0.9)[0],
+        size_curves(sizes_table(methods, ["gpt"], [5], [10]), confidence=0.9)[0],
+    ):
+        assert "90 % interval" in [text for text, _ in drawn_texts(figure)]
+
+
+def test_single_entry_without_intervals(tmp_path):
+    figure, data = metric_bars(summary([("clip", "pretrained")], ["gpt"], [1], intervals=False))
+    assert data["ci_low"].isna().all()
+    texts = [text for text, _ in drawn_texts(figure)]
+    assert "95 % interval" not in texts and "0.450" in texts
+    assert b",," in save_figure(figure, data, tmp_path / "bars")[2].read_bytes()  # missing values are empty
+    one = make_ranking([[2]], [0], ["gpt"], n_database=1)
+    for figure, data in (recall_curves([one], [1, 5]), rank_distribution([one])):
+        assert_legible(figure)
+        assert len(data)
+    assert recall_curves([one], [1, 5])[1].set_index("k").loc[5, ["recall", "chance"]].tolist() == [1, 1]
+
+
+@pytest.mark.parametrize("n_methods, n_prompts, ks, n_database", [(12, 2, 6, 1_000_000), (1, 1, 1, 5), (4, 4, 2, 1500)])
+def test_texts_neither_overlap_nor_leave_the_figure(n_methods, n_prompts, ks, n_database):
+    methods = [("some_extractor_name"[: 6 + i] + str(i // 2), ("pretrained", "tuned")[i % 2]) for i in range(n_methods)]
+    prompts, cuts = ["gpt", "object", "media", "another"][:n_prompts], [1, 5, 10, 50, 100, 1000][:ks]
+    ranks = random_rankings(methods, prompts, 4, n_database)
+    assert_legible(metric_bars(summary(methods, prompts, cuts))[0])
+    assert_legible(recall_curves(ranks, cuts, title="observed_imagenet")[0])
+    sizes = [n for n in (1, 2, 5, 10, 90, 100, 110, 999, 12_345, 100_000, 999_999) if n < n_database]
+    assert_legible(size_curves(sizes_table(methods, prompts, cuts, [*sizes, n_database]))[0])
+    assert_legible(rank_distribution(ranks, title="observed_imagenet")[0])
+
+
+def test_nothing_to_show_is_said():
+    nothing = small_ranking(ranks=[[]] * 4)
+    for figure, data in (recall_curves([nothing], [5]), rank_distribution([nothing])):
+        assert data.empty and drawn_texts(figure)[0][0] == "no valid queries"
+    figure, data = metric_bars(summary([("clip", "tuned")], ["gpt"], [5]), split="absent")
+    assert data.empty and drawn_texts(figure)[0][0] == "no metrics to show"
+    figure, data = recall_curves([small_ranking(ranks=[[1, 4], [3], [], []])], [5])
+    assert set(data["prompt_type"]) == {"gpt"} and "no valid queries" in [text for text, _ in drawn_texts(figure)]
+
+
+def test_a_method_given_twice_is_refused():
+    with pytest.raises(ValueError, match="twice"):
+        recall_curves([small_ranking(), small_ranking()], [5])
+
+
+def test_styles_depend_on_the_set_of_methods_only():
+    methods = [Method(f"extractor{i}", variant) for i in range(6) for variant in ("tuned", "pretrained")]
+    styles = method_styles(methods)
+    assert styles == method_styles(reversed(methods)) and list(styles) == list(method_styles(reversed(methods)))
+    assert len({style.colour for style in styles.values()}) == 12
+    assert list(styles)[:2] == [("extractor0", "pretrained"), ("extractor0", "tuned")]
+    one = method_styles([Method(name, "pretrained") for name in "abcdefghijkl"])
+    assert len({style.colour for style in one.values()}) == 12 and len({style.marker for style in one.values()}) == 12
+    many = method_styles([Method("a", f"v{i:02d}") for i in range(12)])
+    assert len({style.colour for style in many.values()}) == 12
+
+
+def test_short_count():
+    assert [short_count(n) for n in (1, 20, 3000, 40_000, 5_000_000)] == ["1", "20", "3k", "40k", "5M"]
+
+
+def test_the_same_bytes_whatever_the_process_and_settings(tmp_path):
+    (tmp_path / "a").mkdir()
+    files = save_one_of_each(tmp_path / "a")
+    names = [
+        f"{stem}.{suffix}"
+        for stem in ("bars", "curves.v1", "distribution", "sizes")
+        for suffix in ("csv", "png", "svg")
+    ]
+    assert list(files) == names  # and no temporary file is left
+    code = (
+        f"import sys; sys.path[:0] = [{str(LIBRARY)!r}, {str(TESTS)!r}]\n"
+        "import matplotlib; matplotlib.rcParams.update({'font.size': 20, 'svg.hashsalt': 'other', 'savefig.dpi': 50})\n"
+        "import pathlib, helpers.figures; helpers.figures.save_one_of_each(pathlib.Path(sys.argv[1]))\n"
+    )
+    (tmp_path / "b").mkdir()
+    subprocess.run([sys.executable, "-c", code, tmp_path / "b"], check=True, env={"PYTHONHASHSEED": "7"})
+    assert files == {path.name: path.read_bytes() for path in sorted((tmp_path / "b").iterdir())}
+    for name, content in files.items():
+        assert b"atplotlib v" not in content and b"oftware" not in content and b"<dc:date>" not in content, name
+
+
+def test_drawing_leaves_the_settings_alone(tmp_path):
+    before = dict(matplotlib.rcParams)
+    save_figure(*recall_curves([small_ranking()], [5]), tmp_path / "curves")
+    assert dict(matplotlib.rcParams) == before
+
+
+def test_csv_is_the_data_returned(tmp_path):
+    figure, data = recall_curves([small_ranking()], [5])
+    png, svg, csv = save_figure(figure, data, tmp_path / "new" / "curves")
+    assert pd.read_csv(csv).equals(data)
+    assert b"\r" not in csv.read_bytes() and svg.read_bytes().startswith(b"<?xml")
+    with Image.open(png) as image:
+        assert image.size == tuple(round(side * figure.dpi) for side in figure.get_size_inches()) and figure.dpi >= 150

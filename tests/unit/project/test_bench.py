@@ -1,0 +1,31 @@
+"""The benchmarks that take seconds run to their end, and say what they measured."""
+
+import json
+import os
+import subprocess
+import sys
+
+from helpers.clone import REPOSITORY
+
+NAMES = ["decode", "shards", "scale"]  # the others take minutes, however little they measure
+
+
+def test_benchmarks_leave_a_table_and_a_plot(tmp_path):
+    options = ["--scale", "0.01", "--rounds", "1", "--threads", "2", "--folder", str(tmp_path)]
+    command = [sys.executable, "-m", "bench", *NAMES, *options]
+    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY / "workflow_scripts")}
+    done = subprocess.run(command, cwd=REPOSITORY, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    rows = {name: json.loads((tmp_path / f"{name}.json").read_text())["rows"] for name in NAMES}
+    assert {row["name"] for row in rows["shards"]} == {"h5py", "a shard"}
+    assert len([row for row in rows["decode"] if row["case"].startswith("decode")]) == 3
+    assert len(rows["scale"]) == 4 * (2 + 2)
+    assert all(row["value"] > 0 for row in (*rows["decode"], *rows["shards"]))
+    assert (tmp_path / "decode.png").stat().st_size > 10_000
+    assert "| decode, PNG 512 x 512 | one preprocessing |" in done.stdout
+
+
+def test_an_unknown_benchmark_is_refused():
+    done = subprocess.run([sys.executable, "-m", "bench", "speed"], cwd=REPOSITORY, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert "speed is no benchmark; expected ranking, extraction, decode" in done.stderr

@@ -1,0 +1,195 @@
+"""Contact sheets: which queries and images they show, what they say of them, and how they look."""
+
+import base64
+import dataclasses
+import io
+import re
+
+import numpy as np
+import pytest
+from attribench.contact import choose_queries, comparison_sheet, contact_sheet, nearest_images
+from attribench.formats.rank_file import read_rank_file, write_rank_file
+from attribench.plots.save import save_figure
+from attribench.plots.sheet import shorten
+from helpers.figures import assert_legible, drawn_texts
+from helpers.rankings import make_ranking, text
+from matplotlib.patches import Rectangle
+from PIL import Image
+
+
+def ranking(variant="pretrained", ranks=((2, 3, 90), (1, 2, 3), (1, 5, 6), (4,), (101,), (1,)), **changes):
+    """Return two entries (exemplars a0 a1 a2; b0), each with two gpt and one media query; 100 images, 4 neighbours."""
+    names = {
+        "variant": variant,
+        "query_path": text([f"q/{entry}/{i}.png" for entry in "ab" for i in range(3)]),
+        "exemplar_path": text(["e/a0.png", "e/a1.png", "e/a2.png", "e/b0.png"]),
+        "exemplar": np.array([1, 0, 2] + [0, 1, 2] * 2 + [3, 3, 3]),
+        "neighbour_score": np.tile([0.999, 0.9, 0.8, 0.7], (6, 1)),
+        "category": text(["painter", ""]),
+    }
+    return make_ranking(ranks, [0, 0, 0, 1, 1, 1], ["gpt", "gpt", "media"] * 2, **names | changes)
+
+
+def without(made, *queries):
+    """Return the ranking `made` with `queries` as ones that are not valid."""
+    return dataclasses.replace(made, query_valid=~np.isin(np.arange(6), queries))
+
+
+@pytest.fixture
+def root(tmp_path):
+    """Every image of `ranking()`: queries grey, exemplars green, the database red; wide, with blue sides."""
+    for folder, colour in (("q", (128, 128, 128)), ("e", (0, 200, 0)), ("d", (200, 0, 0))):
+        image = Image.new("RGB", (96, 32), (0, 0, 255))
+        image.paste(colour, (32, 0, 64, 32))
+        one = ranking()
+        for path in [*one.query_path, *one.exemplar_path, *one.neighbour_path.flat]:
+            if path.startswith(folder):
+                (tmp_path / "root" / path).parent.mkdir(parents=True, exist_ok=True)
+                image.save(tmp_path / "root" / path)
+    return tmp_path / "root"
+
+
+def pixels(figure, folder) -> np.ndarray:
+    figure.savefig(folder / "pixels.png", dpi="figure")
+    with Image.open(folder / "pixels.png") as image:
+        return np.asarray(image.convert("RGB"))
+
+
+def test_exemplars_stand_at_their_ranks_and_the_database_fills_the_rest():
+    places = nearest_images(ranking(), 0, 5)
+    assert [(rank, path, own) for rank, path, own, _ in places] == [
+        (1, "d/00.png", False),
+        (2, "e/a1.png", True),
+        (3, "e/a0.png", True),
+        (4, "d/01.png", False),
+        (5, "d/02.png", False),
+    ]
+    assert [score for *_, score in places] == pytest.approx([0.999, 0.99, 0.985, 0.9, 0.8])
+
+
+def test_places_beyond_the_neighbours_kept_are_not_made_up():
+    assert [rank for rank, *_ in nearest_images(ranking(), 3, 9)] == [1, 2, 3, 4, 5]  # four neighbours and one exemplar
+    padded = ranking(neighbour_index=np.full((6, 4), -1), neighbour_path=text([[""] * 4] * 6))
+    assert [(rank, path) for rank, path, *_ in nearest_images(padded, 2, 9)] == [
+        (1, "e/a0.png"),
+        (5, "e/a1.png"),
+        (6, "e/a2.png"),
+    ]
+
+
+def test_contact_sheet_data(root):
+    _, data = contact_sheet(ranking(), root, n_queries=6, n_neighbours=5, n_exemplars=2)
+    assert list(dict.fromkeys(data["query"])) == [f"q/{e}.png" for e in ("a/0", "a/1", "b/0", "b/1", "a/2", "b/2")]
+    nearest = data[data["panel"] == "nearest"]
+    assert (nearest["position"] == nearest["rank"]).all()
+    first = nearest[nearest["query"] == "q/a/0.png"]
+    assert first["path"].tolist() == ["d/00.png", "e/a1.png", "e/a0.png", "d/01.png", "d/02.png"]
+    assert first["is_exemplar"].tolist() == [False, True, True, False, False]
+    assert first["AP"].iloc[0] == pytest.approx((1 / 2 + 2 / 3 + 3 / 90) / 3)
+    own = data[(data["panel"] == "exemplars") & (data["query"] == "q/a/0.png")]
+    assert own["rank"].tolist() == [2, 90] and own["position"].tolist() == [1, 2]  # the best and the worst
+    assert own["path"].tolist() == ["e/a1.png", "e/a2.png"] and own["is_exemplar"].all()
+    assert set(data["prompt_type"]) == {"gpt", "media"} and set(data["entry"]) == {0, 1}
+
+
+def test_contact_sheet_picture(root, tmp_path):
+    figure, _ = contact_sheet(ranking(), root, n_queries=6, n_neighbours=5)
+    texts = [text for text, _ in drawn_texts(figure)]
+    assert "AP 0.400  ·  best exemplar at #2" in texts and "gpt  ·  entry 0  ·  painter" in texts
+    assert "#101" in texts and "3 exemplars" in texts and "1 exemplar" in texts
+    framed = [patch for patch in figure.axes[0].patches if isinstance(patch, Rectangle) and not patch.get_fill()]
+    assert len(framed) == (2 + 3 + 2 + 1 + 0 + 1) + (3 * 3 + 3 * 1)  # among the nearest, and at the right
+    picture = pixels(figure, tmp_path)
+    # A thumbnail shows the middle square of its image, but for what the frame covers of an exemplar's.
+    for colour, expected in (((200, 0, 0), 29 - 9), ((0, 200, 0), 9 + 12)):
+        close = (np.abs(picture.astype(int) - colour) < 80).all(axis=2)
+        assert close.sum() / 144**2 == pytest.approx(expected, rel=0.05)
+    assert not (picture == (0, 0, 255)).all(axis=2).any()  # the sides are cut off
+    assert_legible(figure)
+
+
+def test_missing_and_broken_images_become_labelled_squares(root, tmp_path):
+    (root / "d/00.png").unlink()
+    (root / "d/01.png").write_bytes(b"not an image")
+    (root / "d/02.png").write_bytes((root / "e/a0.png").read_bytes()[:60])
+    figure, data = contact_sheet(ranking(), root, n_queries=6, n_neighbours=5)
+    texts = [text for text, _ in drawn_texts(figure)]
+    assert "no image\n00.png" in texts and "unreadable\n01.png" in texts and "unreadable\n02.png" in texts
+    assert len(data[data["panel"] == "nearest"]) == 29  # a query has 4 neighbours and no exemplar near
+    figure, _ = contact_sheet(ranking(), tmp_path / "nowhere")  # features were given, and no images at all
+    assert_legible(figure)
+    assert len(save_figure(figure, data, tmp_path / "sheet")) == 3
+
+
+def test_the_same_bytes_twice_and_small_pictures_inside_the_svg(root, tmp_path):
+    first, second = (
+        [path.read_bytes() for path in save_figure(*contact_sheet(ranking(), root), tmp_path / name / "sheet")]
+        for name in "ab"
+    )
+    assert first == second
+    embedded = re.findall(rb"data:image/(\w+);base64,([A-Za-z0-9+/=\s]+)", first[1])
+    assert {kind for kind, _ in embedded} == {b"jpeg"} and len(embedded) > 30
+    with Image.open(io.BytesIO(base64.b64decode(embedded[0][1]))) as image:
+        assert image.size == (144, 144)
+        assert image.getpixel((72, 72)) == pytest.approx((128, 128, 128), abs=3)  # the first query
+    assert len(first[1]) < 2_000_000
+
+
+def test_queries_are_spread_over_entries_and_prompt_types():
+    n = 50 * 2 * 4
+    many = make_ranking([[1]] * n, np.repeat(np.arange(50), 8), (["gpt"] * 4 + ["media"] * 4) * 50)
+    chosen = choose_queries([many], 8)
+    assert sorted(many.query_entry[chosen]) == [0, 7, 14, 21, 28, 35, 42, 49]
+    assert many.query_prompt_type[chosen].tolist() == ["gpt"] * 4 + ["media"] * 4
+    assert len(set(choose_queries([many], 120))) == 120
+    assert len(choose_queries([many], 10_000)) == n
+
+
+def test_invalid_queries_are_never_chosen():
+    one, other = without(ranking(), 0, 3, 5), without(ranking("tuned"), 2)
+    assert choose_queries([one], 6) == [1, 4, 2]
+    assert choose_queries([one, other], 6) == [1, 4]
+
+
+def test_no_valid_query_is_said(root):
+    nothing = without(ranking(), *range(6))
+    for figure, data in (contact_sheet(nothing, root), comparison_sheet([nothing], root)):
+        assert data.empty and "no valid queries" in [text for text, _ in drawn_texts(figure)]
+
+
+def test_comparison_shows_the_same_exemplars_for_every_method(root):
+    ranks = [[1, 2, 3]] * 3 + [[1], [2], [1]]
+    better = ranking("tuned", ranks, exemplar=np.array([2, 1, 0] * 3 + [3, 3, 3]))
+    figure, data = comparison_sheet([ranking(), better], root, n_queries=2, n_neighbours=4)
+    assert_legible(figure)
+    queries = list(dict.fromkeys(data["query"]))
+    assert queries == ["q/a/0.png", "q/b/2.png"]  # one of each entry and prompt type
+    own = data[(data["panel"] == "exemplars") & (data["query"] == "q/a/0.png")]
+    by_variant = {name: rows for name, rows in own.groupby("variant")}
+    for rows in by_variant.values():
+        assert rows["path"].tolist() == ["e/a0.png", "e/a1.png", "e/a2.png"]
+    assert by_variant["pretrained"]["rank"].tolist() == [3, 2, 90]
+    assert by_variant["tuned"]["rank"].tolist() == [3, 2, 1]
+    assert by_variant["tuned"]["AP"].iloc[0] == 1.0
+
+
+def test_comparison_of_many_methods_and_of_different_queries(root):
+    methods = [ranking(f"variant{i:02d}") for i in range(12)]
+    figure, data = comparison_sheet(methods, root, n_queries=2, n_neighbours=2, n_exemplars=1)
+    assert_legible(figure)
+    assert data["variant"].nunique() == 12
+    with pytest.raises(ValueError, match="different queries"):
+        comparison_sheet([ranking(), ranking("tuned", query_path=ranking().query_path[::-1])], root)
+    with pytest.raises(ValueError, match="at least one"):
+        comparison_sheet([], root)
+
+
+def test_shorten():
+    assert shorten("abcdef", 6) == "abcdef"
+    assert shorten("abcdef", 4) == "abc…" and shorten("abcdef", 4, end=True) == "…def"
+
+
+def test_a_sheet_is_made_from_a_rank_file(tmp_path):
+    write_rank_file(tmp_path / "ranks.h5", ranking())
+    _, data = contact_sheet(read_rank_file(tmp_path / "ranks.h5"), tmp_path)
+    assert data.equals(contact_sheet(ranking(), tmp_path)[1]) and len(data)

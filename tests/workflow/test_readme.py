@@ -1,0 +1,136 @@
+"""The README: every command runs, every path is there, every example is valid, and its numbers are the sample's."""
+
+import csv
+import os
+import re
+import subprocess
+from collections import Counter
+from pathlib import Path
+
+import pytest
+import yaml
+from attribench.manifest import read_split_file
+from attribench.plan.config import load
+from helpers.clone import REPOSITORY, Clone
+from helpers.config import DEFAULTS, merged
+from helpers.readme_table import MARKS, sample_table
+
+README = (REPOSITORY / "README.md").read_text()
+COMMANDS = [
+    line.split(" #")[0].strip()
+    for block in re.findall(r"```sh\n(.*?)```", README, re.DOTALL)
+    for line in block.splitlines()
+]
+EXAMPLES = re.findall(r"```yaml\n(.*?)```", README, re.DOTALL)
+# Run in the fresh clone below, or are this very test run.
+RUN_ELSEWHERE = ["make sample", "make test", ".venv/bin/snakemake --cores 8 all"]
+
+
+def test_the_commands_are_those_that_are_tested():
+    abc = (".venv/bin/snakemake", "--config benchmark=abc")
+    assert COMMANDS == [
+        "make sample",
+        "make test",
+        ".venv/bin/snakemake --cores 8 all",
+        ".venv/bin/snakemake --cores 8 all --config extractors='[color]' recall_ks='[1,10]' results=results_color",
+        ".venv/bin/snakemake --cores 8 all --configfile mine.yaml",
+        f"{abc[0]} -n {abc[1]}",
+        f"{abc[0]} --cores 8 all {abc[1]} database_source=features variants='[pretrained,tuned]'",
+        f"{abc[0]} --cores 8 all {abc[1]} root=/data/abc",
+        f"{abc[0]} --cores 8 all {abc[1]} root=/data/abc database_source=features split_source=features",
+        f"{abc[0]} -c1 download {abc[1]} database_source=features",
+        ".venv/bin/snakemake --profile slurm",
+    ]
+    assert "conda env create -f envs/environment.yaml" in README
+
+
+@pytest.mark.workflow
+@pytest.mark.parametrize("command", [command for command in COMMANDS if command not in RUN_ELSEWHERE])
+def test_a_command_plans_its_jobs(tmp_path, command):
+    clone = Clone(tmp_path / "clone", {"recall_ks": [1]})
+    (clone.folder / ".venv").symlink_to(REPOSITORY / ".venv")
+    command = command.replace("/data/abc", str(tmp_path / "abc"))
+    for model in ("clip", "dino", "moco", "vit", "sscd"):  # features of splits, which nothing fetches
+        (tmp_path / f"abc/feats/{model}").mkdir(parents=True)
+        for split in ("artchive", "bamfg", "observed_imagenet", "unobserved_imagenet"):
+            (tmp_path / f"abc/feats/{model}/test_{split}.pth").touch()
+    done = subprocess.run(f"{command} -n", shell=True, cwd=clone.folder, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "Job stats:" in done.stdout
+
+
+@pytest.mark.parametrize("example", EXAMPLES)
+def test_a_config_example_is_valid(example):
+    config = load(merged(DEFAULTS, yaml.safe_load(example)))
+    assert set(config.extractors) <= set(config.extractor_registry)
+
+
+def test_the_split_file_example_is_a_split_file(tmp_path):
+    (tmp_path / "mine.json").write_text(re.search(r"```json\n(.*?)```", README, re.DOTALL)[1])
+    roles = Counter(row.role for row in read_split_file(tmp_path / "mine.json"))
+    assert roles == {"exemplar": 1, "query": 3}
+
+
+def named_paths():
+    """Every path in the README's text: the targets of its links, and what it sets in code type with a slash or an ending."""
+    text = re.sub(r"```.*?```", "", README, flags=re.DOTALL)
+    linked = re.findall(r"\]\(([^)]+)\)", text)
+    quoted = re.findall(r"`([\w.\-/]+(?:/|\.(?:csv|md|yaml|smk|json)))`", text)
+    return sorted({*linked, *quoted})
+
+
+@pytest.mark.workflow
+def test_every_path_is_there(finished):
+    for name in named_paths():
+        # The reader's own; what is there during a run only; and what `all` does not make.
+        if name in ("mine.yaml", "results/pixels/", "results/trec/"):
+            continue
+        if "STAGE" in name:
+            assert (REPOSITORY / name.replace("STAGE", "rank")).exists(), name
+            continue
+        folders = (REPOSITORY, REPOSITORY / "tests/data/abc-mini", finished.folder, finished.folder / "results/tables")
+        assert any((folder / name).exists() for folder in folders), name
+
+
+@pytest.mark.parametrize("rule", sorted(path.stem for path in (REPOSITORY / "rules").glob("*.smk")))
+def test_a_stage_is_found_by_its_name_in_three_places(rule):
+    if rule in ("common", "rerun"):
+        return
+    library = REPOSITORY / "workflow_scripts/attribench"
+    assert (REPOSITORY / f"workflow_scripts/{rule}.py").exists()
+    assert (library / f"{rule}.py").exists() or (library / rule / "__init__.py").exists()
+    table = re.search(r"\| stage \|.*?\n\n", README, re.DOTALL)[0]
+    assert re.search(rf"^\| (\w+, )?{rule}(, \w+)? \|", table, re.MULTILINE), f"{rule} is not in the README's table"
+
+
+@pytest.mark.workflow
+def test_a_newcomers_first_commands(tmp_path):
+    """A fresh clone with Python and make: `make sample`, the tables, and nothing left to do."""
+    clone = Clone(tmp_path / "clone", {})
+    environment = {name: value for name, value in os.environ.items() if name not in ("VIRTUAL_ENV", "PYTHONPATH")}
+    made = subprocess.run(
+        ["make", "sample"], cwd=clone.folder, capture_output=True, text=True, timeout=1800, env=environment
+    )
+    assert made.returncode == 0, made.stdout[-3000:] + made.stderr[-3000:]
+    assert "Tables: results/tables/" in made.stdout
+    again = subprocess.run(
+        [".venv/bin/snakemake", "--cores", "8", "all"], cwd=clone.folder, capture_output=True, text=True, timeout=120
+    )
+    assert "Nothing to be done" in again.stdout + again.stderr
+    summary = clone.folder / "results/tables/summary.csv"
+    check_floors(summary)
+    expected = README.split(MARKS[0])[1].split(MARKS[1])[0].strip()
+    assert sample_table(summary).strip() == expected, "run tests/helpers/readme_table.py after `make sample`"
+
+
+def check_floors(summary: Path) -> None:
+    """The network's interval lies above each floor's, for mAP of every split and prompt type."""
+    with open(summary, newline="") as file:
+        rows = [row for row in csv.DictReader(file) if row["metric"] == "mAP"]
+    network = {(r["split"], r["prompt_type"]): r for r in rows if r["extractor"] == "efficientnet_lite0"}
+    floors = [row for row in rows if row["extractor"] != "efficientnet_lite0"]
+    assert (len(network), len(floors)) == (4, 8)
+    for floor in floors:
+        above = network[floor["split"], floor["prompt_type"]]
+        assert float(above["ci_low"]) > float(floor["ci_high"]), (above, floor)
+        assert float(above["value"]) < 0.9, "no extractor is perfect"

@@ -1,0 +1,30 @@
+"""The same DAG on a real Slurm of three nodes (tests/helpers/slurm_cluster.sh) gives the bytes of the local run."""
+
+import shutil
+import subprocess
+from collections import Counter
+
+import pytest
+from helpers.clone import TINY, Clone
+
+pytestmark = [pytest.mark.workflow, pytest.mark.slurm]
+
+
+def idle_nodes():
+    if not shutil.which("sinfo"):
+        return 0
+    done = subprocess.run(["sinfo", "-h", "-N", "-o", "%N"], capture_output=True, text=True, timeout=30)
+    return len(set(done.stdout.split()))
+
+
+@pytest.mark.skipif(idle_nodes() < 3, reason="no Slurm of three nodes; as root: tests/helpers/slurm_cluster.sh start")
+def test_slurm_gives_the_bytes_of_a_local_run(finished, tmp_path):
+    clone = Clone(tmp_path / "clone", TINY)
+    # The three nodes share two processors and keep no accounts; all else is the shipped profile.
+    here = ["--slurm-no-account", "--slurm-status-command", "squeue", "--slurm-init-seconds-before-status-checks", "3"]
+    clone.run("--profile", "slurm", *here, "--max-threads", "2", timeout=1500)
+    assert clone.tables() == finished.tables()
+    assert clone.results("plots/*") == finished.results("plots/*")
+    assert clone.planned() == Counter()
+    log = next((clone.folder / ".snakemake/log").glob("*.log")).read_text()
+    assert "submitted with SLURM jobid" in log

@@ -1,0 +1,220 @@
+"""The whole workflow on the tiny sample benchmark, in clones of the repository."""
+
+import os
+import signal
+import socket
+import subprocess
+import time
+from collections import Counter
+
+import numpy as np
+import psutil
+import pytest
+from attribench.metrics import read_query_table
+from attribench.plan.lock import remove_dead_lock
+from helpers.clone import TINY, Clone
+from helpers.results import cosines, table_rows
+
+pytestmark = pytest.mark.workflow
+
+TABLES = [
+    *("breakdown", "comparisons", "database_sizes", "invalid_images", "missing_variants", "near_duplicates"),
+    *("precisions", "published", "sample_object", "sample_style", "summary"),
+]
+
+
+FIGURES = ["comparison", "contact", "metrics", "ranks", "recall"]
+SPLITS = ("sample_style", "sample_object")
+
+
+def test_a_run_makes_every_table_and_figure(finished):
+    found = finished.results("tables/*.csv", "plots/*")
+    assert [name for name in sorted(found) if name.startswith("tables")] == [f"tables/{name}.csv" for name in TABLES]
+    figures = [f"plots/{s}_{f}" for s in ("sample_object", "sample_style") for f in FIGURES]
+    expected = {f"{figure}.{ending}" for figure in figures for ending in ("csv", "png", "svg")}
+    assert {name for name in found if name.startswith("plots")} == expected
+    assert all(found.values())
+
+
+def test_summary_has_a_row_for_everything_in_the_contracts_columns(finished):
+    summary = table_rows(finished, "summary")
+    contract = ["benchmark", "split", "prompt_type", "extractor", "variant", "metric", "value", "ci_low", "ci_high"]
+    assert list(summary[0])[:11] == [*contract, "n_queries", "n_entries"]
+    found = {(r["split"], r["prompt_type"], r["extractor"], r["metric"]) for r in summary}
+    prompts = {"sample_style": ["object", "gpt"], "sample_object": ["media", "gpt"]}
+    metrics = ["recall@5", "recall@10", "recall@100", "mAP"]
+    assert found == {(s, p, e, m) for s in prompts for p in prompts[s] for e in TINY["extractors"] for m in metrics}
+    assert len(summary) == len(found)
+    for row in summary:
+        assert float(row["ci_low"]) <= float(row["value"]) <= float(row["ci_high"])
+        assert 0 < float(row["chance"]) <= float(row["ceiling"]) <= 1
+        assert (row["n_queries"], row["n_entries"], row["n_invalid"]) == ("6", "3", "0")
+
+
+def test_split_tables_have_the_published_columns(finished):
+    table = table_rows(finished, "sample_object")
+    columns = [f"{p}-{m}" for p in ("media", "gpt") for m in ("recall@5", "recall@10", "recall@100", "mAP")]
+    assert list(table[0]) == ["name", "feature", *columns]
+    assert [row["name"] for row in table] == ["color_pretrained", "tiny_pretrained"]
+
+
+def average_precision_with_hard_negatives(images, score, row):
+    """Of the query in `row`, from scores with the split's images and then the database."""
+    roles = np.array([image["role"] == "exemplar" for image in images])
+    own = roles & np.array([image["entry"] == images[row]["entry"] for image in images])
+    others = np.concatenate([score[row, : len(images)][roles & ~own], score[row, len(images) :]])
+    exemplars = np.sort(score[row, : len(images)][own])[::-1]
+    ranks = [i + 1 + (others >= exemplars[i] - 1e-9).sum() for i in range(len(exemplars))]
+    return np.mean([(i + 1) / rank for i, rank in enumerate(ranks)])
+
+
+def queries(clone):
+    """The rows of the metrics of `color`, by split."""
+    metrics = clone.folder / "results/metrics"
+    return {split: read_query_table(metrics / split / "color/pretrained.csv") for split in SPLITS}
+
+
+def test_sizes_hard_negatives_and_near_duplicates(finished_copy):
+    settings = {**TINY, "extractors": ["color"]}
+    plain = queries(finished_copy)
+    finished_copy.configure({**settings, "database_sizes": [12, 5], "near_duplicates": 0.3})
+    finished_copy.run()
+    assert all((finished_copy.folder / f"results/plots/{split}_sizes.png").exists() for split in SPLITS)
+    sizes, summary = table_rows(finished_copy, "database_sizes"), table_rows(finished_copy, "summary")
+    assert {row["database_size"] for row in sizes} == {"5", "12", "20"}
+    assert at_size(sizes, "20") == summary
+
+    near = table_rows(finished_copy, "near_duplicates")
+    for split in SPLITS:
+        images, score = cosines(finished_copy, split)
+        score = np.where([[image["role"] == "exemplar"] for image in images], score[:, len(images) :], -1.0)
+        expected = score[(score >= 0.3) & (score >= np.sort(score, axis=1)[:, [-10]])]  # top_k of each exemplar
+        found = [float(row["similarity"]) for row in near if row["split"] == split]
+        assert len(found) and found == sorted(found, reverse=True)
+        np.testing.assert_allclose(found, np.sort(expected)[::-1], rtol=0, atol=1e-12)
+
+    finished_copy.configure({**settings, "database_limit": 12})
+    finished_copy.run("results/tables/summary.csv")
+    assert table_rows(finished_copy, "summary") == at_size(sizes, "12")
+    finished_copy.configure({**settings, "database_sizes": [5], "hard_negatives": True})
+    finished_copy.run("results/tables/database_sizes.csv")
+    for split, table in queries(finished_copy).items():
+        images, score = cosines(finished_copy, split)
+        n_exemplars = sum(image["role"] == "exemplar" for image in images)
+        assert table["n_candidates"].tolist() == [20 + n_exemplars] * len(table)
+        assert (table["AP"] <= plain[split]["AP"]).all() and table["AP"].mean() < plain[split]["AP"].mean()
+        expected = [
+            average_precision_with_hard_negatives(images, score, row)
+            for row, image in enumerate(images)
+            if image["role"] == "query"
+        ]
+        np.testing.assert_allclose(table["AP"], expected, rtol=0, atol=1e-12)
+    for hard, easy in zip(at_size(table_rows(finished_copy, "database_sizes"), "5"), at_size(sizes, "5"), strict=True):
+        assert float(hard["value"]) <= float(easy["value"])
+        if hard["metric"] == "mAP":
+            assert float(hard["chance"]) < float(easy["chance"])
+
+
+def at_size(sizes, size):
+    """The rows of `size` of database_sizes.csv, as rows of summary.csv."""
+    return [
+        {name: value for name, value in row.items() if name != "database_size"}
+        for row in sizes
+        if row["database_size"] == size
+    ]
+
+
+def test_a_second_run_has_nothing_to_do(finished):
+    assert finished.planned() == Counter()
+    assert "Nothing to be done" in finished.run().stdout
+
+
+def test_no_pixels_are_left(finished):
+    assert not list((finished.folder / "results" / "pixels").rglob("*.h5"))
+
+
+def test_shards_blocks_and_settings_do_not_change_a_byte(finished, tmp_path):
+    """A run from scratch, cut into other shards, gives the same tables and the same data of the plots."""
+    other = Clone(tmp_path / "clone", {**TINY, "database_shards": 5, "split_shards": 2, "results": "elsewhere"})
+    other.run()
+    assert len(list((other.folder / "elsewhere/features/sample_database/tiny").glob("*.h5"))) == 5
+    assert other.planned() == Counter()
+    (other.folder / "elsewhere").rename(other.folder / "results")
+    assert other.tables() == finished.tables()
+    assert other.results("plots/*") == finished.results("plots/*")
+
+
+def kill_when_made(clone, pattern, how=signal.SIGKILL):
+    """Start a run, and once it has made a file below results/ that matches `pattern`, end it and all its jobs.
+
+    As a power cut would (SIGKILL), or Ctrl-C at a terminal (SIGINT).
+    """
+    started = time.time()
+    command, silent = clone.command("--cores", "2"), subprocess.DEVNULL
+    process = subprocess.Popen(
+        command,
+        cwd=clone.folder,
+        stdout=silent,
+        stderr=silent,
+        start_new_session=True,
+        # Tests that a shell started in the background ignore Ctrl-C, and so would their child.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
+    while not any(path.stat().st_mtime > started for path in (clone.folder / "results").glob(pattern)):
+        assert process.poll() is None and time.time() < started + 300, f"no {pattern} was made"
+        time.sleep(0.02)
+    os.killpg(process.pid, how)
+    assert process.wait(timeout=60) != 0
+
+
+def test_a_killed_run_ends_as_an_unbroken_one(finished, tmp_path):
+    """Begun, interrupted, begun again, killed, and then left alone."""
+    clone = Clone(tmp_path / "clone", TINY)
+    for pattern, how in (("manifests/*.csv", signal.SIGINT), ("features/*/*/*.h5", signal.SIGKILL)):
+        kill_when_made(clone, pattern, how)
+        assert clone.planned(), "the run ended before it was killed"
+    clone.run()
+    assert clone.tables() == finished.tables()
+    assert clone.planned() == Counter()
+
+
+def test_a_killed_change_of_settings_ends_as_an_unbroken_one(finished_copy):
+    """Products of the old and the new settings lie side by side when the run is killed."""
+    before = finished_copy.tables()
+    finished_copy.configure({**TINY, "top_k": 5, "recall_ks": [1, 5]})
+    for pattern in ("ranks/*/*/*.h5", "metrics/*/*/*.csv"):
+        kill_when_made(finished_copy, pattern)
+    finished_copy.configure(TINY)
+    finished_copy.run()
+    assert finished_copy.tables() == before
+    assert finished_copy.planned() == Counter()
+
+
+def test_a_living_runs_lock_is_kept(finished_copy):
+    owner, locks = finished_copy.folder / ".snakemake/owner", finished_copy.folder / ".snakemake/locks"
+    for note, removed in ((f"{socket.gethostname()} {os.getpid()}", False), ("elsewhere 1", False), ("", False)):
+        owner.write_text(note)
+        locks.mkdir(exist_ok=True)
+        assert remove_dead_lock(owner.parent) is removed
+        assert locks.exists()
+    ended = subprocess.Popen(["true"])
+    while psutil.Process(ended.pid).status() != psutil.STATUS_ZOMBIE:
+        time.sleep(0.01)
+    owner.write_text(f"{socket.gethostname()} {ended.pid}")
+    assert remove_dead_lock(owner.parent), "it has ended, whether its parent knows or not"
+    ended.wait()
+    locks.mkdir()
+    assert remove_dead_lock(owner.parent)
+    assert not locks.exists()
+
+
+def test_a_bad_config_is_refused_before_any_job(tmp_path):
+    clone = Clone(tmp_path / "clone", TINY)
+    for config, expected in (
+        ({"extractors": ["colour"]}, "unknown value `colour`; did you mean `color`?"),
+        ({"recal_ks": [1]}, "unknown key `recal_ks`; did you mean `recall_ks`?"),
+    ):
+        done = clone.run(config=config, check=False)
+        assert done.returncode != 0
+        assert expected in done.stdout
+        assert not (clone.folder / "results").exists()
