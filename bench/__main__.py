@@ -37,7 +37,7 @@ def main() -> None:
 
 
 def _positive(kind: type) -> Callable:
-    """What turns an option's text into a number above 0 of `kind`."""
+    """Return what turns an option's text into a number above 0 of `kind`."""
 
     def number(text: str):
         value = kind(text)

@@ -6,8 +6,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
-from attribench.decode import decode_shard
-from attribench.preprocessing import Preprocessing, load_pixels
+from attribench.decode.decode import decode_shard
+from attribench.decode.preprocessing import Preprocessing, load_pixels
 from PIL import Image
 from skimage import data
 
@@ -23,11 +23,11 @@ IMAGES = 64
 
 
 @contextmanager
-def photographs(n: int, kind: str = "png") -> Iterator[tuple[Path, list[str]]]:
-    """A folder with `n` files of 512 x 512 pixels, most of one of four photographs each; the folder, and the names."""
+def photographs(n: int, ending: str = "png") -> Iterator[tuple[Path, list[str]]]:
+    """Yield a folder with `n` files of 512 x 512 pixels, and their names. Each shows most of one of four photographs."""
     wholes = [Image.fromarray(image) for image in (data.astronaut(), data.coffee(), data.chelsea(), data.rocket())]
     with TemporaryDirectory() as folder:
-        names = [f"{i}.{kind}" for i in range(n)]
+        names = [f"{i}.{ending}" for i in range(n)]
         rng = np.random.default_rng(0)
         for i, name in enumerate(names):
             image = wholes[i % len(wholes)]
@@ -39,7 +39,7 @@ def photographs(n: int, kind: str = "png") -> Iterator[tuple[Path, list[str]]]:
 
 
 def side_by_side(options: Options) -> Iterator[Row]:
-    """All published preprocessings from one decoding, beside one of them, and beside a decoding for each."""
+    """Measure all published preprocessings from one decoding, one of them alone, and a decoding for each."""
     with photographs(max(4, round(IMAGES * options.scale))) as (folder, names):
 
         def load(groups: list) -> None:
@@ -56,7 +56,7 @@ def side_by_side(options: Options) -> Iterator[Row]:
 
 
 def processes(options: Options) -> Iterator[Row]:
-    """A whole shard, start of the processes included, with as many as there are cores, beside one."""
+    """Measure a whole shard, the start of the processes included, with as many as there are cores, and with one."""
     if options.threads == 1 or options.clock == "cpu":  # which does not see other processes' time
         return
     n = max(32, round(32 * IMAGES * options.scale))
@@ -73,7 +73,7 @@ def processes(options: Options) -> Iterator[Row]:
 
 
 def memory(options: Options) -> Iterator[Row]:
-    """What decoding takes beyond what was held before, for a shard and for one four times as large."""
+    """Measure the memory that decoding takes, for a shard and for one four times as large."""
     for n in (64, 256):
         with photographs(n, "jpg") as (folder, names):
             used = in_fresh_process(_memory_of, folder, names)

@@ -17,7 +17,7 @@ CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time}
 
 @dataclass(frozen=True)
 class Options:
-    """What the user chose: `scale` shrinks or grows the data, `large` adds what needs hours and tens of GB of disk.
+    """Hold what the user chose: `scale` shrinks or grows the data, `large` adds what needs hours and tens of GB of disk.
 
     With the clock `cpu`, seconds are those of the processor, for a machine that others use; use it with one thread, since
     threads that wait for each other burn time.
@@ -33,7 +33,7 @@ class Options:
 
 @dataclass(frozen=True)
 class Contestant:
-    """One way to do a case's work. `run` does `work` units of it, or of a part small enough to wait for."""
+    """Hold one way to do a case's work. `run` does `work` units of it, or of a part small enough to wait for."""
 
     name: str
     run: Callable[[], object]
@@ -42,7 +42,7 @@ class Contestant:
 
 @dataclass(frozen=True)
 class Row:
-    """A line of the table: `value` in `unit`, the median over `rounds`; `ratio` is to the case's first contestant."""
+    """Hold a line of the table: `value` in `unit`, the median over `rounds`; `ratio` is to the case's first contestant."""
 
     case: str
     name: str
@@ -74,7 +74,7 @@ def compare(case: str, unit: str, contestants: list[Contestant], options: Option
 
 
 def in_fresh_process(function: Callable, *arguments: Any) -> Any:
-    """What `function` returns in a process of its own, where nothing was loaded before."""
+    """Return what `function` returns in a process of its own, where nothing was loaded before."""
     with multiprocessing.get_context("spawn").Pool(1) as pool:
         return pool.apply(function, arguments)
 

@@ -7,9 +7,9 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 
-from attribench.files import atomic_path, write_text
+from attribench.common.files import atomic_path, write_text
 from attribench.plots.style import DPI, MUTED, plot_style
-from attribench.rank_device import has_gpu
+from attribench.rank.device import has_gpu
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter
 
@@ -19,12 +19,12 @@ _PACKAGES = ("numpy", "numba", "torch", "timm", "h5py", "pillow", "snakemake", "
 
 
 def amount(row: Row) -> str:
-    """The value of `row`, to three digits or whole, and its unit."""
+    """Return the value of `row`, to three digits or whole, and its unit."""
     return f"{row.value:,.0f} {row.unit}" if row.value >= 100 else f"{row.value:.3g} {row.unit}"
 
 
 def table(rows: list[Row]) -> str:
-    """A Markdown table, one line a row, cases kept together."""
+    """Return a Markdown table, one line per row, cases kept together."""
     lines = ["| case | what | value | ratio |", "|---|---|---|---|"]
     for row in rows:
         ratio = "" if row.ratio is None else f"{row.ratio:.2f}"
@@ -73,7 +73,7 @@ def _gpu() -> str | None:
 
 
 def _plot(name: str, rows: list[Row]) -> Figure:
-    """One panel a case, a bar for each contestant's time over the first one's."""
+    """Draw one panel per case, a bar for each contestant's time over the first one's."""
     cases = [case for case in dict.fromkeys(row.case for row in rows) if _compared(rows, case)]
     counts = [len(_compared(rows, case)) for case in cases] or [1]
     figure = Figure(figsize=(7, 0.6 + sum(0.55 + 0.24 * n for n in counts)), dpi=DPI, layout="constrained")

@@ -22,7 +22,7 @@ JOBS = {
     "manifest": "manifest/mine_database",
     "decode": "decode/mine_database/00000-of-00001",
     "extract": f"extract/mine_database/{EXTRACTOR}/00000-of-00001",
-    "rank": f"rank/photographs/{EXTRACTOR}",
+    "rank": f"rank/photographs/{EXTRACTOR}/pretrained",
 }
 
 

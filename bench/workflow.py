@@ -14,11 +14,11 @@ import numpy as np
 from bench.measure import Options, Row
 
 REPOSITORY = Path(__file__).parents[1]
-SHARDS = (100, 10_000)
+SHARDS = (100, 1_000)
 
 
 def job_start(options: Options) -> Iterator[Row]:
-    """A fresh process that imports what a stage's script does, and what Snakemake puts before it."""
+    """Measure a fresh process that imports what a stage's script does, and what Snakemake puts before it."""
     for script in sorted((REPOSITORY / "workflow_scripts").glob("*.py")):
         imports = [node for node in ast.parse(script.read_text()).body if isinstance(node, ast.Import | ast.ImportFrom)]
         code = "\n".join(["import snakemake.script", *map(ast.unparse, imports), "import sys"])
