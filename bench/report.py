@@ -44,7 +44,7 @@ def write(name: str, rows: list[Row], options: Options) -> list[Path]:
 
 
 def machine() -> dict:
-    """What the numbers hold for: processor, its matrix instructions, cores, the load at this moment, versions, date."""
+    """Return what the numbers hold for: processor, matrix instructions, cores, the load at this moment, versions, date."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:

@@ -82,7 +82,7 @@ def sincos_positions(side=14, width=WIDTH):
 
 
 def moco_checkpoint(state):
-    """What MoCo v3's training saves: both encoders with their projectors, the predictor, and the optimizer's state."""
+    """Return what MoCo v3's training saves: both encoders with projectors, the predictor, the optimizer's state."""
     head = draw({"head.0.weight": (4096, 768), "head.1.weight": (4096,), "head.1.bias": (4096,)}, 9)
     head |= {"head.1.running_mean": torch.zeros(4096), "head.1.num_batches_tracked": torch.tensor(5)}
     base = {f"module.base_encoder.{name}": tensor for name, tensor in (state | head).items()}

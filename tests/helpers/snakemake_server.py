@@ -28,7 +28,7 @@ class Server:
     def run(
         self, arguments: list[str], folder: Path, environment: dict[str, str], timeout: float
     ) -> subprocess.CompletedProcess:
-        """What `subprocess.run` gives for Snakemake in `folder`, standard error in `stdout`; TimeoutExpired as there."""
+        """Run Snakemake in `folder` as `subprocess.run` would, standard error in `stdout`; TimeoutExpired as there."""
         with tempfile.TemporaryFile("w+") as output, self._connect() as connection:
             connection.settimeout(timeout)
             request = {"arguments": arguments, "folder": str(folder), "environment": environment}

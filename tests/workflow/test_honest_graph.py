@@ -40,7 +40,7 @@ def edges(dot):
 
 @pytest.mark.parametrize("state", ["fresh", "finished", "changed", "broken"])
 def test_a_dry_run_changes_no_byte(finished, tmp_path, state):
-    """Of the project, of `results` and of `resources`; Snakemake's own folder is there in a finished clone, and counts."""
+    """The project, `results` and `resources` are hashed; Snakemake's own folder is there in a finished clone, and counts."""
     if state == "fresh":
         clone = Clone(tmp_path / "clone", TINY)
     else:

@@ -30,7 +30,7 @@ def crop(image, share, seed):
 
 
 def synthesize(image, prompt_type, seed):
-    """What stands for a synthesized image: the photograph as a sketch, or seen otherwise."""
+    """Make what stands for a synthesized image: the photograph as a sketch, or seen otherwise."""
     view = crop(image, 0.85, seed)
     if prompt_type == "media":
         return ImageOps.posterize(view.filter(ImageFilter.ModeFilter(5)), 3)

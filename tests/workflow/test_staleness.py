@@ -261,7 +261,7 @@ def test_results_of_other_settings_in_a_fresh_clone_are_refused_by_name(finished
     ids=["features", "ranks", "metrics", "manifest"],
 )
 def test_a_foreign_file_is_refused_by_name_by_whoever_reads_it(finished_copy, name, consumer):
-    """Of another split, with the right name, where Snakemake has records that say that all is well."""
+    """A file of another split has the right name, and Snakemake's records say that all is well."""
     folder = finished_copy.folder / "results"
     shutil.copyfile(folder / name.replace("style", "object"), folder / name)
     (finished_copy.folder / consumer).unlink()

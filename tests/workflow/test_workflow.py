@@ -59,7 +59,7 @@ def test_split_tables_have_the_published_columns(finished):
 
 
 def average_precision_with_hard_negatives(images, score, row):
-    """Of the query in `row`, from scores with the split's images and then the database."""
+    """Return that of the query in `row`, from scores with the split's images and then the database."""
     roles = np.array([image["role"] == "exemplar" for image in images])
     own = roles & np.array([image["entry"] == images[row]["entry"] for image in images])
     others = np.concatenate([score[row, : len(images)][roles & ~own], score[row, len(images) :]])

@@ -119,7 +119,7 @@ def test_a_file_that_changed_on_the_hub_is_refused_before_it_is_fetched(site, ro
 
 
 def test_a_small_file_that_changed_on_the_hub_is_refused(site, root):
-    """Of a file outside LFS the hub states git's digest, and no SHA-256."""
+    """The hub states git's digest of a file outside LFS, and no SHA-256."""
     site.add("hub/json/a.json", CONTENT, lfs=False)
     site.add("hub/json/b.json", CONTENT, lfs=False)
     run(root)

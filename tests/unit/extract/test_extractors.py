@@ -93,7 +93,7 @@ def root(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def states(root):
-    """What each network's file holds, by extractor, written under the published names and in the published formats."""
+    """Return what each network's file holds, by extractor, under the published names and in the published formats."""
     vit = draw(vit_shapes(197), 0)
     found = {"dino": vit, "moco": vit | {"pos_embed": sincos_positions()}, "clip": draw(clip_shapes(), 1)}
     torch.save(vit, root / FILES["dino"]["file"])
@@ -233,7 +233,7 @@ for name, entry in json.loads(sys.argv[1]).items():
 
 
 def loaded_from(endpoint, folder, entries):
-    """What a process of its own prints that loads `entries`, with the hub at `endpoint` and an empty cache."""
+    """Return what a process of its own prints that loads `entries`, with the hub at `endpoint` and an empty cache."""
     settings = {"HF_ENDPOINT": endpoint, "HF_HOME": str(folder / "cache"), "NO_PROXY": "127.0.0.1"}
     settings["PYTHONPATH"] = str(REPOSITORY / "workflow_scripts")
     texts = {name: entry.model_dump(mode="json") for name, entry in entries.items()}

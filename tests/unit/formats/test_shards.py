@@ -159,7 +159,7 @@ def test_chunks_that_are_whole_are_read_beside_a_damaged_one(tmp_path):
 
 
 def test_a_file_that_is_exchanged_is_read_on(tmp_path):
-    """What was opened is what is read."""
+    """A reader goes on with the file that it opened."""
     path = tmp_path / "a.h5"
     write_features(path)
     with open_feature_shard(path) as shard:

@@ -97,7 +97,7 @@ def rounded_row():
 @pytest.mark.parametrize("side", ["query", "row"])
 @pytest.mark.parametrize("share", [0.03, 0.3, 0.6])
 def test_an_error_as_large_as_the_bound(side, share):
-    """Of query or database row, only the number that is rounded counts: nothing but the sums' part of the bound is slack."""
+    """Only the number that is rounded counts, of query or database row: nothing but the sums' part of the bound is slack."""
     rounded, exact = rounded_row(), np.eye(8)[0]
     a, b = (rounded, exact) if side == "query" else (exact, rounded)
     # The exemplar's score is below that of row b, by a part of the error.
@@ -164,7 +164,7 @@ def test_queries_in_parts(monkeypatch):
 
 @pytest.mark.parametrize("most", [5, 0])
 def test_a_full_device_gets_fewer_queries_or_none(monkeypatch, caplog, most):
-    """What it has counted by then counts, and the processor does the rest."""
+    """The device's counts up to then count, and the processor does the rest."""
     case, multiply, asked = tied(), gpu.multiply, []
 
     def with_little_memory(q, *rest):

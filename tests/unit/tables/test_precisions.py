@@ -68,7 +68,7 @@ def ranked(extractor, change=None):
 
 
 def demote_and_swap(offsets, ranks, exemplar):
-    """Of prompt type gpt: of query 2 (entry 0) the exemplar falls to rank 7, of query 6 (entry 1) the two change places."""
+    """With prompt type gpt, query 2's exemplar (entry 0) falls to rank 7, and query 6's two (entry 1) swap ranks."""
     ranks[offsets[2]] = 7
     exemplar[offsets[6] : offsets[7]] = exemplar[offsets[6] : offsets[7]][::-1].copy()
 
