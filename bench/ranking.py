@@ -262,6 +262,7 @@ def on_a_gpu(options: Options) -> Iterator[Row]:
 def gpu_contestants(data: Data, options: Options) -> list[Contestant]:
     """Return the bare float16 product, exact ranks of blocks that are on the device, and of blocks in memory."""
     import torch
+    from attribench.rank.gpu import Operand
 
     there, here = (data.ranker(threads=options.threads, device="cuda") for _ in range(2))
     if there._device is None or here._device is None:
@@ -270,7 +271,8 @@ def gpu_contestants(data: Data, options: Options) -> list[Contestant]:
     out = torch.empty((len(queries), len(rows)), dtype=torch.float16, device="cuda")
     norms = row_norms(data.database)[1]
     parts = [slice(i, i + TILE_ROWS) for i in range(0, len(data.database), TILE_ROWS)]
-    blocks = [there._device.prepare(data.database[part], norms[part]) for part in parts]
+    raw, lengths = torch.from_numpy(data.database).cuda(), torch.from_numpy(norms).cuda()
+    blocks = [Operand.of(raw[part], lengths[part], is_centred=True) for part in parts]
     next_there, next_here = iter(zip(parts, blocks, strict=True)), iter(parts[::GPU_BLOCKS])
 
     def product() -> None:

@@ -1,5 +1,6 @@
 """A GPU gives the bytes that the processor gives. Without a GPU, its kernels run in Triton's interpreter."""
 
+import contextlib
 import itertools
 import json
 import logging
@@ -150,7 +151,6 @@ def test_many_undecided_pairs_bring_the_fine_product(monkeypatch):
 def test_queries_in_parts(monkeypatch):
     monkeypatch.setattr(gpu, "_FEWEST_QUERIES", 5)
     monkeypatch.setattr(gpu, "_TILE_MEMORY_SHARE", 0)
-    monkeypatch.setattr(gpu, "_TILE_BYTES_WITHOUT_GPU", 0)
     case = tied()
     parts, multiply = [], gpu.multiply
     monkeypatch.setattr(gpu, "multiply", lambda q, *rest: parts.append(len(q.full)) or multiply(q, *rest))
@@ -163,8 +163,8 @@ def test_queries_in_parts(monkeypatch):
 
 
 @pytest.mark.parametrize("most", [5, 0])
-def test_a_full_device_gets_fewer_queries_or_none(monkeypatch, caplog, most):
-    """The device's counts up to then count, and the processor does the rest."""
+def test_a_full_device_gets_fewer_queries(monkeypatch, most):
+    """A device that does not even hold the fewest ends the ranking, with the reason."""
     case, multiply, asked = tied(), gpu.multiply, []
 
     def with_little_memory(q, *rest):
@@ -177,10 +177,11 @@ def test_a_full_device_gets_fewer_queries_or_none(monkeypatch, caplog, most):
     ranker = Ranker(*inputs(case), **masks(case), device=DEVICE)
     monkeypatch.setattr(gpu, "multiply", with_little_memory)
     ranker._device._tile_bytes = 12 * 4 * 3 * 75  # for the twelve queries and a block
-    for start in (0, 75):
-        ranker.add(case["x"][start : start + 75], None)
-    assert asked[:3] == [12, 6, 3] and (ranker._device is None) == (most == 0) == ("out of memory" in caplog.text)
-    same(ranker.finish(), run(case))
+    with pytest.raises(InputError, match="device: cpu") if most == 0 else contextlib.nullcontext():
+        for start in (0, 75):
+            ranker.add(case["x"][start : start + 75], None)
+        same(ranker.finish(), run(case))
+    assert asked[:3] == [12, 6, 3]
 
 
 def test_a_device_that_computes_otherwise_is_not_used(monkeypatch, caplog):

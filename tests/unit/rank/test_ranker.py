@@ -103,9 +103,8 @@ def test_arrays_that_do_not_fit_are_refused():
         "database: expected 3 columns": lambda: rank(rows, entry, rows, entry, [(rows[:, :2], None)]),
         "found int64": lambda: rank(rows.astype(int), entry, rows, entry, []),
         "query_entry: expected 5": lambda: rank(rows, entry[:4], rows, entry, []),
-        "expected bool": lambda: rank(rows, entry, rows, entry, [(rows, entry)]),
+        "expected 5 bool": lambda: rank(rows, entry, rows, entry, [(rows, entry)]),
         "block_rows": lambda: rank(rows, entry, rows, entry, [], block_rows=0),
-        "product is 'fp8'": lambda: rank(rows, entry, rows, entry, [], product="fp8"),
     }.items():
         with pytest.raises(InputError, match=message):
             call()

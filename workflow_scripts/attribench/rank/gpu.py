@@ -1,11 +1,9 @@
 """Ranking on a GPU, in the steps of `ranker` and with the same bits: product, scan, float64 dot product, canonical score.
 
-cuBLAS, through torch, computes products of float16 rows with float32 sums. The coarse product is a single one of these.
-If it leaves too many pairs undecided, as exemplars far down the ranking do, the fine one takes over: q = q1 + q2 and
-y = y1 + y2 are two float16 rows each; q1.y1 is summed up in parts of _PART_COLUMNS columns, which are added in float32, and
-q1.y2 + q2.y1 in one more. One kernel scans the scores: it counts what is certain and lists the rest. Another gives the
-listed pairs a float64 dot product. What even that leaves open, and the candidates for neighbours, come back to the processor
-for their canonical scores.
+The coarse product is a single one of float16 rows with float32 sums, by cuBLAS. If it leaves too many pairs undecided, as
+exemplars far down the ranking do, the fine one takes over: q = q1 + q2 and y = y1 + y2 are two float16 rows each; q1.y1 is
+summed up in parts of _PART_COLUMNS columns, and q1.y2 + q2.y1 in one more. What the kernels leave open, and the candidates
+for neighbours, come back to the processor for their canonical scores.
 
 Torch and Triton are loaded with this module, so it is imported where a device is wanted. Without a GPU the kernels run in
 Triton's interpreter (TRITON_INTERPRET=1), on torch's `cpu`.
@@ -20,9 +18,10 @@ import torch
 import triton
 import triton.language as tl
 
+from attribench.common.errors import InputError
 from attribench.rank import bounds
 from attribench.rank.bounds import FLOAT32, SLACK, low_precision_sum_error, rounded_error
-from attribench.rank.products import random_unit_rows
+from attribench.rank.products import trial_rows
 from attribench.rank.scan import count_pairs, keep_best
 from attribench.rank.score import pair_scores
 from attribench.rank.tally import Tally
@@ -32,8 +31,8 @@ _PART_COLUMNS = 128  # columns that the fine product sums up by themselves; rows
 _MOST_LISTED = 0.01  # share of the coarse product's pairs that are listed; above it, the fine product costs less
 _FEWEST_ROWS_TO_JUDGE = 1024  # a tile with fewer rows does not switch to the fine product
 _TILE_MEMORY_SHARE = 0.25  # of the device's free memory
-_TILE_BYTES_WITHOUT_GPU = 1 << 28
-_FEWEST_QUERIES = 128  # of a tile; with memory for fewer, the processor does the work
+_MEMORY_WITHOUT_GPU = 1 << 30
+_FEWEST_QUERIES = 128  # of a tile
 
 log = logging.getLogger(__name__)
 
@@ -211,25 +210,19 @@ class Scan:
         self._first_reached = torch.zeros(len(tally.threshold), dtype=torch.int64, device=device)
         self._counts: np.ndarray | None = None
         self._is_fine = False
-        is_gpu = self._device.type == "cuda"
-        self._tile_bytes = (
-            int(torch.cuda.mem_get_info(device)[0] * _TILE_MEMORY_SHARE) if is_gpu else _TILE_BYTES_WITHOUT_GPU
-        )
+        free = torch.cuda.mem_get_info(device)[0] if self._device.type == "cuda" else _MEMORY_WITHOUT_GPU
+        self._tile_bytes = int(free * _TILE_MEMORY_SHARE)
 
-    def prepare(self, rows: np.ndarray, norms: np.ndarray) -> Operand:
-        """Return a block of raw rows [n, d] of length norms [n] as it is multiplied on the device."""
-        return Operand.of(self._to_device(rows), self._to_device(norms), is_centred=True)
-
-    def add(self, rows, norms, numbers, counts, block: Operand | None = None) -> int:
+    def add(self, rows, norms, numbers, counts, block: Operand | None = None) -> None:
         """Add a block of raw rows [n, d] of length norms [n], row numbers `numbers` [n], to `counts` [R] at `flush`.
 
-        `block` is the result of `prepare` (None: not yet prepared). Returns the number of queries done: fewer than all
-        when the device's memory does not hold the rest, even in small parts.
+        `block` is the Operand of the rows where it is there already. When the device's memory is full, fewer queries are
+        taken at a time; raises InputError when it does not even hold _FEWEST_QUERIES.
         """
         if self._counts is not None and self._counts.ctypes.data != counts.ctypes.data:
             self.flush()
         self._counts, start = counts, 0
-        block = block or self.prepare(rows, norms)
+        block = block or Operand.of(self._to_device(rows), self._to_device(norms), is_centred=True)
         while start < len(self._host_queries):
             bytes_per_query = 4 * len(rows) * (3 + self._is_fine * self._queries.high.shape[1] // _PART_COLUMNS)
             n_queries = max(_FEWEST_QUERIES, self._tile_bytes // bytes_per_query)
@@ -238,13 +231,13 @@ class Scan:
                 left = self._scan(part, block)
             except torch.OutOfMemoryError as error:
                 if n_queries == _FEWEST_QUERIES:
-                    log.warning("%s", error)
-                    break
+                    raise InputError(
+                        f"{self._device}: {error}; expected more free memory, or config key device: cpu"
+                    ) from None
                 self._tile_bytes //= 2
                 continue
             self._decide(part, *left, rows, norms, numbers)
             start = part.stop
-        return start
 
     def flush(self) -> None:
         """Add what was counted on the device to the tally."""
@@ -281,18 +274,8 @@ class Scan:
         )
         self._is_fine |= bool(n_listed.float().mean() > _MOST_LISTED * shape[1]) and shape[1] >= _FEWEST_ROWS_TO_JUDGE
         settle_kernel[shape[:1]](
-            *(
-                queries.full,
-                block.full,
-                block.norm,
-                offsets,
-                self._threshold,
-                best,
-                self._first_reached,
-                listed,
-                n_listed,
-            ),
-            *(self._margin, shape[1]),
+            *(queries.full, block.full, block.norm, offsets, self._threshold, best),
+            *(self._first_reached, listed, n_listed, self._margin, shape[1]),
             **dict(D=block.full.shape[1], CHUNK=32, COLUMNS=64, **self._sizes),
         )
         listed = listed[:, : int(n_listed.max())]
@@ -322,8 +305,7 @@ def find_fault(device: str, dimension: int) -> str | None:
 
     Its products are held against float64 and their bounds, and a small ranking against the canonical scores alone.
     """
-    units = random_unit_rows(360, dimension)
-    units[64:128] = np.abs(units[64:128])  # large sums of one sign
+    units = trial_rows(360, dimension)
     units[128:160] = [1, *[6e-5] * (dimension - 1)]  # numbers that float16 holds with fewer bits
     units /= np.linalg.norm(units, axis=1, keepdims=True)
     norms, numbers = np.ones(360), np.arange(360)

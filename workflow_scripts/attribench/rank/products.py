@@ -14,7 +14,6 @@ from typing import Any, NamedTuple
 import numpy as np
 from numba import njit
 
-from attribench.common.errors import InputError
 from attribench.rank import bounds
 from attribench.rank.bounds import SLACK
 
@@ -166,9 +165,8 @@ class Bfloat16Product:
         _keep_to_one_thread(self._torch)
         q, y = queries.form(self), block.form(self)
         tile = _tile(memory, np.float32, (1, part.stop - part.start, len(y.values)))
-        narrow = self._torch.from_numpy(_tile(memory[tile.nbytes :], np.int16, tile.shape[1:])).view(
-            self._torch.bfloat16
-        )
+        bits = self._torch.from_numpy(_tile(memory[tile.nbytes :], np.int16, tile.shape[1:]))
+        narrow = bits.view(self._torch.bfloat16)
         self._torch.mm(q.values[part], y.values.T, out=narrow)
         self._torch.from_numpy(tile[0]).copy_(narrow)
         length, residual, longest = q.length[part], q.residual[part], y.length.max(initial=0.0)
@@ -179,8 +177,7 @@ class Bfloat16Product:
 
     def satisfies_assumption(self) -> bool:
         """Return whether this machine's products, in this dimension, satisfy the assumption of the bound."""
-        units = random_unit_rows(192, self.dimension)
-        units[64:128] = np.abs(units[64:128])  # large sums of one sign
+        units = trial_rows(192, self.dimension)
         queries, block = Queries(units), Rows(units, np.ones(192))
         for n in (1, 7, 192):
             scores = self.multiply(queries, slice(0, n), block, np.empty(192 * 192 * self.bytes_per_score, np.uint8))
@@ -214,18 +211,6 @@ class Float64Product:
         return Scores(tile, np.zeros(len(x)), np.zeros(len(q)), bound, 0.0)
 
 
-def products(dimension: int, name: str | None) -> list:
-    """Return the products to choose between at first, from the quickest to the finest, or that of the `name` alone.
-
-    Raises InputError for a name that is none of PRODUCTS, and for bfloat16 where the processor does not have it.
-    """
-    if name not in (None, *PRODUCTS):
-        raise InputError(f"product is {name!r}; expected None or one of {', '.join(PRODUCTS)}")
-    if name == "bfloat16" and not has_bfloat16(dimension):
-        raise InputError("product is 'bfloat16', which this processor cannot multiply; expected None")
-    return [PRODUCTS[choice](dimension) for choice in ([name] if name else ["float32", "float64"])]
-
-
 PRODUCTS = {product.name: product for product in (Bfloat16Product, Float32Product, Float64Product)}
 
 
@@ -238,19 +223,17 @@ def has_bfloat16(dimension: int) -> bool:
     return bool(able.get("avx512_bf16") or able.get("amx_bf16")) and Bfloat16Product(dimension).satisfies_assumption()
 
 
-def random_unit_rows(n: int, dimension: int) -> np.ndarray:
-    """Return unit rows float64 [n, dimension] in random directions, always the same."""
+def trial_rows(n: int, dimension: int) -> np.ndarray:
+    """Return unit rows float64 [n, dimension], always the same, in all directions; 64 have no negative value."""
     rows = np.random.default_rng(0).standard_normal((n, dimension))
+    rows[64:128] = np.abs(rows[64:128])  # their dot products are large sums of one sign
     return rows / np.linalg.norm(rows, axis=1, keepdims=True)
 
 
 def _over_parts(work: Callable[[slice], None], n: int, pool: Executor | None) -> None:
     """Call `work` for slices that cover `n` rows, by the threads of `pool` if there is one."""
-    list(
-        (pool.map if pool else map)(
-            work, [slice(start, start + _ROWS_PER_STEP) for start in range(0, n, _ROWS_PER_STEP)]
-        )
-    )
+    parts = [slice(start, start + _ROWS_PER_STEP) for start in range(0, n, _ROWS_PER_STEP)]
+    list(pool.map(work, parts) if pool else map(work, parts))
 
 
 def _keep_to_one_thread(torch: Any) -> None:

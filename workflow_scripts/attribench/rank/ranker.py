@@ -13,18 +13,17 @@ import sys
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import contextmanager
-from functools import cache
 from itertools import pairwise
 from queue import SimpleQueue
 
 import numpy as np
-import threadpoolctl
+from threadpoolctl import ThreadpoolController
 
 from attribench.common.errors import InputError
 from attribench.formats.ranking import Ranks
 from attribench.rank.bounds import float64_error
 from attribench.rank.device import open_scan
-from attribench.rank.products import Queries, Rows, Scores, has_bfloat16, products
+from attribench.rank.products import PRODUCTS, Queries, Rows, Scores, has_bfloat16
 from attribench.rank.scan import count_pairs, dot_pairs, keep_best, scan
 from attribench.rank.score import pair_scores, row_norms
 from attribench.rank.tally import Tally, entry_pairs
@@ -75,10 +74,10 @@ class Ranker:
         self._block_rows, self._threads = block_rows, threads
         self.dimension = _check_rows(queries, "queries", None)
         _check_rows(exemplars, "exemplars", self.dimension)
-        query_entry = _check_vector(query_entry, len(queries), "query_entry")
-        exemplar_entry = _check_vector(exemplar_entry, len(exemplars), "exemplar_entry")
-        exemplar_valid = _check_mask(exemplar_valid, len(exemplars), "exemplar_valid")
-        query_valid = _check_mask(query_valid, len(queries), "query_valid")
+        query_entry = _check(query_entry, len(queries), "query_entry")
+        exemplar_entry = _check(exemplar_entry, len(exemplars), "exemplar_entry")
+        exemplar_valid = _check(exemplar_valid, len(exemplars), "exemplar_valid", "b")
+        query_valid = _check(query_valid, len(queries), "query_valid", "b")
         query_valid &= np.isin(query_entry, exemplar_entry[exemplar_valid])
 
         rows, norms = _valid_rows(queries, query_valid, "queries", np.flatnonzero(query_valid))
@@ -91,7 +90,8 @@ class Ranker:
         scores, exemplar = sorted_pairs(offsets, exemplar, scores)
         self._tally = Tally(query_valid, offsets, scores, kept[exemplar], top_k, list(sizes))
 
-        self._products, self._may_choose, self._multiplied = products(self.dimension, product), product is None, 0
+        self._products = [PRODUCTS[name](self.dimension) for name in ([product] if product else ["float32", "float64"])]
+        self._may_choose, self._multiplied, self._blas = product is None, 0, ThreadpoolController()
         self._cut_queries()
         self._device = open_scan(device, self._queries.raw, self._tally) if self._parts else None
 
@@ -101,8 +101,8 @@ class Ranker:
         `features` may be anything that slices to arrays, such as an HDF5 dataset: one block is read at a time.
         """
         _check_rows(features, "database", self.dimension)
-        valid, first = _check_mask(valid, len(features), "valid of the database"), self._tally.n_rows
-        with _one_thread_each(self._threads) as pool:
+        valid, first = _check(valid, len(features), "valid of the database", "b"), self._tally.n_rows
+        with _pool_of(self._threads, self._blas) as pool:
             for stretch, part in self._tally.next_blocks(valid, self._block_rows):
                 numbers = first + part.start + np.flatnonzero(valid[part])
                 block = _valid_rows(features[part], valid[part], "database", numbers)
@@ -114,17 +114,16 @@ class Ranker:
         They count at every database size. `valid` is bool [E] (None: all valid).
         """
         _check_rows(exemplars, "exemplars", self.dimension)
-        entry = _check_vector(entry, len(exemplars), "entry of the hard negatives")
-        valid = _check_mask(valid, len(exemplars), "valid of the hard negatives")
+        entry = _check(entry, len(exemplars), "entry of the hard negatives")
+        valid = _check(valid, len(exemplars), "valid of the hard negatives", "b")
         counts = self._tally.counts[self._tally.begin_hard_negatives()]
         kept = np.flatnonzero(valid)
         rows, norms = _valid_rows(exemplars, valid, "exemplars", kept)
-        with _one_thread_each(self._threads) as pool:
+        with _pool_of(self._threads, self._blas) as pool:
             for start in range(0, len(rows), self._block_rows):
                 part = slice(start, start + self._block_rows)
-                self._add_block(
-                    rows[part], norms[part], self._tally.n_rows + kept[part], counts, pool, entry[kept[part]]
-                )
+                numbers = self._tally.n_rows + kept[part]
+                self._add_block(rows[part], norms[part], numbers, counts, pool, entry[kept[part]])
 
     def finish(self) -> Ranks:
         """Return the ranks over all rows added. Raises InputError when they are fewer than the largest size."""
@@ -139,10 +138,8 @@ class Ranker:
         """
         n, bytes_per_query = len(self._queries.raw), self._block_rows * max(p.bytes_per_score for p in self._products)
         most = max(_FEWEST_QUERIES, _TILE_BYTES * 4 // (bytes_per_query * max(4, self._threads)))
-        per_thread = max(
-            -(-n // (self._threads * most)), min(_TILES_PER_THREAD, n // (self._threads * _FEWEST_QUERIES))
-        )
-        n_parts = min(n, self._threads * per_thread)
+        wanted = min(_TILES_PER_THREAD, n // (self._threads * _FEWEST_QUERIES))
+        n_parts = min(n, self._threads * max(wanted, -(-n // (self._threads * most))))
         self._parts = [slice(a, b) for a, b in pairwise(np.linspace(0, n, n_parts + 1).astype(int).tolist())]
         self._levels = [0] * len(self._parts)
         self._memory: SimpleQueue[tuple[np.ndarray, ...]] = SimpleQueue()
@@ -158,13 +155,9 @@ class Ranker:
         """
         if not len(rows) or not self._parts:
             return
-        done = 0
         if self._device is not None and entry is None:
-            done = self._device.add(rows, norms, numbers, counts)
-            if done == len(self._queries.raw):
-                return
-            self._device.flush()
-            self._device = None
+            self._device.add(rows, norms, numbers, counts)
+            return
         self._note_scores(len(rows) * len(self._queries.raw))
         block = Rows(rows, norms, self._queries.centre, pool)
         for level in {*self._levels}:  # before threads share them
@@ -172,9 +165,9 @@ class Ranker:
                 operand.form(self._products[level], pool)
 
         def work(i: int) -> None:
-            memory, part = self._memory.get(), slice(max(self._parts[i].start, done), self._parts[i].stop)
+            memory = self._memory.get()
             try:
-                self._levels[i] = self._add_part(part, self._levels[i], block, numbers, counts, entry, memory)
+                self._levels[i] = self._add_part(self._parts[i], self._levels[i], block, numbers, counts, entry, memory)
             finally:
                 self._memory.put(memory)
 
@@ -186,7 +179,7 @@ class Ranker:
         before, self._multiplied = self._multiplied, self._multiplied + n * self.dimension
         is_time = before < MULTIPLICATIONS_BEFORE_BFLOAT16 <= self._multiplied
         if self._may_choose and is_time and has_bfloat16(self.dimension):
-            self._products = products(self.dimension, "bfloat16") + self._products
+            self._products = [PRODUCTS["bfloat16"](self.dimension), *self._products]
             self._levels = [level and level + 1 for level in self._levels]
 
     def _add_part(self, part: slice, level: int, block: Rows, numbers, counts, entry, memory) -> int:
@@ -224,20 +217,12 @@ class Ranker:
 
 
 @contextmanager
-def _one_thread_each(n: int) -> Iterator[Executor]:
-    """Yield a pool of `n` threads in which each matrix product runs in the thread that calls it.
-
-    BLAS would spread each product over as many threads again. (`Bfloat16Product` limits torch likewise.)
-    """
-    with _libraries().limit(limits=1, user_api="blas"), ThreadPoolExecutor(n) as pool:
+def _pool_of(n: int, libraries: ThreadpoolController) -> Iterator[Executor]:
+    """Yield a pool of `n` threads, each of which computes its matrix products alone (`Bfloat16Product` limits torch)."""
+    with libraries.limit(limits=1, user_api="blas"), ThreadPoolExecutor(n) as pool:
         yield pool
     if torch := sys.modules.get("torch"):  # whose later threads begin with the number that any thread set last
         torch.set_num_threads(torch.get_num_threads())
-
-
-@cache
-def _libraries() -> threadpoolctl.ThreadpoolController:
-    return threadpoolctl.ThreadpoolController()
 
 
 def _check_rows(rows: np.ndarray, what: str, dimension: int | None) -> int:
@@ -250,19 +235,15 @@ def _check_rows(rows: np.ndarray, what: str, dimension: int | None) -> int:
     return shape[1]
 
 
-def _check_vector(values: np.ndarray, length: int, what: str) -> np.ndarray:
-    values = np.asarray(values)
-    if values.shape != (length,):
-        raise InputError(f"{what}: expected {length} values, one for each row, found shape {list(values.shape)}")
+def _check(values: np.ndarray | None, length: int, what: str, kinds: str = "iufb") -> np.ndarray:
+    """Return a copy of `values`, one for each of `length` rows (None: all true), of one of these `kinds` of NumPy."""
+    values = np.ones(length, bool) if values is None else np.array(values)
+    if values.shape != (length,) or values.dtype.kind not in kinds:
+        found = f"{values.dtype} {list(values.shape)}"
+        raise InputError(
+            f"{what}: expected {length} {'bool' if kinds == 'b' else 'numbers'}, one for each row, found {found}"
+        )
     return values
-
-
-def _check_mask(mask: np.ndarray | None, length: int, what: str) -> np.ndarray:
-    """Return a bool copy [length] of `mask`."""
-    mask = np.ones(length, bool) if mask is None else _check_vector(mask, length, what)
-    if mask.dtype != bool:
-        raise InputError(f"{what}: expected bool, found {mask.dtype}")
-    return mask.copy()
 
 
 def _valid_rows(rows: np.ndarray, valid: np.ndarray, what: str, numbers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -57,8 +57,7 @@ def scan(scores, start, max_undecided, offsets, threshold, counts, top_score, pa
         n_undecided += n_pairs - before
         if top_score.shape[1] > 0:
             _limits(top_score[q, -1:], margins, limit[0], limit[1])
-            if _count_from(row, limit[0, 0]) > 0:
-                n_candidates = _find_candidates(row, q, limit[0, 0], margins, best, buffers, candidates, n_candidates)
+            n_candidates = _find_candidates(row, q, limit[0, 0], margins, best, buffers, candidates, n_candidates)
         done = q + 1 - start
         if done >= _QUERIES_BEFORE_CHECK and n_undecided > max_undecided * done * n:
             return q + 1, n_pairs, n_candidates, True
@@ -179,15 +178,9 @@ def _count_in_buckets(row, low, high, buffers):
         end = min(end, b)
     first[:end] = m
     k = _U(0)
-    for i in range(_U(0), n - n % _U(4), _U(4)):  # four counters for each threshold: they need not wait for each other
-        for lane in range(_U(4)):
-            reach = first[_U(bucket[i + lane])]
-            reached[lane, _U(reach)] += 1
-            positions[k] = i + lane
-            k += _U(reach == undecided)
-    for i in range(n - n % _U(4), n):
+    for i in range(n):  # four counters for each threshold: they need not wait for each other
         reach = first[_U(bucket[i])]
-        reached[0, _U(reach)] += 1
+        reached[i & _U(3), _U(reach)] += 1
         positions[k] = i
         k += _U(reach == undecided)
     return np.int64(k)
@@ -203,28 +196,22 @@ def _find_candidates(row, q, limit, margins, best, buffers, candidates, n_candid
     Their scores are at least `limit`, below which none can join the k best so far. Rows that k others of this block
     certainly beat are left out too. best: memory for k scores.
     """
-    positions, k, n = buffers[4], best.shape[0], 0
+    positions, k = buffers[4], best.shape[0]
     _, bound, relative = margins
     slack, factor = row.dtype.type(2.04 * bound + _TINY), row.dtype.type(2.1 * relative + 4 * _ROUNDED32)
+    n = _positions_from(row, limit, positions)
     best[:] = -np.inf
-    for start in range(0, row.shape[0], _BLOCK):
-        block = row[start : start + _BLOCK]
-        if _count_from(block, limit) == 0:
-            continue
-        for i in range(block.shape[0]):
-            score, j = block[i], k
-            if score >= limit and score > -np.inf:  # minus infinity is no candidate
-                positions[n] = start + i
-                n += 1
-                while j > 0 and score > best[j - 1]:
-                    j -= 1
-                    if j + 1 < k:
-                        best[j + 1] = best[j]
-                if j < k:
-                    best[j] = score
-        limit = max(limit, best[k - 1] - slack - factor * abs(best[k - 1]))
     for p in range(n):
-        if row[positions[p]] >= limit:
+        score, j = row[positions[p]], k
+        while j > 0 and score > best[j - 1]:
+            j -= 1
+            if j + 1 < k:
+                best[j + 1] = best[j]
+        if j < k:
+            best[j] = score
+    limit = max(limit, best[k - 1] - slack - factor * abs(best[k - 1]))
+    for p in range(n):
+        if row[positions[p]] >= limit and row[positions[p]] > -np.inf:  # minus infinity is no candidate
             candidates[n_candidates, 0], candidates[n_candidates, 1] = q, positions[p]
             n_candidates += 1
     return n_candidates

@@ -52,8 +52,6 @@ class Tally:
 
     def begin_hard_negatives(self) -> int:
         """Note that other entries' exemplars are counted; return their stretch, which is part of every size."""
-        if self._hard_negatives:
-            raise InputError("hard negatives were added to the ranking twice")
         self._hard_negatives = True
         return 0
 
