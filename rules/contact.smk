@@ -9,7 +9,7 @@ def contact_reads(split):
 
 @cache
 def contact_key(split):
-    settings = [split, plan.config.contact_sheet.model_dump()]
+    settings = [split, plan.config.contact_sheet.model_dump(), plan.config.exif]
     return key_of("contact", code=code_of("contact"), settings=settings, reads=contact_reads(split).values())
 
 

@@ -3,10 +3,12 @@
 
 @cache
 def decode_key(collection, shard):
+    """Return the key of pixels. With `fail`, no image was over the limit, so that another limit makes no other pixels."""
+    limit = plan.config.max_pixels if plan.config.invalid_images == "quarantine" else None
     return key_of(
         "decode",
         code=decode.VERSION,
-        settings=[shard, plan.config.invalid_images],
+        settings=[shard, plan.config.invalid_images, plan.config.exif, limit],
         reads=[manifest_key(collection)],
     )
 
@@ -23,6 +25,11 @@ def decode_inputs(wildcards):
     return {"manifest": manifest if extractors_to_run(**wildcards) else ancient(manifest)}
 
 
+def decode_mb():
+    """Return the memory of a job that decodes, in MB: one large image, of up to 16 bytes a pixel, beside small ones."""
+    return max(4000, 2000 + 16 * plan.config.max_pixels // 10**6)
+
+
 rule decode:
     input:
         unpack(decode_inputs),
@@ -36,7 +43,7 @@ rule decode:
         collection=collections_from("images"),
     threads: 8
     resources:
-        mem_mb=4000,
+        mem_mb=decode_mb(),
         runtime="4h",
     params:
         key=lambda w: decode_key(**w),

@@ -70,7 +70,7 @@ rule extract:
     priority: 1
     threads: 8
     resources:
-        mem_mb=6000,
+        mem_mb=max(6000, decode_mb()),
         runtime="4h",
         gpu=0 if plan.config.device == "cpu" else 1,
     params:

@@ -2,6 +2,7 @@
 
 from attribench.decode.decode import decode_shard
 from attribench.decode.preprocessing import Preprocessing
+from attribench.decode.reading import Reading
 from attribench.formats.manifest import shard_paths
 from attribench.provenance.job import job
 
@@ -13,6 +14,7 @@ if __name__ == "__main__":  # worker processes import this file
             shard_paths(snakemake.input.manifest, snakemake.wildcards.shard).paths,
             [Preprocessing.parse(text) for text in snakemake.params.preprocessings],
             quarantine=snakemake.params.quarantine,
+            reading=Reading(snakemake.config["exif"], snakemake.config["max_pixels"]),
             workers=snakemake.threads,
             key=snakemake.params.key,
         )

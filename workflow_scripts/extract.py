@@ -3,6 +3,7 @@
 import torch
 from attribench.decode.decode import decoded_pixels
 from attribench.decode.preprocessing import Preprocessing
+from attribench.decode.reading import Reading
 from attribench.extract.extract import extract_shard
 from attribench.extract.extractors import load_extractor
 from attribench.extract.forward import ForwardPass, choose_device, keep_freed_memory
@@ -26,7 +27,11 @@ if __name__ == "__main__":  # worker processes import this file
         )
         part = shard_paths(snakemake.input.manifest, snakemake.wildcards.shard)
         output = snakemake.output.features
-        decoding = dict(quarantine=params.quarantine, workers=snakemake.threads)
+        decoding = dict(
+            quarantine=params.quarantine,
+            reading=Reading(config["exif"], config["max_pixels"]),
+            workers=snakemake.threads,
+        )
         with decoded_pixels(
             snakemake.input.get("pixels"), output, config["root"], part.paths, preprocessing, **decoding
         ) as pixels:

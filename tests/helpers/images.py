@@ -9,8 +9,8 @@ def picture(width=37, height=23, seed=0):
     return Image.fromarray(np.random.default_rng(seed).integers(0, 256, (height, width, 3), np.uint8))
 
 
-def rotated(image):
+def rotated(image, orientation=6):
     """Return what `Image.save` takes to note in the file that the image is to be shown turned."""
     exif = image.getexif()
-    exif[0x0112] = 6
+    exif[0x0112] = orientation
     return {"exif": exif.tobytes()}

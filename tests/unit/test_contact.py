@@ -8,10 +8,12 @@ import re
 import numpy as np
 import pytest
 from attribench.contact import choose_queries, comparison_sheet, contact_sheet, nearest_images
+from attribench.decode.reading import Reading
 from attribench.formats.rank_file import read_rank_file, write_rank_file
 from attribench.plots.save import save_figure
 from attribench.plots.sheet import shorten
 from helpers.figures import assert_legible, drawn_texts
+from helpers.images import rotated
 from helpers.rankings import make_ranking, text
 from matplotlib.patches import Rectangle
 from PIL import Image
@@ -119,6 +121,21 @@ def test_missing_and_broken_images_become_labelled_squares(root, tmp_path):
     figure, _ = contact_sheet(ranking(), tmp_path / "nowhere")  # features were given, and no images at all
     assert_legible(figure)
     assert len(save_figure(figure, data, tmp_path / "sheet")) == 3
+
+
+def test_images_are_shown_as_they_were_decoded(root, tmp_path):
+    """Those of 16 bits too, and turned where orientation is applied."""
+    query = root / ranking().query_path[0]
+    grey = np.tile(np.linspace(0, 255, 96).astype(np.uint8), (96, 1))
+    shown = []
+    apply = Reading(exif="apply")
+    for values, reading in ((grey, Reading()), (grey.astype(np.uint16) * 257, Reading()), (grey.T, apply)):
+        image = Image.fromarray(values)
+        image.save(query, **rotated(image, 5 if reading.exif == "apply" else 1))
+        figure, _ = contact_sheet(ranking(), root, n_queries=1, n_neighbours=1, reading=reading)
+        shown.append(pixels(figure, tmp_path))
+    np.testing.assert_array_equal(shown[0], shown[1])
+    np.testing.assert_array_equal(shown[0], shown[2])
 
 
 def test_the_same_bytes_twice_and_small_pictures_inside_the_svg(root, tmp_path):

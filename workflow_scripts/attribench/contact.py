@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
+from attribench.decode.reading import AS_PUBLISHED, Reading
 from attribench.formats.ranking import Ranking
 from attribench.plots.sheet import Cell, SheetRow, draw_sheet, shorten
 
@@ -19,13 +20,19 @@ _COLUMNS = [
 
 
 def contact_sheet(
-    ranking: Ranking, root: Path | str, n_queries: int = 8, n_neighbours: int = 8, n_exemplars: int = 4
+    ranking: Ranking,
+    root: Path | str,
+    n_queries: int = 8,
+    n_neighbours: int = 8,
+    n_exemplars: int = 4,
+    reading: Reading = AS_PUBLISHED,
 ) -> tuple[Figure, pd.DataFrame]:
     """Draw one method: a row per query with its `n_neighbours` best-ranked images and up to `n_exemplars` of its exemplars.
 
     Of more exemplars, some from the best to the worst ranked are shown. Returns the figure, to be saved with
     `plots.save_figure`, and a row an image shown: `panel` is `nearest` (there `position` equals `rank`) or `exemplars`
-    (`position` counts from the left). Images are read below `root`; one that cannot be is a labelled grey square.
+    (`position` counts from the left). Images are read below `root` as `reading` says; one that cannot be is a grey
+    square with its name.
     """
     rows, shown = [], []
     for query in choose_queries([ranking], n_queries):
@@ -35,11 +42,17 @@ def contact_sheet(
         rows.append(row)
         shown += images
     title = f"{ranking.split}, {ranking.method.name}: nearest images"
-    return draw_sheet(title, _subtitle(ranking), rows, root, _SHEET_SIZE), pd.DataFrame(shown, columns=_COLUMNS)
+    figure = draw_sheet(title, _subtitle(ranking), rows, root, _SHEET_SIZE, reading)
+    return figure, pd.DataFrame(shown, columns=_COLUMNS)
 
 
 def comparison_sheet(
-    rankings: Sequence[Ranking], root: Path | str, n_queries: int = 3, n_neighbours: int = 8, n_exemplars: int = 4
+    rankings: Sequence[Ranking],
+    root: Path | str,
+    n_queries: int = 3,
+    n_neighbours: int = 8,
+    n_exemplars: int = 4,
+    reading: Reading = AS_PUBLISHED,
 ) -> tuple[Figure, pd.DataFrame]:
     """Draw all methods on the same queries: a block per query, in it a row per method; else as `contact_sheet`.
 
@@ -62,7 +75,8 @@ def comparison_sheet(
             rows.append(row)
             shown += images
     title = f"{first.split}: nearest images by method"
-    return draw_sheet(title, _subtitle(first), rows, root, _COMPARISON_SIZE), pd.DataFrame(shown, columns=_COLUMNS)
+    figure = draw_sheet(title, _subtitle(first), rows, root, _COMPARISON_SIZE, reading)
+    return figure, pd.DataFrame(shown, columns=_COLUMNS)
 
 
 def choose_queries(rankings: Sequence[Ranking], n: int) -> list[int]:

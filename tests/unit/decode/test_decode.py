@@ -4,14 +4,17 @@ import io
 import time
 
 import numpy as np
+import psutil
 import pytest
 from attribench.common.errors import InputError
 from attribench.decode import VERSION
 from attribench.decode.decode import decode_shard, decoded_pixels
-from attribench.decode.preprocessing import Preprocessing, UnreadableImage, load_pixels
+from attribench.decode.eight_bits import UnreadableImage
+from attribench.decode.preprocessing import Preprocessing, load_pixels
+from attribench.decode.reading import AS_PUBLISHED
 from attribench.formats.shards import ShardWriter, open_pixel_shard
 from helpers import golden_bytes
-from helpers.images import picture, rotated
+from helpers.images import picture
 from PIL import Image
 from torchvision import transforms
 
@@ -24,7 +27,6 @@ FILES = {
     "palette.png": ("PNG", lambda image: image.quantize(16)),
     "alpha.png": ("PNG", lambda image: image.convert("RGBA")),
     "cmyk.jpg": ("JPEG", lambda image: image.convert("CMYK")),
-    "grey16.png": ("PNG", lambda image: Image.fromarray(np.asarray(image.convert("L"), np.uint16) * 257)),
     "narrow.png": ("PNG", lambda image: image.resize((1, 40))),
     "JPEG": ("JPEG", lambda image: image),
 }
@@ -86,16 +88,6 @@ def test_a_crop_larger_than_the_image_is_refused():
         Preprocessing.parse("bicubic-16-20")
 
 
-def test_exif_rotation_is_not_applied(tmp_path):
-    image = picture()
-    image.save(tmp_path / "plain.jpg")
-    image.save(tmp_path / "rotated.jpg", **rotated(image))
-    assert Image.open(tmp_path / "rotated.jpg").getexif()[0x0112] == 6
-    np.testing.assert_array_equal(
-        load_pixels(tmp_path / "plain.jpg", [SMALL])[0], load_pixels(tmp_path / "rotated.jpg", [SMALL])[0]
-    )
-
-
 def test_preprocessing_text_is_parsed_never_guessed():
     for text in ("bicubic-16", "cubic-16-12", "bicubic-16-12-", ""):
         with pytest.raises(InputError, match="expected INTERPOLATION-RESIZE-CROP"):
@@ -153,12 +145,28 @@ def test_processes_that_decode_faster_than_a_disk_writes_wait_for_it(tmp_path, m
         np.testing.assert_array_equal(shard.read(), expected)
 
 
+def test_a_process_that_is_killed_stops_the_shard_with_a_message(tmp_path, monkeypatch):
+    """As the system does when memory is short."""
+    append, before = ShardWriter.append, {child.pid for child in psutil.Process().children()}
+
+    def append_and_kill(writer, block):
+        for child in psutil.Process().children():
+            if child.pid not in before and "spawn_main" in " ".join(child.cmdline()):
+                child.kill()
+        append(writer, block)
+
+    monkeypatch.setattr(ShardWriter, "append", append_and_kill)
+    with pytest.raises(InputError, match="a process that decodes images was killed, .* max_pixels"):
+        decode_shard(tmp_path / "s.h5", tmp_path, collection(tmp_path, 150), [SMALL], quarantine=False, workers=2)
+    assert not (tmp_path / "s.h5").exists()
+
+
 def test_decoded_pixels_are_taken_when_they_have_the_preprocessing(tmp_path):
     """Else the images are decoded for this one job, which leaves nothing."""
     paths, other = collection(tmp_path), Preprocessing(20, 20, "bilinear")
     decode_shard(tmp_path / "pixels.h5", tmp_path, paths, [SMALL], quarantine=False, key="k")
     before = set(tmp_path.iterdir())
-    work = {"quarantine": False, "workers": 1}
+    work = {"quarantine": False, "reading": AS_PUBLISHED, "workers": 1}
     with decoded_pixels(tmp_path / "pixels.h5", tmp_path / "out.h5", tmp_path, paths, SMALL, **work) as path:
         assert path == tmp_path / "pixels.h5"
     for pixels, preprocessing in ((tmp_path / "pixels.h5", other), (None, SMALL)):

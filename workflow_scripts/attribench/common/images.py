@@ -2,10 +2,14 @@
 
 from functools import cache
 from pathlib import Path
+from typing import BinaryIO
 
-from PIL import Image, ImageFile
+from PIL import Image, ImageFile, PngImagePlugin
 from pillow_heif import register_heif_opener
 
+# Pillow's own limits are for servers. The config key max_pixels limits pixels, and metadata in a PNG file may have 1 GB.
+Image.MAX_IMAGE_PIXELS = None
+PngImagePlugin.MAX_TEXT_CHUNK = PngImagePlugin.MAX_TEXT_MEMORY = 1 << 30
 # Pillow has no decoder for MPEG, and leaves EPS to another program, which may not be there.
 _NOT_DECODED = {"MPEG", "EPS"}
 
@@ -16,12 +20,12 @@ def image_endings() -> frozenset[str]:
     return frozenset(ending.lower() for ending, name in Image.registered_extensions().items() if name in formats)
 
 
-def open_image(path: Path | str) -> Image.Image:
-    """Open the image file at `path` by its content, whatever its name; its pixels are decoded when they are used.
+def open_image(file: Path | str | BinaryIO) -> Image.Image:
+    """Open an image file by its content, whatever its name; its pixels are decoded when they are used.
 
     Raises what Pillow raises for a file that is missing or no image.
     """
-    return Image.open(path, formats=_formats())
+    return Image.open(file, formats=_formats())
 
 
 @cache

@@ -3,8 +3,9 @@
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from multiprocessing import get_context
 from pathlib import Path
 from shutil import disk_usage
@@ -14,7 +15,9 @@ import numpy as np
 
 from attribench.common.errors import InputError
 from attribench.common.progress import progress
-from attribench.decode.preprocessing import Preprocessing, UnreadableImage, load_pixels
+from attribench.decode.eight_bits import UnreadableImage
+from attribench.decode.preprocessing import Preprocessing, load_pixels
+from attribench.decode.reading import AS_PUBLISHED, Reading
 from attribench.formats.shards import Rows, has_pixels, pixels_name, write_datasets
 
 CHUNK_IMAGES = 8  # that a process decodes at a time
@@ -30,6 +33,15 @@ class Decoded:
     reasons: list[str]
 
 
+@dataclass(frozen=True)
+class _Work:
+    """Hold what is the same for all images of a job: the folder that their paths start from, and what is made of them."""
+
+    root: Path
+    preprocessings: Sequence[Preprocessing]
+    reading: Reading
+
+
 def decode_shard(
     output: Path | str,
     root: Path | str,
@@ -37,6 +49,7 @@ def decode_shard(
     preprocessings: Sequence[Preprocessing],
     *,
     quarantine: bool,
+    reading: Reading = AS_PUBLISHED,
     workers: int = 1,
     key: str = "",
 ) -> None:
@@ -51,7 +64,7 @@ def decode_shard(
     first = 0
     # Closed whatever happens: worker processes that outlive this one would keep its caller waiting.
     with (
-        closing(_decode_all(Path(root), paths, preprocessings, workers)) as chunks,
+        closing(_decode_all(_Work(Path(root), preprocessings, reading), paths, workers)) as chunks,
         write_datasets(output, shapes, "uint8", rows, {"key": key}) as writers,
     ):
         for chunk in progress(chunks, "decode", len(paths), count=lambda chunk: len(chunk.reasons)):
@@ -76,6 +89,7 @@ def decoded_pixels(
     preprocessing: Preprocessing,
     *,
     quarantine: bool,
+    reading: Reading,
     workers: int,
 ) -> Iterator[Path | str]:
     """Yield the pixel shard `pixels` if it has `preprocessing`, else a temporary one with the images of `paths`.
@@ -88,32 +102,30 @@ def decoded_pixels(
         return
     temporary = Path(output).with_name(f".{Path(output).stem}.pixels.h5")
     try:
-        decode_shard(temporary, root, paths, [preprocessing], quarantine=quarantine, workers=workers)
+        decode_shard(temporary, root, paths, [preprocessing], quarantine=quarantine, reading=reading, workers=workers)
         yield temporary
     finally:
         temporary.unlink(missing_ok=True)
 
 
-def _decode_all(
-    root: Path, paths: list[str], preprocessings: Sequence[Preprocessing], workers: int
-) -> Iterator[Decoded]:
+def _decode_all(work: _Work, paths: list[str], workers: int) -> Iterator[Decoded]:
     """Yield the images in order, a chunk at a time, whose pixels stay until the next chunk is taken."""
     chunks = [paths[start : start + CHUNK_IMAGES] for start in range(0, len(paths), CHUNK_IMAGES)]
     workers = min(workers, len(chunks))
     if workers > 1:
-        yield from _decode_in_processes(root, chunks, preprocessings, workers)
+        yield from _decode_in_processes(work, chunks, workers)
         return
-    [buffer] = np.empty(1, _chunk_type(preprocessings))
+    [buffer] = np.empty(1, _chunk_type(work.preprocessings))
     for chunk in chunks:
-        yield Decoded(_pixels(buffer, len(chunk)), _decode_chunk(root, chunk, preprocessings, buffer))
+        yield Decoded(_pixels(buffer, len(chunk)), _decode_chunk(work, chunk, buffer))
 
 
-def _decode_chunk(root: Path, paths: list[str], preprocessings: Sequence[Preprocessing], buffer: np.void) -> list[str]:
+def _decode_chunk(work: _Work, paths: list[str], buffer: np.void) -> list[str]:
     """Decode `paths` into `buffer`, a value of `_chunk_type`; return the reasons [n]."""
     pixels, reasons = _pixels(buffer, len(paths)), [""] * len(paths)
     for i, path in enumerate(paths):
         try:
-            images = load_pixels(root / path, preprocessings)
+            images = load_pixels(work.root / path, work.preprocessings, work.reading)
         except UnreadableImage as error:
             images, reasons[i] = [0] * len(pixels), str(error)
         for array, image in zip(pixels, images, strict=True):
@@ -137,17 +149,16 @@ def _pixels(buffer: np.void, n: int) -> list[np.ndarray]:
 # that decoding takes.
 
 
-def _decode_in_processes(
-    root: Path, chunks: list[list[str]], preprocessings: Sequence[Preprocessing], workers: int
-) -> Iterator[Decoded]:
-    """Yield what `_decode_all` does, decoded by `workers` processes."""
-    n_buffers = _CHUNKS_AHEAD * workers
-    size = n_buffers * _chunk_type(preprocessings).itemsize
+def _decode_in_processes(work: _Work, chunks: list[list[str]], workers: int) -> Iterator[Decoded]:
+    """Yield what `_decode_all` does, decoded by `workers` processes, of which one at a time has a large image."""
+    n_buffers, context = _CHUNKS_AHEAD * workers, get_context("spawn")
+    work = replace(work, reading=replace(work.reading, one_large=context.Lock()))
+    size = n_buffers * _chunk_type(work.preprocessings).itemsize
     with NamedTemporaryFile(prefix="attribench-pixels-", dir=_folder_for(size)) as file:
         file.truncate(size)
-        work = (file.name, root, preprocessings)
-        buffers = _map_buffers(*work)
-        with ProcessPoolExecutor(workers, get_context("spawn"), _start_worker, work) as pool:
+        buffers = _map_buffers(file.name, work)
+        pool = ProcessPoolExecutor(workers, context, _start_worker, (file.name, work))
+        with pool, _killed_as_input_error():
             pending: deque[tuple[int, Future]] = deque()  # in order: the number of a chunk's buffer, and its reasons
             for number, chunk in enumerate(chunks):
                 if len(pending) == n_buffers:
@@ -156,6 +167,17 @@ def _decode_in_processes(
                 pending.append((buffer, pool.submit(_decode_into, buffer, chunk)))
             while pending:
                 yield _finished(buffers, *pending.popleft())
+
+
+@contextmanager
+def _killed_as_input_error() -> Iterator[None]:
+    try:
+        yield
+    except BrokenProcessPool as error:
+        raise InputError(
+            "a process that decodes images was killed, as the system does when memory is short; expected more memory, fewer "
+            "threads, or a smaller value of the config key max_pixels"
+        ) from error
 
 
 def _finished(buffers: np.memmap, buffer: int, reasons: Future) -> Decoded:
@@ -171,19 +193,19 @@ def _folder_for(size: int) -> str | None:
         return None
 
 
-def _map_buffers(file: str, root: Path, preprocessings: Sequence[Preprocessing]) -> np.memmap:
-    return np.memmap(file, _chunk_type(preprocessings), "r+")
+def _map_buffers(file: str, work: _Work) -> np.memmap:
+    return np.memmap(file, _chunk_type(work.preprocessings), "r+")
 
 
-_worker: tuple[np.memmap, Path, Sequence[Preprocessing]]  # a worker process's buffers, root and preprocessings
+_worker: tuple[np.memmap, _Work]  # a worker process's buffers and work
 
 
-def _start_worker(file: str, root: Path, preprocessings: Sequence[Preprocessing]) -> None:
+def _start_worker(file: str, work: _Work) -> None:
     global _worker
-    _worker = (_map_buffers(file, root, preprocessings), root, preprocessings)
+    _worker = (_map_buffers(file, work), work)
 
 
 def _decode_into(buffer: int, paths: list[str]) -> list[str]:
     """In a worker process: decode `paths` into the buffer of this number; return the reasons [n]."""
-    buffers, root, preprocessings = _worker
-    return _decode_chunk(root, paths, preprocessings, buffers[buffer])
+    buffers, work = _worker
+    return _decode_chunk(work, paths, buffers[buffer])

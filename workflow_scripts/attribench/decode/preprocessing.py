@@ -1,6 +1,5 @@
 """From an image file to the pixels that a network sees: decode, resize the short side, crop the centre."""
 
-import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,8 +9,11 @@ import numpy as np
 from PIL import Image
 
 from attribench.common.errors import InputError
+from attribench.decode.reading import AS_PUBLISHED, Reading
 
 _TEXT = re.compile(r"^(nearest|bilinear|bicubic|lanczos)-(squash)?(\d+)-(\d+)$")
+# Pixels of a whole image after resizing. Of one that is far longer than wide, only the part that is cut out is resized.
+_MAX_RESIZED = 1 << 26
 
 
 @dataclass(frozen=True)
@@ -44,38 +46,32 @@ class Preprocessing:
         return cls(int(match[3]), int(match[4]), match[1], bool(match[2]))
 
 
-class UnreadableImage(Exception):
-    """Say that a file is there but is no image that can be decoded whole; the text is the reason."""
-
-
-def load_pixels(path: Path | str, preprocessings: Sequence[Preprocessing]) -> list[np.ndarray]:
+def load_pixels(
+    path: Path | str, preprocessings: Sequence[Preprocessing], reading: Reading = AS_PUBLISHED
+) -> list[np.ndarray]:
     """Decode the image at `path` once, for all of `preprocessings`: for each, uint8 [crop, crop, 3], RGB.
 
-    Any colour mode is converted to RGB; the EXIF orientation is not applied, as in the published benchmark. Raises
-    UnreadableImage for a file that cannot be decoded, and InputError for one that is not there.
+    Raises UnreadableImage for a file that cannot be decoded, and InputError for one that is not there or cannot be read.
     """
-    if not os.path.exists(path):
-        raise InputError(f"{path}: the image does not exist")
-    try:
-        with Image.open(path) as image:
-            whole = image.convert("RGB")
-        return [_fit(whole, preprocessing) for preprocessing in preprocessings]
-    # Decoders raise whatever their parsers trip over (OSError, SyntaxError, struct.error, ValueError, ...): all of it
-    # says one thing here, that these bytes are no whole image.
-    except Exception as error:
-        raise UnreadableImage(f"{type(error).__name__}: {error}".replace(str(path), Path(path).name)) from error
+    with reading.image(path) as image:
+        return [_fit(image, preprocessing) for preprocessing in preprocessings]
 
 
 def _fit(image: Image.Image, preprocessing: Preprocessing) -> np.ndarray:
-    """Resize and crop an RGB image. Sizes and offsets are rounded as torchvision rounds them, for features equal to the
-    published ones.
+    """Resize and crop an image of mode RGB or L; return it in RGB. Sizes and offsets are rounded as torchvision rounds them,
+    for features equal to the published ones.
     """
     width, height = image.size
     short, long = min(width, height), max(width, height)
     scaled_long = preprocessing.resize if preprocessing.squash else int(preprocessing.resize * long / short)
     size = (preprocessing.resize, scaled_long) if width <= height else (scaled_long, preprocessing.resize)
-    if size != image.size:
-        image = image.resize(size, Image.Resampling[preprocessing.interpolation.upper()])
     crop = preprocessing.crop
     left, top = round((size[0] - crop) / 2.0), round((size[1] - crop) / 2.0)
-    return np.asarray(image.crop((left, top, left + crop, top + crop)))
+    resampling = Image.Resampling[preprocessing.interpolation.upper()]
+    box = (left, top, left + crop, top + crop)
+    if size[0] * size[1] > _MAX_RESIZED:
+        scales = (width / size[0], height / size[1]) * 2
+        image = image.resize((crop, crop), resampling, [scale * side for scale, side in zip(scales, box, strict=True)])
+    else:
+        image = (image if size == image.size else image.resize(size, resampling)).crop(box)
+    return np.asarray(image.convert("RGB"))

@@ -12,6 +12,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, mo
 
 from attribench.common.errors import InputError, nearest
 from attribench.common.schema import Closed, Name, Positive
+from attribench.decode.reading import Exif
 from attribench.download.table import DownloadSettings, Source
 from attribench.extract.registry import ExtractorEntry, PrecisionName
 from attribench.formats.ranking import PRETRAINED, SCORES
@@ -131,6 +132,8 @@ class Settings(Closed):
     hard_negatives: bool
     near_duplicates: Annotated[float, Field(ge=-1, le=1)] | None
     invalid_images: Literal["fail", "quarantine"]
+    max_pixels: Positive
+    exif: Exif
     device: Literal["auto", "cpu", "cuda", "mps"]
     precision: PrecisionName
     compare_precisions: _one_or_more(PrecisionName)

@@ -10,6 +10,9 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from PIL import Image, ImageOps
 
+from attribench.common.errors import InputError
+from attribench.decode.eight_bits import UnreadableImage
+from attribench.decode.reading import Reading
 from attribench.plots.style import DPI, MUTED, TEXT, plot_style
 
 EXEMPLAR = "#00875A"
@@ -45,7 +48,9 @@ class SheetRow:
     query: Cell | None = None
 
 
-def draw_sheet(title: str, subtitle: str, rows: Sequence[SheetRow], root: Path | str, size: int) -> Figure:
+def draw_sheet(
+    title: str, subtitle: str, rows: Sequence[SheetRow], root: Path | str, size: int, reading: Reading
+) -> Figure:
     """Draw `rows`, thumbnails `size` pixels square, cut from the middle of each image as extractors do.
 
     An image below `root` that is missing or cannot be read becomes a grey square that says so.
@@ -72,7 +77,7 @@ def draw_sheet(title: str, subtitle: str, rows: Sequence[SheetRow], root: Path |
         axes.text(_MARGIN, 58, subtitle, size=8, va="center", color=MUTED)
         if not rows:
             axes.text(_MARGIN, _HEAD + 30, "no valid queries", size=9, va="center")
-        thumbnail = _thumbnails(Path(root), size)
+        thumbnail = _thumbnails(Path(root), size, reading)
         for top, row in zip(tops, rows, strict=True):
             _draw_row(axes, row, top, size, (neighbours_x, exemplars_x), thumbnail, width)
     return figure
@@ -116,28 +121,26 @@ def _draw_cell(axes, cell: Cell, x: int, y: int, size: int, thumbnail: Callable)
     axes.set_autoscale_on(False)
 
 
-def _thumbnails(root: Path, size: int) -> Callable[[str], np.ndarray | str]:
+def _thumbnails(root: Path, size: int, reading: Reading) -> Callable[[str], np.ndarray | str]:
     """Return a function that reads each image once, by path: its thumbnail uint8 [size, size, 3], or why there is none."""
     known = {}
 
     def thumbnail(path: str) -> np.ndarray | str:
         if path not in known:
-            known[path] = _read(root / path, size)
+            known[path] = _read(root / path, size, reading)
         return known[path]
 
     return thumbnail
 
 
-def _read(path: Path, size: int) -> np.ndarray | str:
+def _read(path: Path, size: int, reading: Reading) -> np.ndarray | str:
     try:
-        with Image.open(path) as image:
-            image.draft("RGB", (size, size))  # lets a large JPEG be decoded small; never below `size`
-            return np.asarray(ImageOps.fit(image.convert("RGB"), (size, size), Image.Resampling.LANCZOS))
-    except FileNotFoundError:
-        return "no image"
-    except Exception:
-        # Broken files make Pillow raise nearly anything; one of them must not cost the whole sheet.
+        with reading.image(path, at_least=(size, size)) as image:
+            return np.asarray(ImageOps.fit(image, (size, size), Image.Resampling.LANCZOS).convert("RGB"))
+    except UnreadableImage:
         return "unreadable"
+    except InputError:
+        return "unreadable" if path.exists() else "no image"
 
 
 def shorten(text: str, length: int, *, end: bool = False) -> str:
