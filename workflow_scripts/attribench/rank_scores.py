@@ -15,7 +15,7 @@ from attribench.formats.manifest import ManifestRow, read_manifest
 from attribench.formats.rank_file import write_rank_file
 from attribench.formats.ranking import SCORES, Method, Ranks
 from attribench.formats.score_file import ScoreFile, open_score_file
-from attribench.rank.rank import Options, check_ranking, make_ranking
+from attribench.rank.rank import Options, check_ranking, entries_of_images, first_rows, make_ranking
 from attribench.rank.scan import keep_best
 from attribench.rank.tally import Tally, entry_pairs
 from attribench.rank.ties import sorted_pairs
@@ -68,11 +68,16 @@ def _rank(
     threads: int,
 ) -> Ranks:
     query = file.positions("queries", [row.path for row in queries])
-    exemplar = file.positions("exemplars", [row.path for row in exemplars])
+    # An image has a row for each entry whose exemplar it is, and one column in the file: that of its first row.
+    exemplar_path = [row.path for row in exemplars]
+    first = first_rows(exemplar_path)
+    images = np.unique(first)
+    number = file.positions("exemplars", [exemplar_path[row] for row in images])
+    exemplar = np.where(number >= 0, images[number], -1)
     column = file.positions("database", paths)
     query_entry, exemplar_entry = (np.array([row.entry for row in group], np.int64) for group in (queries, exemplars))
     offsets, pairs = entry_pairs(query_entry, exemplar_entry)
-    scores, pairs = sorted_pairs(offsets, pairs, _pair_scores(file, query, exemplar, offsets, pairs))
+    scores, pairs = sorted_pairs(offsets, pairs, _pair_scores(file, query, exemplar, offsets, first[pairs]))
     valid = np.ones(len(queries), bool)
     tally = Tally(valid, offsets, scores, pairs, options.top_k, list(options.database_sizes))
     tally.next_blocks(np.ones(len(paths), bool), len(paths))
@@ -90,10 +95,10 @@ def _rank(
             for number in np.unique(stretch[rows >= 0]).tolist():
                 scan(block, query[part], np.where(stretch == number, rows, -1), number)
         if options.hard_negatives:
-            stretch = tally.begin_hard_negatives()
+            stretch, entries = tally.begin_hard_negatives(), entries_of_images(exemplar_path, exemplar_entry)
             for part, columns, block in file.blocks("exemplar_scores", *_BLOCK):
                 known = (query[part, None] >= 0) & (exemplar[columns] >= 0)
-                own = query_entry[query[part], None] == exemplar_entry[exemplar[columns]]
+                own = (query_entry[query[part], None, None] == entries[exemplar[columns]]).any(axis=2)
                 _refuse_not_finite(file, "exemplar_scores", block, part, columns, known)
                 rows = np.where(exemplar[columns] >= 0, len(paths) + exemplar[columns], -1)
                 scan(np.where(own, -np.inf, block), query[part], rows, stretch)
@@ -127,7 +132,7 @@ def _count(scores, query, offsets, threshold, counts):
 def _pair_scores(
     file: ScoreFile, query: np.ndarray, exemplar: np.ndarray, offsets: np.ndarray, pairs: np.ndarray
 ) -> np.ndarray:
-    """Scores float64 [R] of the pairs: query q with the exemplars `pairs[offsets[q]:offsets[q + 1]]`."""
+    """Return scores float64 [R]: of query q with the exemplars `pairs[offsets[q]:offsets[q + 1]]`, by first rows."""
     scores = np.full(len(pairs), np.nan)
     owner = np.repeat(np.arange(len(offsets) - 1), np.diff(offsets))
     file_row, file_column = np.empty(len(offsets) - 1, np.int64), np.empty(exemplar.max(initial=-1) + 1, np.int64)

@@ -46,11 +46,11 @@ def images():
     }
 
 
-@pytest.fixture
-def ranked(tmp_path):
+@pytest.fixture(params=[images])
+def ranked(tmp_path, request):
     """Rank the images by a variant; the path of the rank file."""
     rng = np.random.default_rng(6)
-    shards = {name: write_collection(tmp_path, name, *images()[name], n) for name, n in SHARDS.items()}
+    shards = {name: write_collection(tmp_path, name, *request.param()[name], n) for name, n in SHARDS.items()}
     mappers = {"plain": None, "channel": tmp_path / "channel.pth", "linear": tmp_path / "linear.pth"}
     for name, state in {"channel": (1, DIMENSION), "linear": (5, DIMENSION)}.items():
         tensors = [{STATE[name]: torch.from_numpy(rng.standard_normal(state))} for _ in range(2)]
@@ -105,6 +105,38 @@ def test_a_rank_file_is_the_ranking_of_the_mapped_features_of_valid_images(ranke
     of_database = [f"d/{i}.jpg" if i < N_DATABASE else f"e{i - N_DATABASE}.jpg" for i in first]
     assert found.neighbour_path[0].tolist() == of_database
     assert len(found.invalid) == (~valid).sum() + (~database_valid).sum()
+
+
+def shared_images():
+    """Return `images`, but the exemplars 0, 2 and 8, of three entries, are one image."""
+    made = images()
+    rows, values = made["split"]
+    for row in (2, 8):
+        rows[row], values[row] = rows[row]._replace(path=rows[0].path), values[0]
+    return {**made, "split": (rows, values)}
+
+
+@pytest.mark.parametrize("ranked", [shared_images], indirect=True)
+def test_an_exemplar_of_several_entries_is_ranked_by_each_and_is_one_hard_negative(ranked):
+    found = read_rank_file(ranked("plain", Options(top_k=400, hard_negatives=True, near_duplicates=0.6)))
+    rows, values = (part[:30] for part in shared_images()["split"])
+    exemplars, database = values[:10], images()["database"][1]
+    valid = np.arange(N_DATABASE) % 17 != 16
+    for q in np.flatnonzero(found.query_valid):
+        own = np.array([i for i in range(10) if rows[i].entry == rows[10 + q].entry])
+        own_paths = {rows[i].path for i in own}
+        others = {rows[i].path: i for i in reversed(range(10)) if rows[i].path not in own_paths}
+        candidates = np.concatenate([database[valid], exemplars[list(others.values())]]).astype(np.float64)
+        query = values[10 + q].astype(np.float64)
+        score = candidates @ query / np.linalg.norm(candidates, axis=1)
+        own_score = np.sort(exemplars[own] @ query / np.linalg.norm(exemplars[own], axis=1))[::-1]
+        ranks = [i + 1 + (score >= s - 1e-9).sum() for i, s in enumerate(own_score)]
+        assert found.ranks[found.pairs(q)].tolist() == ranks
+        neighbours = found.neighbour_path[q][found.neighbour_index[q] >= N_DATABASE].tolist()
+        assert sorted(neighbours) == sorted(others)
+        assert found.n_candidates[q] == len(candidates) + len(own)
+    near = [pair[:2] for pair in found.near_duplicates]
+    assert len(near) == len(set(near)) and "e0.jpg" in {exemplar for exemplar, _ in near}
 
 
 def test_golden_bytes_of_ranks(ranked):

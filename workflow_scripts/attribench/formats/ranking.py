@@ -119,7 +119,8 @@ class Ranking(Ranks):
         """Return how many images each query ranks, int64 [Q]: database and own exemplars; all with hard negatives."""
         n_exemplars = self.n_exemplars
         if self.hard_negatives:
-            n_exemplars = np.full_like(n_exemplars, self.exemplar_valid.sum())
+            # An image that is an exemplar of several entries is one candidate.
+            n_exemplars = np.full_like(n_exemplars, len(set(self.exemplar_path[self.exemplar_valid].tolist())))
         return self.n_database + n_exemplars
 
     def at_size(self, size: int) -> "Ranking":

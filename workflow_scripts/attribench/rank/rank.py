@@ -108,14 +108,17 @@ def _rank(
     if options.near_duplicates is not None:
         own = np.arange(len(mapped))
         near_ranker = Ranker(
-            mapped, own, mapped, own, query_valid=exemplars.valid, exemplar_valid=exemplars.valid, **shared
+            *(mapped, own, mapped, own),
+            query_valid=exemplars.valid & exemplars.is_first,
+            exemplar_valid=exemplars.valid,
+            **shared,
         )
     for features, valid in blocks:
         rows = real(features, threads)
         for ranker in filter(None, (ranks, near_ranker)):
             ranker.add(rows, valid)
     if options.hard_negatives:
-        ranks.add_hard_negatives(mapped, exemplars.entry, exemplars.valid)
+        ranks.add_hard_negatives(mapped, exemplars.entries, exemplars.valid & exemplars.is_first)
     return ranks.finish(), _near_duplicates(near_ranker and near_ranker.finish(), options.near_duplicates)
 
 
@@ -135,6 +138,16 @@ class _Images:
         chosen = [rows[i] for i in index]
         return cls(chosen, features[index], np.array([row.entry for row in chosen], np.int64), valid[index])
 
+    @property
+    def is_first(self) -> np.ndarray:
+        """Return which rows are the first of their image, bool [n]: it has a row for each entry whose exemplar it is."""
+        return first_rows([row.path for row in self.rows]) == np.arange(len(self.rows))
+
+    @property
+    def entries(self) -> np.ndarray:
+        """Return the entries of each row's image, int64 [n, m]; -1 pads."""
+        return entries_of_images([row.path for row in self.rows], self.entry)
+
 
 @dataclass(frozen=True)
 class _NearDuplicates:
@@ -148,6 +161,24 @@ class _NearDuplicates:
         """Return both images' paths, and their similarity; `paths` are those of database rows."""
         pairs = zip(self.exemplar.tolist(), self.index.tolist(), self.similarity.tolist(), strict=True)
         return [(exemplars[exemplar].path, paths[index], similarity) for exemplar, index, similarity in pairs]
+
+
+def first_rows(paths: Sequence[str]) -> np.ndarray:
+    """Return the first row with the same path as each row: int64 [n]."""
+    first: dict[str, int] = {}
+    return np.array([first.setdefault(path, row) for row, path in enumerate(paths)], np.int64)
+
+
+def entries_of_images(paths: Sequence[str], entry: np.ndarray) -> np.ndarray:
+    """Return the numbers `entry` [n] of all rows that have each row's path: int64 [n, m]; -1 pads."""
+    first = first_rows(paths)
+    of_image: dict[int, list[int]] = {}
+    for row, number in zip(first.tolist(), entry.tolist(), strict=True):
+        of_image.setdefault(row, []).append(number)
+    entries = np.full((len(paths), max(map(len, of_image.values()), default=1)), -1)
+    for row, image in enumerate(first.tolist()):
+        entries[row, : len(of_image[image])] = of_image[image]
+    return entries
 
 
 def _as_they_are(features: np.ndarray, threads: int) -> np.ndarray:

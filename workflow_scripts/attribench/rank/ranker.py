@@ -109,12 +109,13 @@ class Ranker:
                 self._add_block(*block, numbers, self._tally.counts[stretch], pool)
 
     def add_hard_negatives(self, exemplars: np.ndarray, entry: np.ndarray, valid: np.ndarray | None) -> None:
-        """Add `exemplars` [E, d] of entries `entry` [E], for other entries' queries, when all of the database was added.
+        """Add `exemplars` [E, d], for queries of entries they are not of, when all of the database was added.
 
-        They count at every database size. `valid` is bool [E] (None: all valid).
+        entry: [E], or [E, m] with the numbers of all of each one's entries; -1 pads. valid: bool [E] (None: all valid). They
+        count at every database size.
         """
         _check_rows(exemplars, "exemplars", self.dimension)
-        entry = _check(entry, len(exemplars), "entry of the hard negatives")
+        entry = np.asarray(entry).reshape(len(exemplars), -1)
         valid = _check(valid, len(exemplars), "valid of the hard negatives", "b")
         counts = self._tally.counts[self._tally.begin_hard_negatives()]
         kept = np.flatnonzero(valid)
@@ -151,7 +152,7 @@ class Ranker:
     def _add_block(self, rows, norms, numbers, counts, pool: Executor, entry: np.ndarray | None = None) -> None:
         """Add one block of raw rows [n, d] of length norms [n] with row numbers `numbers` [n] to `counts` [R].
 
-        With `entry` [n], a row is no candidate for the queries of its own entry.
+        With `entry` [n, m], a row is no candidate for the queries of its own entries.
         """
         if not len(rows) or not self._parts:
             return
@@ -189,7 +190,8 @@ class Ranker:
             product, queries = self._products[level], slice(start, part.stop)
             scores = product.multiply(self._queries, queries, block, memory[0])
             if entry is not None:
-                scores.tile[0][self._query_entry[queries, None] == entry[None, :]] = -np.inf
+                for own in entry.T:
+                    scores.tile[0][self._query_entry[queries, None] == own[None, :]] = -np.inf
             max_undecided = product.max_undecided if level + 1 < len(self._products) else np.inf
             start += self._scan(queries, scores, max_undecided, block, numbers, counts, memory[1:])
             level += start < part.stop
