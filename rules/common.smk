@@ -16,6 +16,9 @@ sys.path.insert(0, str(SCRIPTS))
 
 from attribench import decode, extract, import_features, manifest, rank, sample
 from attribench.common.errors import InputError
+from attribench.common.files import is_refused
+from attribench.common.folders import left_out_text
+from attribench.common.text_files import check_config_file
 from attribench.formats.ranking import SCORES
 from attribench.plan.config import load
 from attribench.plan.lock import note_run, remove_dead_lock
@@ -30,15 +33,21 @@ def without_traceback(work):
     """Call `work`, and turn bad input into Snakemake's error, which is shown without a traceback."""
     try:
         return work()
-    except InputError as error:
-        raise WorkflowError(str(error))
+    except (InputError, OSError) as error:
+        if isinstance(error, InputError) or is_refused(error):
+            raise WorkflowError(str(error))
+        raise
 
 
+# Snakemake's own reader takes the last of two equal keys; files that it was given on the command line are among these.
+for file in [] if IS_JOB else workflow.configfiles:
+    without_traceback(lambda: check_config_file(file))
 plan = without_traceback(lambda: Plan(load(config), trust_records=IS_JOB))
 config["root"] = plan.config.root
 
 if not IS_JOB:
     without_traceback(plan.refuse_missing_files)
+    without_traceback(plan.refuse_split_images_in_database)
     # A run that was killed leaves its lock; starting again is all that a user should have to do.
     remove_dead_lock(".snakemake")
     os.environ["ATTRIBENCH_RUN"] = str(os.getpid())
@@ -81,6 +90,10 @@ def benchmark_file(pattern):
 
 def manifest_of(collection):
     return plan.path("manifest", collection=collection)
+
+
+def left_out_of(collection):
+    return plan.path("left_out", collection=collection)
 
 
 def given_inputs(paths):

@@ -71,6 +71,7 @@ localrules:
 
 onsuccess:
     plan.downloads.note_touched()
+    announce_left_out()
 
 
 onerror:

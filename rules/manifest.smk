@@ -13,10 +13,23 @@ def manifest_key(collection):
     return key_of("manifest", code=manifest.VERSION, settings=[plan.listing(collection), limit], reads=reads)
 
 
+def manifest_keys(collection):
+    """Return the files that the job of a collection makes, with their key."""
+    return dict.fromkeys([manifest_of(collection), left_out_of(collection)], manifest_key(collection))
+
+
 def manifest_inputs(wildcards):
     collection = wildcards.collection
-    product = {manifest_of(collection): manifest_key(collection)}
-    return by_content(f"manifest/{collection}", product, **given_inputs(plan.collection_paths(collection)))
+    return by_content(
+        f"manifest/{collection}", manifest_keys(collection), **given_inputs(plan.collection_paths(collection))
+    )
+
+
+def announce_left_out():
+    """Log what the lists of collections leave out."""
+    for path in map(left_out_of, plan.collections):
+        if os.path.exists(path) and (rows := manifest.read_left_out(path)):
+            logger.info(f"Left out: {left_out_text(rows)}; {path} has examples")
 
 
 rule manifest:
@@ -24,6 +37,7 @@ rule manifest:
         unpack(manifest_inputs),
     output:
         manifest=plan.pattern("manifest"),
+        left_out=plan.pattern("left_out"),
         # Kept when the job fails: it knows which files are unchanged.
         fingerprints=update(plan.pattern("fingerprints")),
     log:
@@ -36,6 +50,7 @@ rule manifest:
         token=lambda w: plan.collection_token(w.collection),
         listing=lambda w: plan.listing(w.collection),
         limit=lambda w: plan.config.database_limit if w.collection == plan.database else None,
+        images=lambda w: plan.images_of_features(w.collection),
     message:
         "Listing the images of {wildcards.collection}"
     script:

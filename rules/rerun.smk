@@ -45,7 +45,7 @@ def map_paths(mark, paths):
 
 def expected_keys():
     """Return every file that the rules can make, with the key that it should carry."""
-    made = {manifest_of(c): manifest_key(c) for c in plan.collections}
+    made = {path: key for c in plan.collections for path, key in manifest_keys(c).items()}
     if plan.rendered:
         made |= dict.fromkeys([*plan.sample_files(), *plan.sample_folders()], sample_key())
     for collection in plan.collections:

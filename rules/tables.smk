@@ -14,7 +14,7 @@ def tables_reads():
         for s in plan.config.splits
         for kind in ("metrics", "ranks")
         for p, key in keys_of_methods(kind, s).items()
-    }
+    } | {left_out_of(c): manifest_key(c) for c in plan.collections}
 
 
 @cache
@@ -48,6 +48,7 @@ def tables_inputs(wildcards):
         tables_keys(),
         metrics=plan.files_of_splits("metrics"),
         ranks=plan.files_of_splits("ranks"),
+        left_out=[left_out_of(c) for c in plan.collections],
         published=[published] if published else [],
     )
 

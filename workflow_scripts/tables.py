@@ -23,6 +23,7 @@ with job(snakemake, other_keys={snakemake.output.published: snakemake.params.pub
         output.breakdown: tables.breakdown_table(metrics, *settings),
         output.database_sizes: tables.sizes_table(rankings, *settings),
         output.invalid_images: tables.invalid_table(rankings),
+        output.left_out: tables.left_out_table(snakemake.input.left_out),
         output.near_duplicates: tables.near_duplicates_table(rankings),
         output.missing_variants: tables.missing_variants_table(params.missing_variants),
         output.precisions: precisions_table(rankings, params.compared, params.benchmark, resampling),

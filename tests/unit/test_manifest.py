@@ -1,6 +1,7 @@
 """Collections: what a split file, a folder and a list file become, and what is refused."""
 
 import json
+import os
 
 import pytest
 from attribench.common.errors import InputError
@@ -13,7 +14,15 @@ from attribench.formats.manifest import (
     shard_slice,
     write_manifest,
 )
-from attribench.manifest import VERSION, collect, database_rows, read_split_file
+from attribench.manifest import (
+    VERSION,
+    collect,
+    database_rows,
+    read_left_out,
+    read_split_file,
+    shared_images,
+    write_left_out,
+)
 from helpers import golden_bytes
 from helpers.feature_files import PATHS, write_feature_file
 
@@ -60,7 +69,18 @@ REFUSED = {
     "prompt types differ": ([entry(0), entry(1, synth={"gpt": ["x.jpg"]})], "entry 1 .*prompt types are .'gpt'."),
     "no synth": ([entry(0), {"exemplar": ["a"], "class_id": "b"}], "entry 1 .*`synth`"),
     "no list of paths": ([entry(0, exemplar="a.jpg")], "entry 0 .*`exemplar` is a.jpg"),
-    "the same path twice": ([entry(0), entry(0)], "3 path.*'d0/e0.jpg'"),
+    "the same queries twice": ([entry(0), entry(0)], r"2 path.*'d0/q0.jpg'"),
+    "the same query twice": ([entry(0), entry(1, synth={"gpt": ["d0/./q0.jpg"], "object": []})], "'d0/./q0.jpg'"),
+    "an exemplar twice in an entry": (
+        [entry(0, exemplar=["a.jpg", "./a.jpg"])],
+        "entry 0 lists the exemplar 'a.jpg' more",
+    ),
+    "a key twice": ('[{"exemplar": ["a"], "synth": {"gpt": ["b"], "gpt": ["c"]}}]', "the key 'gpt' is twice"),
+    "exemplars": ([{"exemplars": ["a"], "synth": {}}], "entry 0: unknown key `exemplars`; did you mean `exemplar`"),
+    "synths": ([entry(0), {"exemplar": ["a"], "Synth": {}}], "entry 1: unknown key `Synth`; did you mean `synth`"),
+    "catgory": ([{**entry(0), "catgory": "a", "category": "b"}, {"catgory": "a"}], "entry 1.*did you mean `category`"),
+    "a zero byte": ([entry(0, exemplar=["a\0.jpg"])], r"'a.x00.jpg' holds a zero byte"),
+    "half a character": ([entry(0, class_id="\udc80")], "half of a surrogate pair"),
     "a query that is an exemplar": ([entry(0, synth={"gpt": ["d0/e0.jpg"], "object": []})], "'d0/e0.jpg'"),
     "a path outside the root": ([entry(0, exemplar=["../x.jpg"])], "'../x.jpg'"),
 }
@@ -74,6 +94,20 @@ def test_bad_split_files_are_refused(tmp_path, name):
     assert "split.json" in str(error.value)
 
 
+def test_an_image_may_be_an_exemplar_of_several_entries(tmp_path):
+    entries = [entry(0, exemplar=["a.jpg", "b.jpg"]), entry(1, exemplar=["b.jpg"])]
+    split_file(tmp_path, entries)
+    rows, files, _ = collect(tmp_path, {"split": "split.json", "origin": "images"}, None)
+    exemplars = [(row.path, row.entry) for row in rows if row.role == "exemplar"]
+    assert exemplars == [("a.jpg", 0), ("b.jpg", 0), ("b.jpg", 1)]
+    assert files == ["split.json", "a.jpg", "b.jpg", "d0/q0.jpg", "d0/q1.jpg", "d1/q0.jpg", "d1/q1.jpg"]
+
+
+def test_other_keys_of_an_entry_count_for_nothing(tmp_path):
+    path = split_file(tmp_path, [{**entry(0), "class_name": "a", "seed": 3}])
+    assert read_split_file(path) == read_split_file(split_file(tmp_path, [entry(0)]))
+
+
 def test_a_missing_split_file_is_named(tmp_path):
     with pytest.raises(InputError, match="no.json: the split file does not exist"):
         read_split_file(tmp_path / "no.json")
@@ -83,7 +117,7 @@ def test_a_folder_is_its_images_by_path(tmp_path):
     for name in ("b/2.PNG", "b/1.jpeg", "a.JPEG", ".hidden/3.jpg", "b/.4.jpg", "notes.txt"):
         (tmp_path / "db" / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / "db" / name).write_bytes(b"x")
-    rows, files = collect(tmp_path, {"folder": "db", "origin": "images"}, None)
+    rows, files, _ = collect(tmp_path, {"folder": "db", "origin": "images"}, None)
     assert [row.path for row in rows] == ["db/a.JPEG", "db/b/1.jpeg", "db/b/2.PNG"] == files
     assert {row.role for row in rows} == {"database"}
     assert [row.path for row in collect(tmp_path, {"folder": "db", "origin": "images"}, 2)[0]] == files[:2]
@@ -91,19 +125,91 @@ def test_a_folder_is_its_images_by_path(tmp_path):
 
 def test_a_list_file_is_its_lines(tmp_path):
     (tmp_path / "list.txt").write_text("z.jpg\n\na.jpg\n")
-    rows, files = collect(tmp_path, {"list": "list.txt", "origin": "images"}, None)
+    rows, files, _ = collect(tmp_path, {"list": "list.txt", "origin": "images"}, None)
     assert [row.path for row in rows] == ["z.jpg", "a.jpg"]
     assert files == ["list.txt", "z.jpg", "a.jpg"]
-    (tmp_path / "list.txt").write_text("a.jpg\na.jpg\n")
-    with pytest.raises(InputError, match=r"list.txt: 1 path\(s\) listed more than once, first 'a.jpg'"):
+    (tmp_path / "list.txt").write_text("a.jpg\n./a.jpg\n")
+    with pytest.raises(InputError, match=r"list.txt: 1 path\(s\) listed more than once, first './a.jpg'"):
         collect(tmp_path, {"list": "list.txt", "origin": "images"}, None)
+
+
+def test_what_a_folder_has_beside_images_is_counted(tmp_path):
+    for name in ("a.jpg", "b.txt", "c/d.txt"):
+        (tmp_path / "db" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "db" / name).write_bytes(b"x")
+    left_out = collect(tmp_path, {"folder": "db", "origin": "images"}, None).left_out
+    write_left_out(tmp_path / "left_out.csv", "photos_database", left_out)
+    assert (tmp_path / "left_out.csv").read_text() == (
+        "collection,reason,ending,count,example\nphotos_database,no image by its ending,.txt,2,db/b.txt\n"
+    )
+    assert read_left_out(tmp_path / "left_out.csv") == left_out
+
+
+def test_images_that_a_feature_file_lacks_are_counted(tmp_path):
+    write_feature_file(tmp_path, "npz")
+    folder = PATHS[0].partition("/")[0]
+    for path in [*PATHS, f"{folder}/new 1.jpg", f"{folder}/new 2.jpg"]:
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / path).touch()
+    (tmp_path / "list.txt").write_text("\n".join([*PATHS[:2], "other.png"]))
+    listing = {"features": "source.npz", "origin": "features"}
+    rows, files, left_out = collect(tmp_path, listing, 4, {"folder": folder})
+    assert [row.path for row in rows] == PATHS[:4] and files == ["source.npz"]
+    assert [row[:3] for row in left_out] == [("not in source.npz", ".jpg", 2)]
+    [row] = collect(tmp_path, listing, None, {"list": "list.txt"}).left_out
+    assert row == ("not in source.npz", ".png", 1, "other.png")
+    (tmp_path / "others.txt").write_text("no.png\nneither.png\n")
+    for images in ({}, {"folder": "none"}, {"list": "none.txt"}, {"list": "others.txt"}):
+        assert collect(tmp_path, listing, None, images).left_out == [], "features need no images, and may be of others"
+
+
+@pytest.mark.parametrize("root", ["root", "link"])
+@pytest.mark.parametrize(
+    ("folder", "expected"),
+    [
+        ("{here}/elsewhere/db", "../../elsewhere/db/a.jpg"),
+        ("{here}/deep/root/db", "db/a.jpg"),
+        ("{here}/link/db", "db/a.jpg"),
+        ("../../elsewhere/db", "../../elsewhere/db/a.jpg"),
+        ("db/../db", "db/a.jpg"),
+        ("out/../db", "../../elsewhere/db/a.jpg"),
+        (".", "db/a.jpg"),
+    ],
+)
+def test_paths_of_a_folder_lead_there_from_the_root(tmp_path, root, folder, expected):
+    """Also where the root is a link, and where `..` comes after one: that leads on from where the link leads."""
+    for path in ("deep/root/db", "elsewhere/db", "elsewhere/out"):
+        (tmp_path / path).mkdir(parents=True)
+    for path in ("deep/root/db/a.jpg", "elsewhere/db/a.jpg"):
+        (tmp_path / path).touch()
+    (tmp_path / "link").symlink_to("deep/root")
+    if folder.startswith("out"):
+        (tmp_path / "deep/root/out").symlink_to("../../elsewhere/out")
+    start = tmp_path / {"root": "deep/root", "link": "link"}[root]
+    _, files, _ = collect(start, {"folder": folder.format(here=tmp_path), "origin": "images"}, None)
+    real = os.path.realpath(start / expected)
+    assert [os.path.realpath(f"{start}/{file}") for file in files] == [real]
+    assert len(files) == 1 and os.path.exists(f"{start}/{files[0]}")
+
+
+def test_images_are_shared_if_their_paths_lead_to_one_file(tmp_path):
+    for path in ("exemplars/e.jpg", "exemplars/f.jpg", "others/d.jpg"):
+        (tmp_path / path).parent.mkdir(exist_ok=True)
+        (tmp_path / path).touch()
+    (tmp_path / "folder").symlink_to("exemplars")
+    (tmp_path / "others/file.jpg").symlink_to("../exemplars/f.jpg")
+    split = ["exemplars/e.jpg", "exemplars/f.jpg", "exemplars/gone.jpg"]
+    assert shared_images(tmp_path, ["others/d.jpg", "others/e.jpg"], split) == []
+    database = ["folder/e.jpg", "others/file.jpg", "./exemplars/gone.jpg", "others/d.jpg"]
+    assert shared_images(tmp_path, database, split) == list(zip(database[:3], split, strict=True))
 
 
 @pytest.mark.parametrize(
     ("given", "message"),
     [
         ({"folder": "none", "origin": "images"}, "none: the database folder does not exist"),
-        ({"folder": "empty", "origin": "images"}, "empty: holds no image"),
+        ({"folder": "empty", "origin": "images"}, "empty: holds no image, but nothing"),
+        ({"folder": ".", "origin": "images"}, "holds no image, but 1 no image by its ending .\\.txt 1"),
         ({"list": "none.txt", "origin": "images"}, "none.txt: the list file does not exist"),
         ({"list": "blank.txt", "origin": "images"}, "blank.txt: lists no image"),
     ],
@@ -117,7 +223,7 @@ def test_an_empty_database_is_refused(tmp_path, given, message):
 
 def test_a_feature_file_is_its_paths_in_its_order(tmp_path):
     write_feature_file(tmp_path, "npz")
-    rows, files = collect(tmp_path, {"features": "source.npz", "origin": "features"}, 4)
+    rows, files, _ = collect(tmp_path, {"features": "source.npz", "origin": "features"}, 4)
     assert [row.path for row in rows] == PATHS[:4]
     assert files == ["source.npz"]
 
@@ -151,7 +257,7 @@ def test_golden_bytes(tmp_path):
     made = {}
     for listing in ({"split": "split.json"}, {"folder": "db"}, {"list": "list.txt"}, {"features": "source.split.pth"}):
         [(name, _)] = listing.items()
-        rows, _ = collect(tmp_path, {**listing, "origin": "features" if name == "features" else "images"}, 2)
+        rows, *_ = collect(tmp_path, {**listing, "origin": "features" if name == "features" else "images"}, 2)
         write_manifest(tmp_path / "m.csv", rows)
         made[name] = (tmp_path / "m.csv").read_text(encoding="utf-8")
     golden_bytes.check("manifest", VERSION, made)

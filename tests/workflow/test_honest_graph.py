@@ -17,7 +17,7 @@ READS = {
     "extract": {"manifest", "decode"},
     "rank": {"manifest", "extract"},
     "metrics": {"rank"},
-    "tables": {"metrics", "rank"},
+    "tables": {"metrics", "rank", "manifest"},
     "plots": {"tables", "rank"},
     "contact": {"rank", "manifest"},
 }
@@ -88,9 +88,9 @@ def test_a_summary_lists_every_product_as_it_is(finished):
 
 
 # A forced stage takes those with it that read what it makes; but for manifests, and for tables that are drawn, for which it
-# counts whether their content changed.
+# counts whether their content changed. Tables list what manifests leave out.
 FORCED = {
-    "manifest": jobs("manifest"),
+    "manifest": jobs("manifest", "tables"),
     "extract": jobs_from("extract"),
     "rank": jobs_from("rank"),
     "metrics": jobs("metrics", "tables"),

@@ -96,6 +96,19 @@ def remove_query(root):
     (root / "queries/gpt/0-0.jpg").unlink()
 
 
+def link_exemplars_into_database(root):
+    (root / "others/more").symlink_to("../exemplars")
+
+
+def repeat_config_key(root):
+    config = root.parents[1] / "mine.yaml"
+    config.write_text(config.read_text() + "device: cpu\n")
+
+
+def write_long_path(entries):
+    entries[0]["exemplar"].append("exemplars/" + "a photo of a cat, " * 20 + ".jpg")
+
+
 def truncate_database_image(root):
     path = root / "others/moon-3.jpg"
     path.write_bytes(path.read_bytes()[:500])
@@ -115,8 +128,17 @@ BAD = {
     "a truncated image": (truncate_database_image, "others/moon-3.jpg: cannot be decoded", "invalid_images"),
     "an empty split": (edit_split(list.clear), "resources/photos/photos.json: the split is empty"),
     "no exemplars": (edit_split(lambda e: e[1]["exemplar"].clear()), "photos.json: entry 1", "no exemplars"),
-    "a duplicate": (edit_split(lambda e: e[1]["exemplar"].append("exemplars/coffee.png")), "exemplars/coffee.png"),
+    "a duplicate": (
+        edit_split(lambda e: e[1]["exemplar"].append("queries/gpt/0-1.jpg")),
+        *("1 path(s) listed more than once", "queries/gpt/0-1.jpg"),
+    ),
     "other prompt types": (edit_split(lambda e: e[2]["synth"].pop("gpt")), "entry 2", "prompt types are ['media']"),
+    "a path that is too long": (edit_split(write_long_path), "1 file(s) cannot be read", "(File name too long)"),
+    "exemplars in the database": (
+        link_exemplars_into_database,
+        *("config key benchmarks.photos.database.folder: others has 6 of the 42 images of split mine", "others/more/"),
+    ),
+    "a config key twice": (repeat_config_key, "the key `device` is there twice"),
     "no split file": (lambda root: (root / "photos.json").unlink(), "photos.json"),
 }
 
@@ -131,6 +153,7 @@ def test_bad_input_is_named_and_no_result_is_touched(photographs, tmp_path, name
     assert done.returncode != 0
     for text in expected:
         assert text in done.stdout
+    assert "Traceback" not in done.stdout
     assert clone.tables() == before
     assert not [path for path in (clone.folder / "results").rglob(".*.part*")]
 

@@ -18,8 +18,8 @@ from helpers.results import cosines, table_rows
 pytestmark = pytest.mark.workflow
 
 TABLES = [
-    *("breakdown", "comparisons", "database_sizes", "invalid_images", "missing_variants", "near_duplicates"),
-    *("precisions", "published", "sample_object", "sample_style", "summary"),
+    *("breakdown", "comparisons", "database_sizes", "invalid_images", "left_out", "missing_variants"),
+    *("near_duplicates", "precisions", "published", "sample_object", "sample_style", "summary"),
 ]
 
 

@@ -1,19 +1,22 @@
 """Import features: turn an existing feature file into the feature shards of a collection, joined by path."""
 
+import logging
 from importlib.metadata import version
 from itertools import islice, takewhile
 from pathlib import Path
 
 import numpy as np
 
-from attribench.common.errors import InputError
+from attribench.common.errors import InputError, listed, shown
 from attribench.formats.feature_files import STORED_AS, Part, open_feature_file
 from attribench.formats.manifest import shard_slice
 from attribench.formats.shards import IMPORTED, FeatureIdentity, Rows, feature_attributes, write_shard
 
+log = logging.getLogger(__name__)
+
 # Raise when the shards change: all that was imported is then imported anew.
 VERSION = 1
-_SHOWN = 20  # paths in a message
+_COMPARED = 20  # paths of the same file name, whose beginnings are compared
 
 
 def import_shard(
@@ -34,13 +37,18 @@ def import_shard(
     """
     rows_of_shard = shard_slice(len(paths), shard)
     with open_feature_file(feature_file) as parts:
-        rows = _find_rows(feature_file, [path for part in parts for path in part.paths], paths)
+        known = [path for part in parts for path in part.paths]
+        rows = _find_rows(feature_file, known, paths)
+        if unused := len(known) - len(set(paths)):
+            log.info("%s: %d of %d rows are of no image of %s", feature_file, unused, len(known), collection)
         features = _read_rows(parts, rows[rows_of_shard])
     chosen = paths[rows_of_shard]
     finite = np.isfinite(features).all(axis=1)
     if not finite.all():
         image = chosen[int(np.argmin(finite))]
-        raise InputError(f"{feature_file}: the feature of {image} holds NaN or Inf; expected finite float32 numbers")
+        raise InputError(
+            f"{feature_file}: the feature of {shown(image)} holds NaN or Inf; expected finite float32 numbers"
+        )
     dtype = str(features.dtype)
     identity = FeatureIdentity(extractor, features.shape[1], IMPORTED, IMPORTED, dtype)
     attributes = feature_attributes(identity, collection, rows_of_shard.start, key, {"h5py": version("h5py")})
@@ -70,20 +78,20 @@ def _find_rows(feature_file: Path | str, known: list[str], paths: list[str]) -> 
     row_of = {path: row for row, path in enumerate(known)}
     if len(row_of) != len(known):
         twice = next(path for row, path in enumerate(known) if row_of[path] != row)
-        raise InputError(f"{feature_file}: {twice} is there more than once; expected each path once")
+        raise InputError(f"{feature_file}: {shown(twice)} is there more than once; expected each path once")
     missing = [path for path in paths if path not in row_of]
     if missing:
-        shown = "".join(f"\n  {path}" for path in missing[:_SHOWN])
-        rest = f"\n  … and {len(missing) - _SHOWN} more" if len(missing) > _SHOWN else ""
         hint = _other_beginning(missing, row_of)
-        raise InputError(f"{feature_file}: has no feature of {len(missing)} of {len(paths)} images:{shown}{rest}{hint}")
+        raise InputError(
+            f"{feature_file}: has no feature of {len(missing)} of {len(paths)} images:{listed(missing)}{hint}"
+        )
     return np.array([row_of[path] for path in paths], np.int64)
 
 
 def _other_beginning(missing: list[str], row_of: dict[str, int]) -> str:
     """Return a hint if the file has all the `missing` paths with another beginning, such as without `dataset/`."""
     name = missing[0].rpartition("/")[2]
-    for path in islice((path for path in row_of if path.rpartition("/")[2] == name), _SHOWN):
+    for path in islice((path for path in row_of if path.rpartition("/")[2] == name), _COMPARED):
         pairs = zip(reversed(missing[0].split("/")), reversed(path.split("/")), strict=False)
         ending = "/".join(reversed([ours for ours, _ in takewhile(lambda pair: pair[0] == pair[1], pairs)]))
         ours, theirs = missing[0].removesuffix(ending), path.removesuffix(ending)

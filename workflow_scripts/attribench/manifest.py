@@ -4,19 +4,30 @@ A split's collection holds its exemplars, then its queries, in the order of the 
 of a folder (sorted by path), of a list file, or of a feature file (in the file's order).
 """
 
-import json
 import os
+from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
+from typing import NamedTuple
 
-from attribench.common.errors import InputError
+from attribench.common.errors import InputError, nearest
+from attribench.common.folders import LeftOut, Listing, count_left_out, left_out_text, list_images
+from attribench.common.tables_io import write_rows
+from attribench.common.text_files import csv_rows, read_json
 from attribench.formats.feature_files import files_of, open_feature_file
 from attribench.formats.manifest import ManifestRow, read_list_file
 
 # Raise when manifests change: all that is made of them is then made anew.
 VERSION = 1
-# Upper case too: ImageNet's files end in .JPEG.
-IMAGE_SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
+_ENTRY_KEYS = ("exemplar", "synth", "class_id", "category")
+
+
+class Collection(NamedTuple):
+    """Hold a collection's rows, the given files (relative to the root) that they come from, and what was left out."""
+
+    rows: list[ManifestRow]
+    files: list[str]
+    left_out: list[LeftOut]
 
 
 def given_files(root: Path | str, listing: dict[str, str], limit: int | None) -> list[str]:
@@ -24,21 +35,26 @@ def given_files(root: Path | str, listing: dict[str, str], limit: int | None) ->
     if listing["origin"] == "features":
         return [file for name, path in listing.items() if name != "origin" for file in files_of(path)]
     if "folder" in listing:  # may hold a million images, and is listed at every start: rows would take too long
-        return list_folder(root, listing["folder"])[:limit]
-    return collect(root, listing, limit)[1]
+        return list_folder(root, listing["folder"]).images[:limit]
+    return collect(root, listing, limit).files
 
 
-def collect(root: Path | str, listing: dict[str, str], limit: int | None) -> tuple[list[ManifestRow], list[str]]:
-    """Return the rows of a collection, and the given files (relative to `root`) that they come from.
+def collect(
+    root: Path | str, listing: dict[str, str], limit: int | None, images: dict[str, str] | None = None
+) -> Collection:
+    """Return a collection's images, given files and what was left out.
 
     listing: one of `split`, `folder`, `list` or `features` with its path below `root`; and `origin`, which is `images` or
-    `features`. limit: the number of database images to take, None for all.
+    `features`. limit: the number of database images to take, None for all. images: the `folder` or `list` of the images that
+    a feature file is of, if the config names one: those that the file lacks are left out.
     """
+    left_out: list[LeftOut] = []
     if "split" in listing:
         rows, files = read_split_file(Path(root) / listing["split"]), [listing["split"]]
     elif "folder" in listing:
         folder = listing["folder"]
-        rows, files = database_rows(folder, list_folder(root, folder), limit), []
+        paths, left_out = list_folder(root, folder)
+        rows, files = database_rows(folder, paths, limit), []
     elif "list" in listing:
         file = listing["list"]
         rows, files = database_rows(file, read_list_file(Path(root) / file), limit), [file]
@@ -47,15 +63,49 @@ def collect(root: Path | str, listing: dict[str, str], limit: int | None) -> tup
         with open_feature_file(Path(root) / file) as parts:
             paths = [path for part in parts for path in part.paths]
         rows, files = database_rows(file, paths, limit), files_of(file)
-    images = [row.path for row in rows] if listing["origin"] == "images" else []
-    return rows, files + images
+        left_out = _without_features(root, file, paths, images)
+    # An image may be an exemplar of several entries.
+    read = list(dict.fromkeys(row.path for row in rows)) if listing["origin"] == "images" else []
+    return Collection(rows, files + read, left_out)
+
+
+def _without_features(root: Path | str, file: str, paths: list[str], images: dict[str, str] | None) -> list[LeftOut]:
+    """Count those of `images`, as `collect` takes them, that are not among the `paths` of the feature file `file`.
+
+    Where it has none of them, it calls them otherwise, or is of others, and nothing can be said.
+    """
+    try:
+        if images and "folder" in images:
+            listed = list_folder(root, images["folder"]).images
+        else:
+            listed = read_list_file(Path(root) / images["list"]) if images else []
+    except InputError:  # features need no images
+        return []
+    known = set(map(_plain, paths))
+    missing = [path for path in listed if _plain(path) not in known]
+    if len(missing) == len(listed):
+        return []
+    return count_left_out((f"not in {file}", os.path.splitext(path)[1].lower(), path) for path in missing)
+
+
+def write_left_out(path: Path | str, collection: str, rows: list[LeftOut]) -> None:
+    """Write what was left out of `collection` as CSV, atomically."""
+    write_rows(path, [("collection", *LeftOut._fields), *((collection, *row) for row in rows)])
+
+
+def read_left_out(path: Path | str) -> list[LeftOut]:
+    """Return the rows that `write_left_out` wrote."""
+    with open(path, encoding="utf-8", newline="") as file:
+        _, *rows = csv_rows(file, path, "a list of what was left out")
+    return [LeftOut(why, ending, int(count), example) for _, (_, why, ending, count, example) in rows]
 
 
 def read_split_file(path: Path | str) -> list[ManifestRow]:
     """Return the rows of the split file at `path` (the published JSON format), exemplars before queries.
 
-    Raises InputError for a file that is missing, is not JSON or has another form, and for an empty split, an entry
-    without exemplars or queries, prompt types that differ between entries, and a path that is listed twice.
+    An image may be an exemplar of several entries; it has a row for each. Raises InputError for a file that is missing, is
+    not JSON or has another form, and for an empty split, an entry without exemplars or queries, prompt types that differ
+    between entries, and any other path that is listed twice.
     """
     entries = _load_entries(path)
     prompt_types = list(entries[0]["synth"])
@@ -67,25 +117,33 @@ def read_split_file(path: Path | str) -> list[ManifestRow]:
         for prompt_type in prompt_types:
             files = entry["synth"][prompt_type]
             queries += [ManifestRow(file, "query", number, prompt_type, **labels) for file in files]
-    rows = exemplars + queries
-    _refuse_duplicates(path, [row.path for row in rows])
-    return rows
+    own = Counter((row.entry, _plain(row.path)) for row in exemplars)
+    for (entry, file), count in own.items():
+        if count > 1:
+            raise InputError(f"{path}: entry {entry} lists the exemplar {file!r} more than once; list it once")
+    _refuse_duplicates(path, [*dict.fromkeys(file for _, file in own), *(row.path for row in queries)])
+    return exemplars + queries
 
 
 def _load_entries(path: Path | str) -> list[dict]:
-    try:
-        entries = json.loads(Path(path).read_text(encoding="utf-8"))
-    except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
-        raise InputError(f"{path}: the split file does not exist; expected a JSON list of entries") from None
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: not a JSON file ({error}); expected a list of entries") from error
+    entries = read_json(path, "split file", "a JSON list of entries")
     if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
         raise InputError(f"{path}: found {type(entries).__name__}; expected a list of entries")
     if not entries:
         raise InputError(f"{path}: the split is empty; expected at least one entry")
+    for number, entry in enumerate(entries):
+        _refuse_misspelt(f"{path}: entry {number}", entry)
     if not isinstance(entries[0].get("synth"), dict):
         raise InputError(f"{path}: entry 0 has no `synth`; expected a mapping of prompt types to lists of paths")
     return entries
+
+
+def _refuse_misspelt(name: str, entry: dict) -> None:
+    """Raise InputError for a key that is no entry's, but near one that the entry lacks; others count for nothing."""
+    lacking = [key for key in _ENTRY_KEYS if key not in entry]
+    for key in entry:
+        if key not in _ENTRY_KEYS and (hint := nearest(key, lacking, 0.75)):
+            raise InputError(f"{name}: unknown key `{key}`{hint} An entry's keys are {', '.join(_ENTRY_KEYS)}")
 
 
 def _check_entry(name: str, entry: dict, prompt_types: list[str]) -> None:
@@ -106,7 +164,7 @@ def _check_entry(name: str, entry: dict, prompt_types: list[str]) -> None:
     if not any(entry["synth"].values()):
         raise InputError(f"{name}: has no queries; expected at least one path in `synth`")
     for path in (path for paths in lists.values() for path in paths):
-        if os.path.isabs(path) or ".." in Path(path).parts:
+        if os.path.isabs(path) or ".." in path.split("/"):
             raise InputError(f"{name}: path {path!r}; expected a path below the benchmark root")
 
 
@@ -116,33 +174,59 @@ def _text(value: object) -> str:
 
 def _refuse_duplicates(listed_in: Path | str, paths: Iterable[str]) -> None:
     seen: set[str] = set()
-    repeated = [path for path in paths if path in seen or seen.add(path)]
+    repeated = [path for path in paths if (plain := _plain(path)) in seen or seen.add(plain)]
     if repeated:
         raise InputError(
             f"{listed_in}: {len(repeated)} path(s) listed more than once, first {repeated[0]!r}; list each once"
         )
 
 
-def list_folder(root: Path | str, folder: str) -> list[str]:
-    """Return the paths, relative to `root`, of the images below `root/folder`, sorted, without hidden files and folders."""
+def _plain(path: str) -> str:
+    """Return `path` as it is without `./` and `//`, which lists that `find` makes have."""
+    return os.path.normpath(path) if "./" in path or "//" in path else path
+
+
+def list_folder(root: Path | str, folder: str) -> Listing:
+    """Return the images below `root/folder` and what is left out, with paths relative to `root`."""
     top = os.path.join(root, folder)
-    if not os.path.isdir(top):
-        raise InputError(f"{top}: the database folder does not exist; expected a folder of images")
-    paths = []
-    for parent, folders, files in os.walk(top, followlinks=True):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        relative = os.path.relpath(parent, root)
-        paths += [
-            f"{relative}{os.sep}{name}"
-            for name in files
-            if name.lower().endswith(IMAGE_SUFFIXES) and not name.startswith(".")
-        ]
-    for path in paths:
-        if not path.isprintable() and path != path.encode(errors="ignore").decode():
-            raise InputError(f"{os.fsencode(path)!r}: the file name is not UTF-8; expected one that is")
-    if not paths:
-        raise InputError(f"{top}: holds no image; expected files ending in {', '.join(IMAGE_SUFFIXES)}")
-    return sorted(paths)
+    images, left_out = list_images(top, "database folder")
+    if not images:
+        found = left_out_text(left_out) or "nothing"
+        raise InputError(f"{top}: holds no image, but {found}; expected image files, such as .jpg and .png")
+    beginning = _below_root(root, top)
+    return Listing(
+        [beginning + path for path in images], [row._replace(example=beginning + row.example) for row in left_out]
+    )
+
+
+def _below_root(root: Path | str, folder: str) -> str:
+    """Return what leads from `root` to `folder`, ending in `/`; empty for the root itself."""
+    path = os.path.relpath(folder, root)
+    try:
+        leads_there = os.path.samefile(os.path.join(root, path), folder)
+    except OSError:
+        leads_there = False
+    if not leads_there:  # `..` leads to where the root really lies, not to where a link to it does
+        path = os.path.relpath(os.path.realpath(folder), os.path.realpath(root))
+    return "" if path == "." else f"{path}/"
+
+
+def shared_images(root: Path | str, database: Iterable[str], split: Iterable[str]) -> list[tuple[str, str]]:
+    """Return each image of the database that is one of the split: both paths below `root`, to the same file.
+
+    They are the same if their paths lead there, through links to files or folders; files need not be there.
+    """
+    folders: dict[str, str] = {}
+
+    def resolved(path: str) -> str:
+        folder, name = os.path.split(path)
+        if folder not in folders:
+            folders[folder] = os.path.realpath(os.path.join(root, folder))
+        file = os.path.join(folders[folder], name)
+        return os.path.realpath(file) if os.path.islink(file) else file
+
+    own = {resolved(path): path for path in split}
+    return [(path, own[file]) for path in database if (file := resolved(path)) in own]
 
 
 def database_rows(listed_in: str, paths: list[str], limit: int | None = None) -> list[ManifestRow]:

@@ -55,7 +55,7 @@ def test_floats_keep_every_bit(tmp_path_factory, values):
     [
         (None, "the list does not exist"),
         (b"", "not a list"),
-        (b"\xff,n\n", "not a list"),
+        (b"\xff,n\n", "not UTF-8 text"),
         (b"name,x\na,0.5\n", "not a list, it lacks the column n$"),
         (b"name,n\na,\n", "a value is not of its column's type"),
         (b"name,n,x\na,1,high\n", "a value is not of its column's type.*high"),
@@ -65,5 +65,5 @@ def test_floats_keep_every_bit(tmp_path_factory, values):
 def test_another_file_is_refused_by_name(tmp_path, content, message):
     if content is not None:
         (tmp_path / "t.csv").write_bytes(content)
-    with pytest.raises(InputError, match=f"t.csv: {message}"):
+    with pytest.raises(InputError, match=rf"t.csv(, line \d+)?: {message}"):
         read_table(tmp_path / "t.csv", "list", TYPES, needed=["n"])

@@ -70,8 +70,8 @@ def test_a_bad_file_is_refused_with_its_line(tmp_path, name):
 
 def test_a_file_that_cannot_be_read_is_refused_with_the_key(tmp_path):
     (tmp_path / "latin.csv").write_bytes(f"{HEADER}\n{ROW}é\n".encode("latin-1"))
-    for name, reason in (("none.csv", "No such file"), (".", "directory"), ("latin.csv", "utf-8")):
-        with pytest.raises(InputError, match=f"^config key published_numbers: .*{reason}.*expected a CSV file"):
+    for name, reason in (("none.csv", "not exist"), (".", "no file"), ("latin.csv", "UTF-8")):
+        with pytest.raises(InputError, match=f"^config key published_numbers: .*{reason}.*expected CSV with"):
             read_published(tmp_path / name)
 
 

@@ -7,7 +7,9 @@ import numpy as np
 import pandas as pd
 import pytest
 from attribench.common.errors import InputError
+from attribench.common.folders import LeftOut
 from attribench.common.tables_io import write_table
+from attribench.manifest import write_left_out
 from attribench.metrics import chance_average_precision, query_table
 from attribench.tables import tables
 from helpers.rankings import RESAMPLING, four_entries
@@ -211,6 +213,15 @@ def test_missing_variants_are_listed_in_their_order():
     table = tables.missing_variants_table(missing)
     assert list(table) == ["extractor", "variant", "file"] and table.to_numpy().tolist() == missing
     assert list(tables.missing_variants_table([])) == list(table)
+
+
+def test_what_was_left_out_is_listed_by_collection(tmp_path):
+    lists = {"db": [("hidden", "", 2, "others/.a"), ("ending", ".txt", 1, "NA")], "mine": []}
+    for name, rows in lists.items():
+        write_left_out(tmp_path / f"{name}.csv", name, [LeftOut(*row) for row in rows])
+    table = tables.left_out_table(tmp_path / f"{name}.csv" for name in lists)
+    assert tuple(table) == tables.LEFT_OUT_COLUMNS
+    assert table.to_numpy().tolist() == [["db", *row] for row in lists["db"]]
 
 
 def test_every_number_of_exemplars_has_one_bin():

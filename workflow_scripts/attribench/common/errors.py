@@ -1,14 +1,25 @@
-"""Bad input: the exception for it, and the hint at what was meant."""
+"""Bad input: the exception for it, the hint at what was meant, and paths in messages."""
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 
 class InputError(Exception):
     """Say that an input is bad: the message names the file or key, what was found and what was expected."""
 
 
-def nearest(word: str, choices: Iterable[str]) -> str:
-    """Return the hint `; did you mean X?`, or an empty string when no choice is near."""
-    close = difflib.get_close_matches(str(word), [str(choice) for choice in choices], n=1, cutoff=0.5)
+def nearest(word: str, choices: Iterable[str], likeness: float = 0.5) -> str:
+    """Return the hint `; did you mean X?`, or an empty string when no choice has this `likeness` (0 to 1)."""
+    close = difflib.get_close_matches(str(word), [str(choice) for choice in choices], n=1, cutoff=likeness)
     return f"; did you mean `{close[0]}`?" if close else ""
+
+
+def shown(path: str) -> str:
+    """Return `path` as a message shows it: in quotes where it would break the line or hide something."""
+    return path if path.isprintable() and path == path.strip() else repr(path)
+
+
+def listed(paths: Sequence[str], most: int = 20) -> str:
+    """Return the first `paths`, a line each, and how many more there are; for the end of a message."""
+    rest = f"\n  … and {len(paths) - most} more" if len(paths) > most else ""
+    return "".join(f"\n  {shown(path)}" for path in paths[:most]) + rest

@@ -1,12 +1,15 @@
 """Files that are there whole or not at all."""
 
+import errno
 import hashlib
 import os
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
-from attribench.common.errors import InputError
+from attribench.common.errors import InputError, shown
 
 _READ_BYTES = 1 << 20
 
@@ -39,8 +42,6 @@ def is_full_disk(error: BaseException) -> bool:
 
     HDF5 wraps the system's error and keeps only its number in the text, so the text is read too.
     """
-    import errno
-
     numbers = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
     while error is not None:
         if getattr(error, "errno", None) in numbers or any(f"errno = {n}," in str(error) for n in numbers):
@@ -61,6 +62,37 @@ def write_text(path: Path | str, text: str) -> None:
     """Write `text` to `path` as UTF-8 with the line ends it has, atomically."""
     with atomic_path(path) as temporary, open(temporary, "w", encoding="utf-8", newline="") as file:
         file.write(text)
+
+
+@contextmanager
+def open_given(path: Path | str, what: str, expected: str = "") -> Iterator[BinaryIO]:
+    """Yield the given file at `path`, open for reading bytes.
+
+    Raises InputError, calling it `what`, for one that is missing, that is no file, or that the system will not open: for its
+    name's length, a zero byte in it, a link to itself, or because it may not be read.
+    """
+    expectation = f"; expected {expected}" if expected else ""
+    try:
+        if not stat.S_ISREG(os.stat(path).st_mode):  # to open a pipe would wait for ever
+            raise InputError(f"{path}: the {what} is no file{expectation}")
+        file = open(path, "rb")
+    except (FileNotFoundError, NotADirectoryError):
+        raise InputError(f"{path}: the {what} does not exist{expectation}") from None
+    except (OSError, ValueError) as error:
+        raise InputError(f"{shown(str(path))}: the {what} cannot be read ({reason(error)}){expectation}") from error
+    with file:
+        yield file
+
+
+def reason(error: Exception) -> str:
+    """Return what the system says of `error`, without the path."""
+    return getattr(error, "strerror", None) or str(error)
+
+
+def is_refused(error: BaseException) -> bool:
+    """Return whether the system refused a path: for its rights or length, a link to itself, or a read-only disk."""
+    numbers = (errno.EACCES, errno.EPERM, errno.ENAMETOOLONG, errno.ELOOP, errno.EROFS)
+    return isinstance(error, OSError) and error.errno in numbers
 
 
 def sha256_file(path: Path | str) -> str:

@@ -12,4 +12,4 @@ Positive = Annotated[int, Field(ge=1)]
 class Closed(BaseModel):
     """Refuse unknown keys, and any change after the check."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, protected_namespaces=())

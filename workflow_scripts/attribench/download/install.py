@@ -15,8 +15,8 @@ _SHOWN = 20  # names in a message
 def is_there(root: Path | str, path: str) -> bool:
     """Return whether the root has `path`: a file, or a folder with something in it."""
     target = Path(root) / path
-    if not target.is_dir():
-        return target.is_file() and not is_folder(path)
+    if not os.path.isdir(target):  # unlike Path.is_dir, False for what the system refuses
+        return os.path.isfile(target) and not is_folder(path)
     with os.scandir(target) as entries:
         return any(entries)
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from attribench.common.errors import InputError
+from attribench.common.files import open_given
 from attribench.common.torch_files import load_plain
 from attribench.extract.registry import WeightsFile
 from attribench.extract.vit_archive import as_timm_names, read_arrays
@@ -30,9 +31,9 @@ def weights_file(spec: WeightsFile, root: Path | str) -> Path:
 
 
 def require_weights_file(path: Path) -> None:
-    """Raise InputError when there is no file at `path`."""
-    if not path.is_file():
-        raise InputError(f"{path}: the weights file does not exist")
+    """Raise InputError when there is no file at `path`, or none that may be read."""
+    with open_given(path, "weights file"):
+        pass
 
 
 def read_tensors(path: Path, spec: WeightsFile) -> dict[str, Any]:

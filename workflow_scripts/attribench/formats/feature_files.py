@@ -13,6 +13,8 @@ from typing import Any
 import numpy as np
 
 from attribench.common.errors import InputError
+from attribench.common.files import open_given
+from attribench.common.text_files import refuse_not_storable
 from attribench.common.torch_files import load_plain
 from attribench.formats.manifest import read_list_file
 
@@ -49,12 +51,12 @@ def files_of(path: str) -> list[str]:
 
 
 def require_feature_file(path: Path) -> None:
-    """Raise InputError when a file is missing of those that the feature file at `path` consists of."""
-    if not path.is_file():
-        raise InputError(f"{path}: the feature file does not exist")
-    for file in files_of(str(path)):
-        if not Path(file).is_file():
-            raise InputError(f"{file}: the list file does not exist; expected one image path per line")
+    """Raise InputError when a file is missing, or may not be read, of those that the feature file at `path` consists of."""
+    with open_given(path, "feature file"):
+        pass
+    for file in files_of(str(path))[1:]:
+        with open_given(file, "list file", "one image path per line"):
+            pass
 
 
 @contextmanager
@@ -97,11 +99,15 @@ def _require(path: Path, content: Any, names: list[str]) -> None:
 def _texts(path: Path, values: Any) -> list[str]:
     """Return the paths in the file, `values`, as a list of text. Raises InputError for anything else."""
     if isinstance(values, np.ndarray):
-        values = (np.strings.decode(values, "utf-8") if values.dtype.kind == "S" else values).tolist()
+        try:
+            values = (np.strings.decode(values, "utf-8") if values.dtype.kind == "S" else values).tolist()
+        except UnicodeDecodeError as error:
+            raise InputError(f"{path}: `paths` is not UTF-8 ({error.reason}); expected text, one per row") from error
     is_list = isinstance(values, list | tuple)
     others = [text for text in values if not isinstance(text, str)] if is_list else [values]
     if others:
         raise InputError(f"{path}: `paths` holds {type(others[0]).__name__}; expected a list of text, one per row")
+    refuse_not_storable(path, values)
     return list(values)
 
 

@@ -1,14 +1,13 @@
 """Manifests: the list of a collection's images, as one CSV table; and how a collection is cut into shards."""
 
-import csv
-import io
 from collections.abc import Iterator
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import NamedTuple
 
 from attribench.common.errors import InputError
-from attribench.common.files import write_text
+from attribench.common.tables_io import write_rows
+from attribench.common.text_files import csv_rows, read_lines
 
 
 class ManifestRow(NamedTuple):
@@ -37,14 +36,11 @@ def shard_names(count: int) -> list[str]:
 
 
 def read_list_file(path: Path | str) -> list[str]:
-    """Return the paths in a list file: UTF-8 text, one per line, blank lines ignored."""
-    try:
-        lines = Path(path).read_text(encoding="utf-8-sig").splitlines()  # some editors begin with a mark
-    except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
-        raise InputError(f"{path}: the list file does not exist; expected one image path per line") from None
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path}: not UTF-8 text ({error}); expected one image path per line") from error
-    paths = [line.strip() for line in lines if line.strip()]
+    r"""Return the paths in a list file: UTF-8 text, one per line, blank lines ignored.
+
+    Only a line's end ends a path (`\n`, or `\r\n` throughout): spaces and other characters are part of it.
+    """
+    paths = read_lines(path, "list file", "one image path per line")
     if not paths:
         raise InputError(f"{path}: lists no image; expected one path per line")
     return paths
@@ -52,11 +48,7 @@ def read_list_file(path: Path | str) -> list[str]:
 
 def write_manifest(path: Path | str, rows: list[ManifestRow]) -> None:
     """Write `rows` as CSV, atomically."""
-    text = io.StringIO(newline="")
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(ManifestRow._fields)
-    writer.writerows(row._replace(entry="" if row.entry is None else row.entry) for row in rows)
-    write_text(path, text.getvalue())
+    write_rows(path, chain([ManifestRow._fields], rows))
 
 
 def read_manifest(path: Path | str) -> list[ManifestRow]:
@@ -90,8 +82,8 @@ def manifest_paths(path: Path | str) -> Iterator[str]:
 
 def _read_records(path: Path | str) -> Iterator[list[str]]:
     with open(path, encoding="utf-8", newline="") as file:
-        rows = csv.reader(file)
-        header = next(rows, None)
+        rows = csv_rows(file, path, "a manifest")
+        _, header = next(rows, (0, None))
         if header != list(ManifestRow._fields):
             raise InputError(f"{path}: columns are {header}; expected {list(ManifestRow._fields)}")
-        yield from rows
+        yield from (fields for _, fields in rows)

@@ -12,7 +12,8 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from attribench.common.errors import InputError
+from attribench.common.errors import InputError, listed
+from attribench.common.files import open_given
 
 AXES = ("queries", "database", "exemplars")
 _SCORES = {"database_scores": ("queries", "database"), "exemplar_scores": ("queries", "exemplars")}
@@ -55,8 +56,7 @@ class ScoreFile:
             raise InputError(f"{self.path}: {axis} lists {wanted[int(np.argmax(times))]!r} more than once")
         missing = [path for path, n in zip(wanted, times.tolist(), strict=True) if not n]
         if missing:
-            shown = "".join(f"\n  {path}" for path in missing[:20])
-            raise InputError(f"{self.path}: {axis} lacks {len(missing)} of {len(wanted)} images:{shown}")
+            raise InputError(f"{self.path}: {axis} lacks {len(missing)} of {len(wanted)} images:{listed(missing)}")
         return positions
 
     def blocks(self, name: str, rows: int, columns: int) -> Iterator[tuple[slice, slice, np.ndarray]]:
@@ -73,9 +73,9 @@ class ScoreFile:
 
 
 def require_score_file(path: Path) -> None:
-    """Raise InputError when there is no score file at `path`."""
-    if not path.is_file():
-        raise InputError(f"{path}: the score file does not exist")
+    """Raise InputError when there is no score file at `path`, or none that may be read."""
+    with open_given(path, "score file"):
+        pass
 
 
 @contextmanager

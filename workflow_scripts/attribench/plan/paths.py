@@ -8,6 +8,7 @@ from attribench.plan.config import Config
 # Below the results folder, by kind; `{…}` are the rules' wildcards.
 FILES = {
     "manifest": "manifests/{collection}.csv",
+    "left_out": "manifests/{collection}.left_out.csv",
     "fingerprints": "manifests/.fingerprints/{collection}.csv",
     "pixels": "pixels/{collection}/{shard}.h5",
     "features": "features/{collection}/{extractor}/{shard}.h5",
@@ -23,7 +24,7 @@ FILES = {
 }
 TABLES = (
     *("summary", "comparisons", "breakdown", "database_sizes"),
-    *("invalid_images", "near_duplicates", "missing_variants", "precisions", "published"),
+    *("invalid_images", "left_out", "near_duplicates", "missing_variants", "precisions", "published"),
 )
 # The figures of a split, by the rule that draws them; `sizes` only with `database_sizes`.
 FIGURES = {"plots": ("metrics", "recall", "ranks", "sizes"), "contact": ("contact", "comparison")}
@@ -115,6 +116,13 @@ class Paths:
             return {"features": self.feature_file(collection, self.config.extractors[0]), "origin": origin}
         kind = "folder" if database.folder else "list"
         return {kind: getattr(database, kind), "origin": origin}
+
+    def images_of_features(self, collection: str) -> dict[str, str]:
+        """Return the `folder` or `list` of the images that the database's feature file is of, if the config names one."""
+        database = self.config.entry.database
+        if "features" not in self.listing(collection):
+            return {}
+        return {kind: path for kind in ("folder", "list") if (path := getattr(database, kind))}
 
     def collection_paths(self, collection: str) -> list[str]:
         """Return what a manifest job reads, below the root: the listing, and the folders of images that are known."""

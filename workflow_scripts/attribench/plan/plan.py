@@ -5,12 +5,13 @@ The plan follows from the config, the given files and their records; nothing is 
 """
 
 import os
+import stat
 from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
-from attribench.common.errors import InputError
-from attribench.common.files import sha256_file
+from attribench.common.errors import InputError, shown
+from attribench.common.files import reason, sha256_file
 from attribench.download.choice import Downloads
 from attribench.download.space import Budget
 from attribench.extract.checkpoints import require_weights_file, weights_file
@@ -19,13 +20,24 @@ from attribench.extract.registry import WeightsFile
 from attribench.formats.feature_files import files_of, require_feature_file
 from attribench.formats.ranking import SCORES, Method
 from attribench.formats.score_file import require_score_file
-from attribench.manifest import given_files
+from attribench.manifest import collect, given_files, shared_images
 from attribench.plan.config import Config
 from attribench.plan.paths import SAMPLE_FOLDERS, TABLES, Paths
 from attribench.provenance.fingerprints import Comparison, compare, note_touched, recorded_token
 from attribench.provenance.keys import digest
 from attribench.sample import MARKER, SPLIT_FILES
 from attribench.tables.published import Number, read_published
+
+
+def refuse_unless_folder(key: str, path: str) -> None:
+    """Raise InputError for a path that is no folder and cannot become one, naming the config `key` that has it."""
+    try:
+        if not stat.S_ISDIR(os.stat(path).st_mode):
+            raise InputError(f"config key {key}: {path} is a file; expected a folder")
+    except FileNotFoundError:
+        return
+    except (OSError, ValueError) as error:
+        raise InputError(f"config key {key}: {path!r} cannot be used ({reason(error)}); expected a folder") from error
 
 
 class Plan(Paths):
@@ -39,8 +51,7 @@ class Plan(Paths):
         self._trust_records = trust_records
         self._touched: dict[str, Comparison] = {}
         for key in ("root", "results"):
-            if os.path.exists(path := getattr(config, key)) and not os.path.isdir(path):
-                raise InputError(f"config key {key}: {path} is a file; expected a folder")
+            refuse_unless_folder(key, getattr(config, key))
         table = {name: source for name, source in config.sources.items() if source.benchmark == config.benchmark}
         self.downloads = Downloads(config.root, table)
         self.budget = Budget(self.downloads.state, config.download.keep_archives)
@@ -194,6 +205,33 @@ class Plan(Paths):
             if any(map(is_missing, files_of(path))):
                 check(Path(self.in_root(path)))
 
+    def refuse_split_images_in_database(self) -> None:
+        """Raise InputError where the database lists images of a split, before any is decoded.
+
+        It was so checked already if all given files are as recorded. Of a feature file, ranking compares the paths.
+        """
+        records = {collection: self.path("fingerprints", collection=collection) for collection in self.collections}
+        listing = self.listing(self.database)
+        if self.rendered or "features" in listing:
+            return
+        if all(self.collection_token(c) == recorded_token(record) for c, record in records.items()):
+            return
+        root, [kind] = self.config.root, listing.keys() - {"origin"}
+        for split in self.config.splits:
+            try:
+                database = collect(root, listing, self.config.database_limit).rows
+                rows = collect(root, self.listing(split), None).rows
+            except InputError:  # not yet downloaded, or for the job that reads it to refuse
+                continue
+            both = shared_images(root, [row.path for row in database], [row.path for row in rows])
+            if both:
+                key = f"benchmarks.{self.config.benchmark}.database.{kind}"
+                raise InputError(
+                    f"config key {key}: {listing[kind]} has {len(both)} of the {len(rows)} images of split {split}, such as "
+                    f"{shown(both[0][0])}, which would be their own distractors; expected a database without exemplars and "
+                    "queries: move them to another folder, or list the other images in a file (`database: {list: FILE}`)"
+                )
+
     def _download_tokens(self, paths: list[str]) -> list[str]:
         """Return the tokens of the downloads that `paths` wait for."""
         return [self.downloads.token(source) for source in self.downloads.needed(paths)]
@@ -238,8 +276,11 @@ class Plan(Paths):
         """Return what stands for the content of the given file `path`: the same before and after its download."""
         if token := self.downloads.file_token(path):
             return token
-        file = Path(self.in_root(path))
-        return sha256_file(file) if file.is_file() else "missing"
+        file = self.in_root(path)
+        try:
+            return sha256_file(file) if os.path.isfile(file) else "missing"
+        except OSError:  # for the job that reads it to refuse
+            return "missing"
 
     @cache  # noqa: B019  a run has one plan
     def extractor_identity(self, extractor: str) -> list[Any]:

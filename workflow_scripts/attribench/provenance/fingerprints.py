@@ -9,20 +9,20 @@ does.
 """
 
 import csv
-import io
 import os
+import stat
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import NamedTuple
 
-from attribench.common.errors import InputError
-from attribench.common.files import sha256_file, write_text
+from attribench.common.errors import InputError, listed, shown
+from attribench.common.files import reason, sha256_file
+from attribench.common.tables_io import write_rows
 from attribench.provenance.keys import digest
 
 _HASHING_THREADS = 8
-_SHOWN = 20  # paths in a message
 
 
 class Fingerprint(NamedTuple):
@@ -42,34 +42,51 @@ class Record(NamedTuple):
 
 
 def take_fingerprint(root: Path | str, path: str) -> Fingerprint | None:
-    """Read the file `path` below `root`; None when there is none."""
+    """Read the file `path` below `root`; None when there is none that can be read."""
+    file = os.path.join(root, path)
     try:
-        status = os.stat(os.path.join(root, path))
-        return Fingerprint(path, status.st_size, status.st_mtime_ns, sha256_file(Path(root) / path))
-    except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+        status = os.stat(file)
+        is_file = stat.S_ISREG(status.st_mode)  # to open a pipe would wait for ever
+        return Fingerprint(path, status.st_size, status.st_mtime_ns, sha256_file(file)) if is_file else None
+    except (OSError, ValueError):
         return None
 
 
+def _why_not(root: Path | str, path: str) -> str:
+    """Return why `take_fingerprint` could not read `path`; an empty text where there is no such file."""
+    file = os.path.join(root, path)
+    try:
+        if not stat.S_ISREG(os.stat(file).st_mode):
+            return "no file"
+        open(file, "rb").close()
+    except (FileNotFoundError, NotADirectoryError):
+        return ""
+    except (OSError, ValueError) as error:
+        return reason(error)
+    return "cannot be read"
+
+
 def write_fingerprints(output: Path | str, root: Path | str, files: list[str], token: str, threads: int = 1) -> None:
-    """Write the fingerprints of `files` (below `root`) under `token`. Raises InputError that lists missing files."""
+    """Write the fingerprints of `files` (below `root`) under `token`.
+
+    Raises InputError that lists files which are missing or cannot be read.
+    """
     with ThreadPoolExecutor(max(1, threads)) as pool:
         fingerprints = list(pool.map(lambda file: take_fingerprint(root, file), files))
     missing = [file for file, fingerprint in zip(files, fingerprints, strict=True) if fingerprint is None]
     if missing:
-        shown = "".join(f"\n  {file}" for file in missing[:_SHOWN])
-        rest = f"\n  … and {len(missing) - _SHOWN} more" if len(missing) > _SHOWN else ""
-        raise InputError(f"{len(missing)} file(s) missing below {root} (expected: {len(files)}):{shown}{rest}")
+        unreadable = [f"{shown(file)} ({why})" for file in missing if (why := _why_not(root, file))]
+        missing = [file for file in missing if not _why_not(root, file)]
+        count = f"below {root} (expected: {len(files)})"
+        problems = [f"{len(missing)} file(s) missing {count}:{listed(missing)}"] if missing else []
+        problems += [f"{len(unreadable)} file(s) cannot be read {count}:{listed(unreadable)}"] if unreadable else []
+        raise InputError("\n".join(problems))
     write_record(output, Record(token, {fingerprint.path: fingerprint for fingerprint in fingerprints}))
 
 
 def write_record(output: Path | str, content: Record) -> None:
     """Write a record as CSV, atomically: the token, the names of the columns, a row for each file."""
-    text = io.StringIO(newline="")
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["token", content.token])
-    writer.writerow(Fingerprint._fields)
-    writer.writerows(content.fingerprints.values())
-    write_text(output, text.getvalue())
+    write_rows(output, chain([["token", content.token], Fingerprint._fields], content.fingerprints.values()))
 
 
 def read_record(path: Path | str) -> Record | None:
@@ -115,8 +132,8 @@ def compare(path: Path | str, root: Path | str, files: list[str]) -> Comparison:
             gone.append(file)
             continue
         new.discard(file)
-        stat = _stat(root, file)
-        if stat is None or (str(stat[0]), str(stat[1])) != (size, time):
+        status = _stat(root, file)
+        if status is None or (str(status[0]), str(status[1])) != (size, time):
             recorded[file] = sha256
     suspects = [file for file in files if file in recorded or file in new]
     with ThreadPoolExecutor(_HASHING_THREADS) as pool:
@@ -135,17 +152,20 @@ def note_touched(path: Path | str, touched: dict[str, Fingerprint]) -> None:
 
 def is_as_recorded(known: Record | None, root: Path | str, file: str) -> bool:
     """Return whether `file` (below `root`) has the content that the record states."""
-    stat = _stat(root, file)
-    if known is None or file not in known.fingerprints or stat is None:
+    status = _stat(root, file)
+    if known is None or file not in known.fingerprints or status is None:
         return False
-    fingerprint = known.fingerprints[file]
-    return stat == (fingerprint.bytes, fingerprint.mtime_ns) or sha256_file(Path(root) / file) == fingerprint.sha256
+    recorded = known.fingerprints[file]
+    if status == (recorded.bytes, recorded.mtime_ns):
+        return True
+    found = take_fingerprint(root, file)
+    return found is not None and found.sha256 == recorded.sha256
 
 
 def _stat(root: Path | str, file: str) -> tuple[int, int] | None:
-    """Return size and time stamp (ns); None when the file is not there."""
+    """Return size and time stamp (ns); None when the file is not there, or the system refuses its path."""
     try:
         status = os.stat(os.path.join(root, file))  # of a million files: a Path would take longer than the call
-    except (FileNotFoundError, NotADirectoryError):
+    except (OSError, ValueError):
         return None
     return status.st_size, status.st_mtime_ns

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from attribench.common.errors import InputError
+from attribench.common.files import is_refused
 from attribench.provenance.keys import holds_its_key, note_made_here, refuse_other_key, write_key
 
 
@@ -17,10 +18,10 @@ def job(snakemake: Any, *, keyed: bool = True, other_keys: dict[str, str] | None
     """Run a script's work: `with job(snakemake): ...`.
 
     stderr and the log records of the block go to the job's log file. An InputError ends the process with status 1 and its
-    message alone, since the user can mend it; any other exception keeps its traceback. Before the block, each file of the
-    param `reads` (path -> key) is refused if it carries another key. After it, the job's key is noted beside its outputs,
-    except HDF5 files, which hold it. keyed: whether outputs carry keys, which given files do not. other_keys: outputs with
-    a key of their own.
+    message alone, since the user can mend it, and so does a path that the system refuses: a file that may not be read, a
+    name that is too long. Any other exception keeps its traceback. Before the block, each file of the param `reads` (path ->
+    key) is refused if it carries another key. After it, the job's key is noted beside its outputs, except HDF5 files, which
+    hold it. keyed: whether outputs carry keys, which given files do not. other_keys: outputs with a key of their own.
     """
     terminal, started = sys.stderr, time.perf_counter()
     with open(snakemake.log[0], "w", encoding="utf-8", buffering=1) as file:
@@ -34,16 +35,16 @@ def job(snakemake: Any, *, keyed: bool = True, other_keys: dict[str, str] | None
             if keyed:
                 _note_outputs(snakemake.output, snakemake.params.get("key"), other_keys or {})
             logging.info("%s: done in %.1f s", snakemake.rule, time.perf_counter() - started)
-        except InputError as error:
+        except BaseException as error:
+            if not isinstance(error, InputError) and not is_refused(error):
+                logging.exception("%s failed", snakemake.rule)
+                raise
             logging.error("%s", error)
             terminal.write(f"Error in {snakemake.rule}: {error}\n")
             terminal.flush()
             file.flush()
             # At once: HDF5 crashes at a normal exit when a disk was too full for it to close a file.
             os._exit(1)
-        except BaseException:
-            logging.exception("%s failed", snakemake.rule)
-            raise
         finally:
             sys.stderr = terminal
             logging.shutdown()

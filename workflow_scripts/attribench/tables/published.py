@@ -1,6 +1,5 @@
 """Published numbers, from a CSV file that users extend, and ours beside them (docs/formats.md)."""
 
-import csv
 import io
 import math
 import re
@@ -8,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from attribench.common.errors import InputError, nearest
+from attribench.common.text_files import csv_rows, read_text
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -52,30 +52,24 @@ def read_published(path: Path | str) -> list[Number]:
     """
     columns = ",".join(Number._fields)
     try:
-        text = Path(path).read_text(encoding="utf-8-sig")  # spreadsheets begin a file with a mark
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(
-            f"config key published_numbers: {path} cannot be read ({getattr(error, 'strerror', None) or error}); expected a "
-            f"CSV file in UTF-8 with the columns {columns}, or null for none"
-        ) from error
+        text = read_text(path, "file", f"CSV with the columns {columns}, or null for none")
+    except InputError as error:
+        raise InputError(f"config key published_numbers: {error}") from error
     numbers: list[Number] = []
     lines: dict[tuple, int] = {}
-    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
-    try:
-        header = [name.strip() for name in next(reader, [])]
-        _check_header(f"{path}, line 1", header)
-        for row in reader:
-            fields = [field.strip() for field in row]
-            if any(fields):
-                where = f"{path}, line {reader.line_num}"
-                number = _number(where, header, fields)
-                numbers.append(number)
-                first = lines.setdefault((*number.identity, number.source), reader.line_num)
-                if first != reader.line_num:
-                    stated = f"{' '.join(number.identity)} of {number.source}"
-                    raise InputError(f"{where}: {stated} is in line {first} already; expected it once")
-    except csv.Error as error:
-        raise InputError(f"{path}, line {reader.line_num}: not CSV ({error}); expected {columns}") from error
+    rows = csv_rows(io.StringIO(text, newline=""), path, columns)
+    header = [name.strip() for name in next(rows, (1, []))[1]]
+    _check_header(f"{path}, line 1", header)
+    for line, row in rows:
+        fields = [field.strip() for field in row]
+        if any(fields):
+            where = f"{path}, line {line}"
+            number = _number(where, header, fields)
+            numbers.append(number)
+            first = lines.setdefault((*number.identity, number.source), line)
+            if first != line:
+                stated = f"{' '.join(number.identity)} of {number.source}"
+                raise InputError(f"{where}: {stated} is in line {first} already; expected it once")
     return numbers
 
 
@@ -111,8 +105,6 @@ def _check_header(where: str, header: list[str]) -> None:
 
 
 def _number(where: str, header: list[str], fields: list[str]) -> Number:
-    if len(fields) != len(header):
-        raise InputError(f"{where}: found {len(fields)} fields; expected {len(header)}, as the header has")
     row = dict(zip(header, fields, strict=True))
     if empty := [name for name in Number._fields if not row[name]]:
         raise InputError(f"{where}: {', '.join(empty)} is empty; expected a value in every column")

@@ -29,6 +29,7 @@ BREAKDOWN_COLUMNS = (*SUMMARY_COLUMNS[:5], "group", "level", *SUMMARY_COLUMNS[5:
 SIZE_COLUMNS = (*SUMMARY_COLUMNS[:5], "database_size", *SUMMARY_COLUMNS[5:])
 NEAR_DUPLICATE_COLUMNS = ("split", "extractor", "variant", "exemplar", "database_image", "similarity")
 MISSING_VARIANT_COLUMNS = ("extractor", "variant", "file")
+LEFT_OUT_COLUMNS = ("collection", "reason", "ending", "count", "example")
 INVALID_COLUMNS = ("collection", "path", "role", "reason")
 COMPARISON_COLUMNS = (
     *("benchmark", "split", "prompt_type", "metric", "extractor_a", "variant_a", "extractor_b", "variant_b"),
@@ -130,6 +131,13 @@ def invalid_table(rankings: Iterable[Ranking]) -> pd.DataFrame:
     """Return invalid_images.csv: every quarantined image of the rankings once, by collection and path."""
     images = {image[:2]: image for ranking in rankings for image in ranking.invalid}
     return pd.DataFrame(sorted(images.values()), columns=INVALID_COLUMNS)
+
+
+def left_out_table(paths: Iterable[Path | str]) -> pd.DataFrame:
+    """Return left_out.csv: what was left out of each collection, and why, from the files that list it."""
+    types = dict.fromkeys(LEFT_OUT_COLUMNS, "object") | {"count": "int64"}
+    tables = [read_table(path, "list of what was left out", types, needed=LEFT_OUT_COLUMNS) for path in paths]
+    return pd.concat(tables, ignore_index=True)
 
 
 def comparisons_table(tables: Tables, benchmark: str, recall_ks: list[int], resampling: Resampling) -> pd.DataFrame:

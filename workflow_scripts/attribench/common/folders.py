@@ -1,0 +1,133 @@
+"""Folders of images: the images below one, without going in circles, and what is left out of it and why."""
+
+import errno
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import NamedTuple
+
+from attribench.common.errors import InputError, shown
+from attribench.common.files import reason
+from attribench.common.images import image_endings
+
+ENDING, HIDDEN, CYCLE = "no image by its ending", "hidden", "link to a folder above"
+_MOST_ENDINGS = 50  # that are counted one by one
+
+
+class LeftOut(NamedTuple):
+    """Count what was left out for one reason: `count` files or folders with an ending, and the path of the first."""
+
+    reason: str
+    ending: str
+    count: int
+    example: str
+
+
+class Listing(NamedTuple):
+    """Hold the images below a folder as sorted paths, and what was left out."""
+
+    images: list[str]
+    left_out: list[LeftOut]
+
+
+def list_images(top: Path | str, what: str = "folder") -> Listing:
+    """Return the images below `top`, by paths relative to it: files that end as an image does, and are not hidden.
+
+    Links to folders are followed, but for one to a folder above it, which would never end. Raises InputError for a folder
+    that is missing (`what` names it), or may not be listed, and for an image whose name is not UTF-8.
+    """
+    if not os.path.isdir(top):
+        raise InputError(f"{shown(str(top))}: the {what} does not exist; expected a folder of images")
+    endings, images = image_endings(), []
+    left_out: list[tuple[str, str, str]] = []
+    # Folders to list: the beginning of their images' paths, and the folders that are above these images.
+    waiting = [("", _folders_above(top))]
+    while waiting:
+        beginning, above = waiting.pop()
+        for entry in _entries(os.path.join(top, beginning)):
+            path, ending = beginning + entry.name, os.path.splitext(entry.name)[1].lower()
+            if entry.name.startswith("."):
+                left_out.append((HIDDEN, "", path))
+            elif _is_folder(entry):
+                identity = _identity(entry.path)
+                if identity in above:
+                    left_out.append((CYCLE, "", path))
+                else:
+                    joined = _folders_above(entry.path) if entry.is_symlink() else {identity}
+                    waiting.append((f"{path}/", above | joined))
+            elif ending in endings:
+                images.append(path)
+            else:
+                left_out.append((ENDING, ending, path))
+    for path in images:
+        if not path.isprintable() and path != path.encode(errors="ignore").decode():
+            raise InputError(f"{os.fsencode(path)!r}: the file name is not UTF-8; expected one that is")
+    return Listing(sorted(images), count_left_out(left_out))
+
+
+def count_left_out(files: Iterable[tuple[str, str, str]]) -> list[LeftOut]:
+    """Count `files`, each a reason, an ending and a path, by reason and ending: the most frequent first."""
+    counts: dict[tuple[str, str], int] = {}
+    examples: dict[tuple[str, str], str] = {}
+    for why, ending, path in sorted(files):
+        key = (why, ending)
+        counts[key] = counts.get(key, 0) + 1
+        examples.setdefault(key, path)
+    ordered = sorted(counts, key=lambda key: (key[0], -counts[key], key[1]))
+    rest = ordered[_MOST_ENDINGS:]
+    rows = [LeftOut(*map(_text, key), counts[key], _text(examples[key])) for key in ordered[:_MOST_ENDINGS]]
+    if rest:
+        rows.append(LeftOut(ENDING, "others", sum(counts[key] for key in rest), _text(examples[rest[0]])))
+    return rows
+
+
+def left_out_text(rows: Iterable[LeftOut]) -> str:
+    """Return what was left out as a sentence's part: `12 no image by its ending (.txt 11, none 1), 1 hidden`."""
+    groups: dict[str, list[LeftOut]] = {}
+    for row in rows:
+        groups.setdefault(row.reason, []).append(row)
+    parts = []
+    for why, group in groups.items():
+        endings = ", ".join(f"{row.ending or 'without one'} {row.count}" for row in group)
+        parts.append(f"{sum(row.count for row in group)} {why}" + (f" ({endings})" if why == ENDING else ""))
+    return ", ".join(parts)
+
+
+def _entries(folder: str) -> list[os.DirEntry]:
+    try:
+        with os.scandir(folder) as entries:
+            return list(entries)
+    except OSError as error:
+        name = shown(folder.rstrip("/") or "/")
+        raise InputError(
+            f"{name}: the folder cannot be listed ({reason(error)}); expected one that may be read"
+        ) from error
+
+
+def _is_folder(entry: os.DirEntry) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError as error:
+        if error.errno == errno.ELOOP:  # a link to itself: a file that cannot be read
+            return False
+        raise InputError(f"{shown(entry.path)}: cannot be read ({reason(error)})") from error
+
+
+def _folders_above(folder: Path | str) -> frozenset[tuple[int, int]]:
+    """Return what identifies `folder` and all folders above it, where it really lies."""
+    real = Path(os.path.realpath(folder))
+    return frozenset(filter(None, map(_identity, (real, *real.parents))))
+
+
+def _identity(folder: Path | str) -> tuple[int, int] | None:
+    """Return what tells a folder from any other, whatever links lead there; None for one that cannot be reached."""
+    try:
+        status = os.stat(folder)
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
+
+
+def _text(name: str) -> str:
+    """Return a file name, or a part of one, as text that can be written: one that is not UTF-8 with marks in it."""
+    return os.fsencode(name).decode(errors="replace")
