@@ -1,5 +1,5 @@
-# make sample | make test | make bench | make lint | make schema | make lock | make clean
-# Set-up goes into .venv, from envs/requirements.txt alone: every package at one version, checked by digest.
+# `make help` lists the targets. Set-up goes into .venv, from envs/requirements.txt alone: every package at one version, checked
+# by digest (envs/venv.sh).
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -8,44 +8,45 @@ READY := .venv/.ready
 # Where it is set, each of a run's jobs would compile all its libraries anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: sample test bench lint schema lock clean
+.PHONY: sample test bench lint schema lock clean help always
 
-sample: $(READY)
+sample: $(READY)  ## draw the sample benchmark and evaluate it (what make alone does)
 	$(BIN)/snakemake --cores all all
 	@echo
 	@echo "Tables: results/tables/    Plots and contact sheets: results/plots/"
 
-test: $(READY)
+test: $(READY)  ## run every test
 	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 # What the machine reaches beside what it could: make bench BENCH='ranking --large'
-bench: $(READY)
+bench: $(READY)  ## measure the speed of each stage: make bench BENCH='ranking --large'
 	PYTHONPATH=workflow_scripts $(BIN)/python -m bench $(BENCH)
 
 # A finding of `snakemake --lint` that is argued away is argued away in tests/helpers/lint_workflow.py, and nowhere else.
-lint: $(READY)
+lint: $(READY)  ## run the linters
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/snakefmt --check Snakefile rules
 	$(BIN)/python tests/helpers/lint_workflow.py
 
 # For editors, from the typed settings and the comments in the config files.
-schema: $(READY)
+schema: $(READY)  ## write schemas/config.json anew, from the settings' types
 	PYTHONPATH=workflow_scripts $(BIN)/python -m attribench.plan.editor_schema
 
 # Anew from envs/requirements.in, for Linux (x86-64, arm64) and macOS, Python 3.11 and later.
-lock: $(READY)
+lock: $(READY)  ## resolve envs/requirements.in anew into envs/requirements.txt
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate \
 	  --no-header envs/requirements.in --output-file envs/requirements.txt
 
-$(READY): envs/requirements.txt
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
-	  echo "$(PYTHON) is $$($(PYTHON) --version 2>&1); expected Python 3.11 or later (make PYTHON=python3.12 …)"; exit 1; }
-	$(PYTHON) -m venv --clear .venv || { echo "venv is missing: on Debian and Ubuntu, apt install python3-venv"; exit 1; }
-	@awk '/^[^ ]/ { uv = /^uv==/ } uv' envs/requirements.txt > .venv/uv.txt
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r .venv/uv.txt
-	$(BIN)/uv pip install --quiet --require-hashes --python $(BIN)/python -r envs/requirements.txt
-	@touch $@
+# A Python that was given (`make PYTHON=python3.12`, or the variable PYTHON) is the one that .venv is to have.
+$(READY): always
+	@envs/venv.sh $(PYTHON) $(if $(filter file,$(origin PYTHON)),,chosen)
 
-clean:
-	rm -rf .venv .snakemake results resources/sample
+# `rm -rf` removes a link and nothing behind it; resources/sample lies behind one where resources is a link.
+clean:  ## remove .venv, results and the sample; of links, the links alone
+	rm -rf .venv .snakemake results
+	@if [ -L resources ]; then echo "resources is a link: resources/sample is kept"; else rm -rf resources/sample; fi
+
+help:  ## list the targets
+	@sed -n 's/^\([a-z]*\):.*  ## /make \1	/p' Makefile | expand -t 16
+	@echo "PYTHON=python3.12 chooses the Python of .venv"
