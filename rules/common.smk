@@ -21,7 +21,7 @@ from attribench.common.folders import left_out_text
 from attribench.common.text_files import check_config_file
 from attribench.formats.ranking import SCORES
 from attribench.plan.config import load
-from attribench.plan.lock import note_run, remove_dead_lock
+from attribench.plan.lock import Locks
 from attribench.plan.plan import Plan
 from attribench.provenance.keys import carried_key, code_digest, is_current, key_of, was_made_here
 
@@ -48,8 +48,8 @@ config["root"] = plan.config.root
 if not IS_JOB:
     without_traceback(plan.refuse_missing_files)
     without_traceback(plan.refuse_split_images_in_database)
-    # A run that was killed leaves its lock; starting again is all that a user should have to do.
-    remove_dead_lock(".snakemake")
+    locks = Locks(".snakemake")
+    locks.settle()
     os.environ["ATTRIBENCH_RUN"] = str(os.getpid())
 
 
@@ -58,7 +58,7 @@ envvars:
 
 
 onstart:
-    note_run(".snakemake")
+    locks.note_run()
     plan.note_touched_files()
     without_traceback(plan.budget.refuse_if_too_large)
 

@@ -2,16 +2,13 @@
 
 import os
 import signal
-import socket
 import subprocess
 import time
 from collections import Counter
 
 import numpy as np
-import psutil
 import pytest
 from attribench.metrics import read_query_table
-from attribench.plan.lock import remove_dead_lock
 from helpers.clone import TINY, Clone
 from helpers.results import cosines, table_rows
 
@@ -188,24 +185,6 @@ def test_a_killed_change_of_settings_ends_as_an_unbroken_one(finished_copy):
     finished_copy.run()
     assert finished_copy.tables() == before
     assert finished_copy.planned() == Counter()
-
-
-def test_a_living_runs_lock_is_kept(finished_copy):
-    owner, locks = finished_copy.folder / ".snakemake/owner", finished_copy.folder / ".snakemake/locks"
-    for note, removed in ((f"{socket.gethostname()} {os.getpid()}", False), ("elsewhere 1", False), ("", False)):
-        owner.write_text(note)
-        locks.mkdir(exist_ok=True)
-        assert remove_dead_lock(owner.parent) is removed
-        assert locks.exists()
-    ended = subprocess.Popen(["true"])
-    while psutil.Process(ended.pid).status() != psutil.STATUS_ZOMBIE:
-        time.sleep(0.01)
-    owner.write_text(f"{socket.gethostname()} {ended.pid}")
-    assert remove_dead_lock(owner.parent), "it has ended, whether its parent knows or not"
-    ended.wait()
-    locks.mkdir()
-    assert remove_dead_lock(owner.parent)
-    assert not locks.exists()
 
 
 def test_a_bad_config_is_refused_before_any_job(tmp_path):
