@@ -20,11 +20,12 @@ from snakemake.utils import min_version
 min_version("9.27")
 
 
-configfile: "config.yaml"
-configfile: "benchmarks.yaml"
-configfile: "extractors.yaml"
-configfile: "variants.yaml"
-configfile: "sources.yaml"
+# Beside this file, whatever the working folder is.
+configfile: f"{workflow.basedir}/config.yaml"
+configfile: f"{workflow.basedir}/benchmarks.yaml"
+configfile: f"{workflow.basedir}/extractors.yaml"
+configfile: f"{workflow.basedir}/variants.yaml"
+configfile: f"{workflow.basedir}/sources.yaml"
 
 
 include: "rules/common.smk"

@@ -3,13 +3,12 @@
 # Settings that change at most a feature's last bits (device, batch size, where the root lies) are read from `config` in
 # the scripts. They are not params, so changing them re-runs nothing.
 
+import atexit
 import os
 import re
 import sys
 from functools import cache
 from pathlib import Path
-
-from snakemake.exceptions import WorkflowError
 
 SCRIPTS = Path(workflow.basedir) / "workflow_scripts"
 sys.path.insert(0, str(SCRIPTS))
@@ -29,13 +28,19 @@ from attribench.provenance.keys import carried_key, code_digest, is_current, key
 IS_JOB = "ATTRIBENCH_RUN" in os.environ
 
 
+def refuse(message):
+    """End with the message alone: an error of Snakemake's would name lines of the rules, which the user cannot mend."""
+    logger.error(f"Error: {message}")
+    sys.exit(1)
+
+
 def without_traceback(work):
-    """Call `work`, and turn bad input into Snakemake's error, which is shown without a traceback."""
+    """Call `work`, and refuse bad input with its message."""
     try:
         return work()
     except (InputError, OSError) as error:
         if isinstance(error, InputError) or is_refused(error):
-            raise WorkflowError(str(error))
+            refuse(error)
         raise
 
 
@@ -43,7 +48,8 @@ def without_traceback(work):
 for file in [] if IS_JOB else workflow.configfiles:
     without_traceback(lambda: check_config_file(file))
 plan = without_traceback(lambda: Plan(load(config), trust_records=IS_JOB))
-config["root"] = plan.config.root
+# Scripts read it: checked, with `~` and the defaults of the benchmark filled in.
+config.update(plan.config.model_dump(mode="json"))
 
 if not IS_JOB:
     without_traceback(plan.refuse_missing_files)
@@ -61,6 +67,8 @@ onstart:
     locks.note_run()
     plan.note_touched_files()
     without_traceback(plan.budget.refuse_if_too_large)
+    if not IS_JOB and plan.budget.table:
+        logger.info(plan.budget.table)
 
 
 def one_of(names):

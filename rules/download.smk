@@ -32,11 +32,10 @@ def features_to_read(collection, extractor):
     return plan.collection_paths(collection) + plan.weights_paths(extractor)
 
 
-def announce_downloads():
-    """Log the table of what is to be fetched, and add up the space that it takes."""
-    for source in plan.downloads.needed(given_to_read()):
-        for line in plan.budget.add(source, plan.downloads.table[source]):
-            logger.info(line)
+def show_downloads_of_dry_run():
+    """Print the table of what is to be fetched. At the exit: Snakemake has no hook after the list of jobs of a dry run."""
+    if workflow.dryrun and plan.budget.table:
+        print(f"\n{plan.budget.table}", file=sys.stderr)
 
 
 def download_outputs(source):
@@ -78,7 +77,7 @@ onerror:
     plan.downloads.note_touched()
 
 
-for source in [] if plan.rendered else plan.downloads.sources_of(plan.given_paths):
+for source in plan.downloads.sources_of(plan.given_paths) if plan.downloads.are_allowed and not plan.rendered else []:
 
     rule:
         name:

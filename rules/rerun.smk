@@ -61,7 +61,7 @@ def expected_keys():
 
 
 def check_results():
-    """Refuse results that carry another key and were made elsewhere, since Snakemake would keep them; announce downloads.
+    """Refuse results that carry another key and were made elsewhere, since Snakemake would keep them; plan downloads.
 
     Of files made here, Snakemake has recorded the key; it makes them again when the key changes.
     """
@@ -73,9 +73,10 @@ def check_results():
     if foreign:
         shown = "".join(f"\n  {path} (key {carried_key(path) or 'none'})" for path in foreign[:10])
         rest = f"\n  … and {len(foreign) - 10} more" if len(foreign) > 10 else ""
-        raise WorkflowError(
+        refuse(
             f"{len(foreign)} file(s) were made with other settings, other data or another version, and this folder has no "
             f"record of how:{shown}{rest}\nexpected files that were made here, or with this run's settings; remove them to "
             f"make them anew, or choose another `results` folder: rm -r {' '.join(foreign[:500])}"
         )
-    without_traceback(announce_downloads)
+    without_traceback(lambda: plan.plan_downloads(given_to_read()))
+    atexit.register(show_downloads_of_dry_run)

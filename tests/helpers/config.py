@@ -7,7 +7,7 @@ from pathlib import Path
 import yaml
 
 REPOSITORY = Path(__file__).parents[2]
-CONFIG_FILES = re.findall(r'^configfile: "(.+)"$', (REPOSITORY / "Snakefile").read_text(), re.MULTILINE)
+CONFIG_FILES = re.findall(r"^configfile: .*/(.+)\"$", (REPOSITORY / "Snakefile").read_text(), re.MULTILINE)
 DEFAULTS = {
     key: value for file in CONFIG_FILES for key, value in yaml.safe_load((REPOSITORY / file).read_text()).items()
 }

@@ -4,6 +4,7 @@ The server is `python snakemake_server.py SOCKET`. What runs in a fork is what `
 module of the project is loaded before the fork.
 """
 
+import atexit
 import json
 import os
 import signal
@@ -92,6 +93,7 @@ def _answer(connection: socket.socket) -> None:
     os.environ.clear()
     os.environ.update(request["environment"])
     status = _snakemake(request["arguments"])
+    atexit._run_exitfuncs()  # a fork ends without
     sys.stdout.flush()
     sys.stderr.flush()
     connection.sendall(f"{status}\n".encode())

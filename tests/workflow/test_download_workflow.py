@@ -145,8 +145,8 @@ def test_a_dry_run_shows_jobs_and_downloads_and_fetches_nothing(downloaded):
     both = Counter(SPLIT) + Counter(FEATURES) + Counter(RESULTS)
     assert planned == both + downloads("feats", "splits", "images", "weights")
     assert asked == 0
-    lines = [line.split() for line in plan.splitlines()]
-    assert {line[0] for line in lines if line and line[0] in SOURCES} == {"feats", "splits", "images", "weights"}
+    last = [line.split()[0] for line in plan.splitlines()[-5:]]
+    assert (last[0], {*last[1:]}) == ("download", {"feats", "splits", "images", "weights"}), "it ends with their table"
     assert "hub some/data" in plan and ORIGINAL in plan and "60.0 kB" in plan
 
 
@@ -226,6 +226,21 @@ def test_given_files_are_not_read_again_while_their_time_stamps_stay(clone):
     assert clone.planned()["extract"] == 1
     os.utime(weights, ns=(times.st_atime_ns, times.st_mtime_ns))
     assert clone.planned() == Counter(), "it was read"
+
+
+def test_downloads_may_be_ruled_out(site, clone):
+    clone.configure(settings(site, download="never"))
+    assert clone.planned() == Counter()
+    (root_of(clone) / "weights/tiny.pth").unlink()
+    assert clone.planned() == Counter(), "what was made of it is there"
+    (root_of(clone) / "feats/tiny/database.npz").unlink()
+    shutil.rmtree(clone.folder / "results")
+    for arguments in (["-n"], ["--cores", "1"]):
+        refused = clone.run(*arguments, check=False)
+        assert refused.returncode
+        assert "download is `never`, and 2 of the files and folders that the run reads are missing" in refused.stdout
+        assert "  resources/small/weights/tiny.pth\n  resources/small/feats/tiny/database.npz" in refused.stdout
+    assert site.requests == [] and not (clone.folder / "results").exists()
 
 
 def test_an_empty_folder_may_be_a_link_to_another_disk(site, tmp_path):

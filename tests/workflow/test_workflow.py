@@ -1,6 +1,7 @@
 """The whole workflow on the tiny sample benchmark, in clones of the repository."""
 
 import os
+import shutil
 import signal
 import subprocess
 import time
@@ -187,13 +188,30 @@ def test_a_killed_change_of_settings_ends_as_an_unbroken_one(finished_copy):
     assert finished_copy.planned() == Counter()
 
 
+def test_it_runs_from_another_folder(tmp_path):
+    clone, elsewhere = Clone(tmp_path / "clone", TINY), tmp_path / "elsewhere"
+    planned = clone.planned()
+    elsewhere.mkdir()
+    shutil.copy(clone.folder / "mine.yaml", elsewhere)
+    assert Clone(elsewhere, open_only=True).planned(None, "-s", str(clone.folder / "Snakefile")) == planned
+    assert clone.planned(None, "--directory", str(tmp_path / "new")) == planned
+    manifest = "results/manifests/sample_style.csv"
+    Clone(elsewhere, open_only=True).run("-s", str(clone.folder / "Snakefile"), "--", manifest)
+    assert (elsewhere / manifest).exists() and not (clone.folder / "results").exists()
+
+
 def test_a_bad_config_is_refused_before_any_job(tmp_path):
     clone = Clone(tmp_path / "clone", TINY)
     for config, expected in (
         ({"extractors": ["colour"]}, "unknown value `colour`; did you mean `color`?"),
         ({"recal_ks": [1]}, "unknown key `recal_ks`; did you mean `recall_ks`?"),
+        (
+            {"root": str(tmp_path / "clome")},
+            "clome does not exist; expected a folder that is there; did you mean `clone`?",
+        ),
     ):
         done = clone.run(config=config, check=False)
         assert done.returncode != 0
         assert expected in done.stdout
+        assert "Traceback" not in done.stdout and ".smk" not in done.stdout, "of the message alone"
         assert not (clone.folder / "results").exists()

@@ -27,6 +27,53 @@ def test_a_single_name_stands_for_a_list_of_one():
     assert (config.extractors, config.splits, config.recall_ks) == (["color"], ["sample_style"], [7])
 
 
+def test_what_the_command_line_gives_as_text_is_read_as_what_it_means():
+    """Snakemake hands on `extractors=color,untrained`, `recall_ks=5,10` and `near_duplicates=null` as they were typed."""
+    config = load(changed(extractors="color, untrained", recall_ks="5,10", near_duplicates="null", splits="null"))
+    assert (config.extractors, config.recall_ks) == (["color", "untrained"], [5, 10])
+    assert (config.near_duplicates, config.splits) == (None, ["sample_style", "sample_object"])
+
+
+def test_a_key_with_dots_lies_in_its_section():
+    config = load({**DEFAULTS, "bootstrap.samples": 200, "extractor_registry.dino.crop": 200})
+    assert (config.bootstrap.samples, config.bootstrap.seed, config.extractor_registry["dino"].crop) == (200, 0, 200)
+    for key, message in (
+        ("bootstrap.sample", "unknown key `bootstrap.sample`; did you mean `samples`?"),
+        ("bootstrp.samples", "unknown key `bootstrp`; did you mean `bootstrap`?"),
+        ("top_k.samples", "config key top_k.samples: `top_k` is 10; expected a section with keys"),
+    ):
+        with pytest.raises(InputError, match=message):
+            load({**DEFAULTS, key: 200})
+
+
+def test_the_home_folder_may_be_written_as_a_tilde_in_every_path(monkeypatch):
+    monkeypatch.setenv("HOME", "/home/me")
+    entry = {
+        "splits": {"a": "~/a.json"},
+        "split_folders": ["~/images"],
+        "database": {"folder": "~/others", "features": "~/{extractor}.npy"},
+        "split_features": "~/{extractor}/{split}.npy",
+        "extractors": ["color"],
+    }
+    weights = {"library": "timm", "model": "resnet18", "pretrained": {"file": "~/w.pth"}}
+    config = load(
+        changed(
+            **dict(root="~/data", results="~/out", published_numbers="~/p.csv", score_registry={"s": "~/{split}.h5"}),
+            **dict(variant_registry={"v": {"mapper": "~/{extractor}.pth"}}, benchmarks__mine=entry, benchmark="mine"),
+            extractor_registry__mine=weights,
+        )
+    )
+    chosen = config.model_dump(include={"root", "results", "published_numbers", "score_registry", "variant_registry"})
+    text = str([chosen, config.entry.model_dump(), config.extractor_registry["mine"].model_dump()])
+    assert "~" not in text and text.count("/home/me/") == 11
+
+
+@pytest.mark.parametrize("path", ["~no-such-user/out", "$SCRATCH/out", "", "a\nb"])
+def test_a_path_that_would_make_a_folder_of_an_odd_name_is_refused(path):
+    with pytest.raises(InputError, match="key `results`: found .*expected a path"):
+        load(changed(results=path))
+
+
 @pytest.mark.parametrize("name", ["clip", "dino", "moco", "vit", "sscd"])
 def test_published_extractors_are_as_published(name):
     resize, crop, interpolation, mean0 = {
@@ -130,7 +177,10 @@ REFUSED = {
         dict(extractor_registry__color__precision="bf16"),
         ["extractor_registry.color", "computes in float32"],
     ),
-    "a batch of no images": (dict(batch_size=0), ["key `batch_size`: found 0", "Valid: auto"]),
+    "a batch of no images": (
+        dict(batch_size=0),
+        ["key `batch_size`: found 0", "a whole number, at least 1 and at most 4,096, or `auto`"],
+    ),
     "more shards than Snakemake bears": (
         dict(database_shards=5000),
         ["`database_shards`", "found 5000", "at most 1000", "a job of each stage", "make shards of more images"],
@@ -143,6 +193,34 @@ REFUSED = {
     "a colour histogram of other pixels": (
         dict(extractor_registry__color__mean=[0.5] * 3),
         ["extractor_registry.color", "takes pixels as they are"],
+    ),
+    "another case": (dict(benchmark="ABC"), ["unknown value `ABC`; did you mean `abc`?"]),
+    "a key of a section without it": ({"samples": 100}, ["unknown key `samples`; did you mean `bootstrap.samples`?"]),
+    "a folder for the keys of a database": (
+        dict(benchmarks__abc__database="others"),
+        ["`benchmarks.abc.database`: found 'others'", "expected {folder: others}"],
+    ),
+    "a number for text": (
+        dict(results=2024),
+        ["`results`: found 2024; expected a path", "on the command line '\"2024\"'"],
+    ),
+    "true for a number": (dict(top_k=True), ["`top_k`: found true; expected a whole number, at least 1"]),
+    "percent for a share": (
+        dict(bootstrap__confidence=95),
+        ["found 95; expected a number, more than 0 and less than 1"],
+    ),
+    "a section left empty": (dict(bootstrap=None), ["found nothing; expected the keys samples, confidence, seed"]),
+    "a list left empty": (
+        dict(variants=None),
+        ["`variants`: found nothing; expected a list of one or more, each a name"],
+    ),
+    "a mapping for a word": (
+        dict(device={"a": 1}),
+        ["`device`: unknown value `{'a': 1}`. Valid: auto, cpu, cuda, mps"],
+    ),
+    "another word for downloads": (
+        dict(download="nevr"),
+        ["found 'nevr'; expected `never`, or the keys", "did you mean `never`?"],
     ),
     "unknown partition": (dict(sample__style_entries__tset=3), ["sample.style_entries.tset", "did you mean `test`?"]),
 }

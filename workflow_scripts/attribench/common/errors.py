@@ -10,8 +10,9 @@ class InputError(Exception):
 
 def nearest(word: str, choices: Iterable[str], likeness: float = 0.5) -> str:
     """Return the hint `; did you mean X?`, or an empty string when no choice has this `likeness` (0 to 1)."""
-    close = difflib.get_close_matches(str(word), [str(choice) for choice in choices], n=1, cutoff=likeness)
-    return f"; did you mean `{close[0]}`?" if close else ""
+    by_lower_case = {str(choice).lower(): str(choice) for choice in choices}
+    close = difflib.get_close_matches(str(word).lower(), by_lower_case, n=1, cutoff=likeness)
+    return f"; did you mean `{by_lower_case[close[0]]}`?" if close else ""
 
 
 def shown(path: str) -> str:

@@ -1,15 +1,62 @@
-"""What all typed models of settings share: closed models, names that may become paths, positive numbers."""
+"""What all typed models of settings share: closed models, names and paths, numbers.
 
-from typing import Annotated
+The description of a type says what is expected, in messages and in editors.
+"""
 
-from pydantic import BaseModel, ConfigDict, Field
+import os
+from typing import Annotated, Any, get_args
 
-# A part of a path, a rule's wildcard or a column name: letters, digits, `_` and `-` only.
-Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_\-]*$")]
-Positive = Annotated[int, Field(ge=1)]
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic_core import PydanticCustomError
+
+# A part of a path, a rule's wildcard or a column name.
+NAME_IN_WORDS = "a name of letters, digits, `_` and `-`"
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_\-]*$", description=NAME_IN_WORDS)]
+
+
+def _refuse_boolean(value: Any) -> Any:
+    if isinstance(value, bool):  # which Python takes for 0 or 1
+        raise PydanticCustomError("no_number", "expected a number")
+    return value
+
+
+def whole(**limits: float) -> Any:
+    """Return the type of a whole number within `limits`, as pydantic calls them: ge, gt, le, lt."""
+    return Annotated[int, Field(**limits), BeforeValidator(_refuse_boolean)]
+
+
+def number(**limits: float) -> Any:
+    """Return the type of a number within `limits`."""
+    return Annotated[float, Field(**limits), BeforeValidator(_refuse_boolean)]
+
+
+Positive = whole(ge=1, le=10**12)
+
+
+def expanded(path: str) -> str:
+    """Return `path` with the user's home in place of `~`. Raises ValueError for one that begins with a variable."""
+    if path.startswith("$"):
+        raise ValueError("expected a path; variables are the shell's, so write out what it stands for")
+    absolute = os.path.expanduser(path)
+    if absolute.startswith("~"):
+        raise ValueError(f"there is no user {absolute.split('/')[0].removeprefix('~')}; expected a path")
+    return absolute
+
+
+# `~` at its beginning is the user's home.
+FilePath = Annotated[str, Field(min_length=1, description="a path"), AfterValidator(expanded)]
 
 
 class Closed(BaseModel):
     """Refuse unknown keys, and any change after the check."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, protected_namespaces=())
+    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=(), allow_inf_nan=False)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read_null(cls, values: Any) -> Any:
+        """Take the text `null` for null where that may stand: Snakemake reads it so on the command line."""
+        if not isinstance(values, dict):
+            return values
+        optional = {name for name, field in cls.model_fields.items() if type(None) in get_args(field.annotation)}
+        return {key: None if value == "null" and key in optional else value for key, value in values.items()}

@@ -21,10 +21,14 @@ from attribench.provenance.keys import digest
 
 
 class Downloads:
-    """Hold the sources of one benchmark (`table`, by name, in the order of preference), and which of them `root` needs."""
+    """Hold the sources of one benchmark (`table`, by name, in the order of preference), and which of them `root` needs.
 
-    def __init__(self, root: str, table: dict[str, Source]):
+    are_allowed: whether anything may be fetched; if not, none is needed.
+    """
+
+    def __init__(self, root: str, table: dict[str, Source], are_allowed: bool = True):
         self.root = root
+        self.are_allowed = are_allowed
         self.table = table
         for name, source in table.items():
             self._check_fallback(name, source)
@@ -52,7 +56,7 @@ class Downloads:
 
     def needed(self, paths: list[str]) -> list[str]:
         """Return the sources to fetch so that the root has `paths`; a path that no source provides needs none."""
-        names = [self.source_of(path) for path in paths if self._is_to_come(path)]
+        names = [self.source_of(path) for path in paths if self.are_allowed and self._is_to_come(path)]
         return list(dict.fromkeys(name for name in names if name))
 
     def sources_of(self, paths: list[str]) -> list[str]:

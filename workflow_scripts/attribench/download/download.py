@@ -97,8 +97,8 @@ def _alone(state: Path, name: str) -> Iterator[None]:
 def _obtain_either(jobs: list[_Job]) -> dict[str, Fingerprint]:
     """Obtain the first source, or its fallback. Return what `_obtain` does."""
     budget = Budget(str(jobs[0].record.parent), jobs[0].settings.keep_archives)
-    for line in budget.add(jobs[0].name, jobs[0].source):
-        logging.info("%s", line)
+    budget.add(jobs[0].name, jobs[0].source)
+    logging.info("%s", budget.table)
     budget.refuse_if_too_large()
     reasons = []
     for job in jobs:

@@ -17,13 +17,18 @@ class Budget:
         self.state = Path(state)
         self.keep_archives = keep_archives
         self._sources: dict[str, Source] = {}
+        self._lines: list[str] = []
 
-    def add(self, name: str, source: Source) -> list[str]:
-        """Add source `name`. Return the lines of the table that it adds; none when it is in it already."""
+    @property
+    def table(self) -> str:
+        """Return the table of what was added, with one line for each source; no text if nothing was."""
+        head = _line("download", "to fetch", "disk in all", "free", "from", "licence", "for")
+        return "\n".join([head, *self._lines]) if self._lines else ""
+
+    def add(self, name: str, source: Source) -> None:
+        """Add source `name`, if it is not among the others yet."""
         if name in self._sources:
-            return []
-        head = ("download", "to fetch", "disk in all", "free", "from", "licence", "for")
-        lines = [] if self._sources else [_line(*head)]
+            return
         self._sources[name] = source
         # Of a download that was interrupted, only the rest is to fetch.
         size = "unknown" if source.size is None else human(max(0, source.size - fetched_bytes(self.state / name)))
@@ -31,7 +36,7 @@ class Budget:
         known = "" if all(s.size is not None for s in self._sources.values()) else "> "
         short = "" if need <= free else " too little"
         numbers = (size, known + human(need), human(free) + short)
-        return [*lines, _line(name, *numbers, origin(source), source.licence, source.unlocks)]
+        self._lines.append(_line(name, *numbers, origin(source), source.licence, source.unlocks))
 
     def refuse_if_too_large(self) -> None:
         """Raise InputError when the sources need more than is free on the root's disk."""

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
-from attribench.common.schema import Closed, Name
+from attribench.common.schema import Closed, Name, number, whole
 
 STATE = ".downloads"  # below the root: what downloads note
 
@@ -17,9 +17,11 @@ def _below_root(path: str) -> str:
     return path
 
 
-BelowRoot = Annotated[str, Field(pattern=r"^[^{}\\]+$"), AfterValidator(_below_root)]
-Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
-BaseUrl = Annotated[str, Field(pattern=r"^https?://.+/$")]
+BelowRoot = Annotated[
+    str, Field(pattern=r"^[^{}\\]+$", description="a path without braces and backslashes"), AfterValidator(_below_root)
+]
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$", description="a SHA-256 of 64 hexadecimal digits")]
+BaseUrl = Annotated[str, Field(pattern=r"^https?://.+/$", description="the beginning of an address: http(s)://…/")]
 # What each kind must have, beside `files`.
 _NEEDS = {"http": {"url"}, "hub": {"repo"}, "drive": {"id"}}
 
@@ -40,7 +42,7 @@ class Source(Closed):
     revision: str = "main"
     id: str | None = None
     files: Annotated[list[BelowRoot], Field(min_length=1)]
-    size: Annotated[int, Field(ge=0)] | None = None
+    size: whole(ge=0) | None = None
     sha256: Annotated[dict[str, Sha256], Field(default_factory=dict)]
     unpack: Literal["7z", "tar", "none"] = "none"
     provides: Annotated[list[BelowRoot], Field(min_length=1)]
@@ -68,10 +70,10 @@ class Source(Closed):
 class DownloadSettings(Closed):
     """Hold how downloads are made. None of it can change a result."""
 
-    retries: Annotated[int, Field(ge=0)]
-    backoff: Annotated[float, Field(ge=0)]
-    timeout: Annotated[float, Field(gt=0)]
-    expansion: Annotated[float, Field(ge=1)]
+    retries: whole(ge=0, le=10**6)
+    backoff: number(ge=0, le=86_400)
+    timeout: number(gt=0, le=86_400)
+    expansion: number(ge=1)
     keep_archives: bool
     mirrors: dict[BaseUrl, BaseUrl]
 

@@ -4,12 +4,12 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from attribench.common.schema import Closed, Name, Positive
+from attribench.common.schema import Closed, FilePath, Name, Positive, number, whole
 from attribench.extract import libraries
 
 Interpolation = Literal["nearest", "bilinear", "bicubic", "lanczos"]
 PrecisionName = Literal["float32", "bf16"]
-PerChannel = Annotated[list[float], Field(min_length=3, max_length=3)]
+PerChannel = Annotated[list[number()], Field(min_length=3, max_length=3)]
 
 
 class WeightsFile(Closed):
@@ -20,7 +20,7 @@ class WeightsFile(Closed):
     out; match: `name`, or `order` for a file whose tensors have other names but the network's order and shapes.
     """
 
-    file: str
+    file: FilePath
     package: str | None = None
     key: str | None = None
     prefix: str = ""
@@ -44,7 +44,7 @@ class ExtractorEntry(Closed):
     squash: bool | None = None
     mean: PerChannel | None = None
     std: PerChannel | None = None
-    seed: int = 0
+    seed: whole(ge=0, le=10**12) = 0
     precision: PrecisionName | None = None
 
     @model_validator(mode="after")

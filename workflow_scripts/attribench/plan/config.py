@@ -5,13 +5,15 @@ key may be; a test keeps both in step. `load` turns what Snakemake read into a `
 each wrong key, its value and what is valid.
 """
 
+import os
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, model_validator
 
 from attribench.common.errors import InputError, nearest
-from attribench.common.schema import Closed, Name, Positive
+from attribench.common.schema import Closed, FilePath, Name, Positive, expanded, number, whole
 from attribench.decode.reading import Exif
 from attribench.download.table import DownloadSettings, Source
 from attribench.extract.registry import ExtractorEntry, PrecisionName
@@ -19,13 +21,16 @@ from attribench.formats.ranking import PRETRAINED, SCORES
 from attribench.plan.messages import explain
 
 MAX_SHARDS = 1000
+REPOSITORY = Path(__file__).parents[3]
 
 
 def _one_or_more(item: Any, **limits: Any) -> Any:
-    """Return the type of a list of `item`, for which a single one may stand: `--config extractors=color`."""
+    """Return the type of a list of `item`, for which text may stand: `--config extractors=color,untrained`."""
 
     def as_list(value: Any) -> Any:
-        return [value] if isinstance(value, str | int) and not isinstance(value, bool) else value
+        if isinstance(value, str):
+            return [part for text in value.split(",") if (part := text.strip())]
+        return [value] if isinstance(value, int) and not isinstance(value, bool) else value
 
     items = Annotated[list[item], Field(**limits)]
     return Annotated[items, BeforeValidator(as_list, json_schema_input_type=items | item)]
@@ -40,9 +45,10 @@ def _refuse_many_shards(number: int) -> int:
     return number
 
 
-Folder = Annotated[str, Field(pattern=r"^[^{}]+$")]  # braces would be taken for wildcards
-PathPattern = Annotated[str, Field(min_length=1)]
-CutOff = Annotated[int, Field(ge=1, le=10**12)]
+# Braces would be taken for wildcards.
+Folder = Annotated[
+    str, Field(pattern=r"^[^{}\x00-\x1f]+$", description="a path without braces"), AfterValidator(expanded)
+]
 Shards = Annotated[Positive, AfterValidator(_refuse_many_shards), Field(json_schema_extra={"maximum": MAX_SHARDS})]
 Partition = Literal["test", "train", "val"]
 AnyNames = _one_or_more(Name)
@@ -52,9 +58,16 @@ Names = _one_or_more(Name, min_length=1)
 class Database(Closed):
     """Say where a benchmark's database lies: in a folder of images, a list of paths, or a feature file."""
 
-    folder: str | None = None
-    list: str | None = None
-    features: str | None = None
+    folder: FilePath | None = None
+    list: FilePath | None = None
+    features: FilePath | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _says_of_what_kind(cls, value: Any) -> Any:
+        if isinstance(value, str):
+            raise ValueError(f"expected {{folder: {value}}}, or the keys list or features for a file")
+        return value
 
     @model_validator(mode="after")
     def _is_given(self) -> "Database":
@@ -68,11 +81,11 @@ class Database(Closed):
 class BenchmarkEntry(Closed):
     """Describe a benchmark: split files by split name, the database, and what is chosen where the user chooses nothing."""
 
-    splits: Annotated[dict[Name, str], Field(min_length=1)]
+    splits: Annotated[dict[Name, FilePath], Field(min_length=1)]
     default_splits: Names | None = None
-    split_folders: tuple[str, ...] = ()
+    split_folders: tuple[FilePath, ...] = ()
     database: Database
-    split_features: str | None = None
+    split_features: FilePath | None = None
     extractors: Names
     database_shards: Shards = 1
     rendered: bool = False
@@ -81,15 +94,15 @@ class BenchmarkEntry(Closed):
 class VariantEntry(Closed):
     """Name a mapper's checkpoint: its path below the root, with {extractor} in it where each extractor has its own."""
 
-    mapper: PathPattern
+    mapper: FilePath
 
 
 class Bootstrap(Closed):
     """Say how intervals are made: the number of resamples, the confidence, and the seed of the draws."""
 
-    samples: Annotated[int, Field(ge=100)]
-    confidence: Annotated[float, Field(gt=0, lt=1)]
-    seed: Annotated[int, Field(ge=0)]
+    samples: whole(ge=100, le=10**7)
+    confidence: number(gt=0, lt=1)
+    seed: whole(ge=0, le=10**12)
 
 
 class ContactSheet(Closed):
@@ -102,8 +115,8 @@ class ContactSheet(Closed):
 class Sample(Closed):
     """Say how the sample benchmark is drawn."""
 
-    seed: Annotated[int, Field(ge=0)]
-    image_size: Annotated[int, Field(ge=32)]
+    seed: whole(ge=0, le=10**12)
+    image_size: whole(ge=32)
     style_entries: dict[Partition, Positive]
     object_entries: dict[Partition, Positive]
     max_exemplars: Positive
@@ -122,7 +135,7 @@ class Settings(Closed):
     variants: Names
     missing_variants: Literal["error", "skip"]
     score_methods: AnyNames
-    recall_ks: _one_or_more(CutOff, min_length=1)
+    recall_ks: _one_or_more(Positive, min_length=1)
     database_source: Literal["images", "features"]
     split_source: Literal["images", "features"]
     database_shards: Shards | None
@@ -130,26 +143,26 @@ class Settings(Closed):
     database_limit: Positive | None
     database_sizes: _one_or_more(Positive)
     hard_negatives: bool
-    near_duplicates: Annotated[float, Field(ge=-1, le=1)] | None
+    near_duplicates: number(ge=-1, le=1) | None
     invalid_images: Literal["fail", "quarantine"]
     max_pixels: Positive
     exif: Exif
     device: Literal["auto", "cpu", "cuda", "mps"]
     precision: PrecisionName
     compare_precisions: _one_or_more(PrecisionName)
-    batch_size: Annotated[int, Field(ge=1, le=4096)] | Literal["auto"]
+    batch_size: whole(ge=1, le=4096) | Literal["auto"]
     compile: bool
     top_k: Positive
     bootstrap: Bootstrap
     contact_sheet: ContactSheet
-    published_numbers: Annotated[str, Field(min_length=1)] | None
+    published_numbers: FilePath | None
     sample: Sample
-    download: DownloadSettings
+    download: Literal["never"] | DownloadSettings
     sources: dict[Name, Source]
     benchmarks: dict[Name, BenchmarkEntry]
     extractor_registry: dict[Name, ExtractorEntry]
     variant_registry: dict[Name, VariantEntry]
-    score_registry: dict[Name, PathPattern]
+    score_registry: dict[Name, FilePath]
 
 
 class Config(Settings):
@@ -200,6 +213,7 @@ def load(raw: dict[str, Any]) -> Config:
 
     Raises InputError with one line for each key that is unknown or has a wrong value.
     """
+    raw = _with_sections(raw)
     try:
         settings = Settings.model_validate(raw)
     except ValidationError as error:
@@ -215,16 +229,45 @@ def load(raw: dict[str, Any]) -> Config:
     return _with_compared(config)
 
 
+def _with_sections(raw: dict[str, Any]) -> dict[str, Any]:
+    """Return `raw` with each key that has dots in it, such as `bootstrap.samples`, put into its section."""
+    nested = {str(key): value for key, value in raw.items() if "." not in str(key)}
+    for dotted, value in raw.items():
+        *sections, key = str(dotted).split(".")
+        below = nested
+        for section in sections:
+            if not isinstance(below.get(section, {}), dict):
+                raise InputError(
+                    f"config key {dotted}: `{section}` is {below[section]!r}; expected a section with keys"
+                )
+            below[section] = dict(below.get(section, {}))
+            below = below[section]
+        below[key] = value
+    return nested
+
+
+def default_root(benchmark: str) -> str:
+    """Return the folder of a benchmark's inputs where none is given."""
+    return f"resources/{benchmark}"
+
+
+def _beside_config(path: str | None) -> str | None:
+    """Return `path`, below the repository if the working folder is another one and does not have it."""
+    is_there = path is None or os.path.exists(path) or not (REPOSITORY / path).exists()
+    return path if is_there else str(REPOSITORY / path)
+
+
 def _filled_in(settings: Settings) -> Config:
     entry = settings.benchmarks[settings.benchmark]
     chosen = {
-        "root": (settings.root or f"resources/{settings.benchmark}").rstrip("/") or "/",
+        "root": (settings.root or default_root(settings.benchmark)).rstrip("/") or "/",
         "results": settings.results.rstrip("/") or "/",
         "splits": settings.splits or entry.default_splits or list(entry.splits),
         "extractors": entry.extractors if settings.extractors is None else settings.extractors,
         "database_shards": settings.database_shards or entry.database_shards,
         "recall_ks": sorted(settings.recall_ks),
         "database_sizes": sorted(settings.database_sizes),
+        "published_numbers": _beside_config(settings.published_numbers),
         "compared_extractors": {},
     }
     return Config(**{**dict(settings), **chosen})
@@ -237,8 +280,10 @@ def _refuse_unknown(key: str, values: list, choices: Iterable[str]) -> None:
     choices = list(choices)
     for value in values:
         if value not in choices:
-            valid = ", ".join(map(str, choices))
-            raise InputError(f"config key {key}: unknown value `{value}`{nearest(value, choices)} Valid: {valid}")
+            valid = ", ".join(map(str, choices)) or "none, because the list is empty"
+            raise InputError(
+                f"config key {key}: unknown value `{value}`{nearest(value, choices) or '.'} Valid: {valid}"
+            )
 
 
 def _check_contact_sheet(config: Config) -> None:

@@ -5,15 +5,13 @@ It is made from the typed settings, and describes each key by the comment that s
 
 import json
 import re
-from pathlib import Path
 from typing import Any
 
 from pydantic.json_schema import GenerateJsonSchema
 
 from attribench.common.files import write_text
-from attribench.plan.config import Settings
+from attribench.plan.config import REPOSITORY, Settings
 
-REPOSITORY = Path(__file__).parents[3]
 SCHEMA_FILE = REPOSITORY / "schemas/config.json"
 CONFIG_FILES = ("config.yaml", "benchmarks.yaml", "extractors.yaml", "variants.yaml", "sources.yaml")
 _KEY_AND_COMMENT = re.compile(r"^((?:  )*)(\w+):[^#\n]*(?:# (.*))?$", re.MULTILINE)

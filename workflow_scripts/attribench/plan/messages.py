@@ -1,33 +1,62 @@
-"""Messages about a config that is not valid: one line for each wrong key, with the nearest valid one."""
+"""Messages about a config that is not valid: one line for each wrong key, with the value found and what was expected.
 
-import typing
+What was expected is told from the JSON schema of the settings, which editors use too.
+"""
+
+from functools import cache
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
 from attribench.common.errors import nearest
+from attribench.common.schema import NAME_IN_WORDS
+
+_LONGEST = 80  # characters of a value in a message
+_WORDS = {"string": "text", "boolean": "true or false", "null": "null"}
 
 
 def explain(error: ValidationError, raw: dict[str, Any], model: type[BaseModel]) -> list[str]:
-    """Return a line for each problem of `raw`, which `model` refused with `error`: the key, what it is, what is valid."""
-    problems = error.errors()
-    # Where a mapping or text is allowed, pydantic also says of a faulty mapping that it is no text: dropped here.
-    useful = [p for p in problems if not (p["type"] == "string_type" and isinstance(p["input"], dict))]
-    return list(dict.fromkeys(_line(problem, raw, model) for problem in useful or problems))
+    """Return a line for each wrong key of `raw`, which `model` refused with `error`."""
+    by_key: dict[tuple[str, ...], list[Any]] = {}
+    for problem in error.errors():
+        by_key.setdefault(tuple(_keys(problem, raw)), []).append(problem)
+    # Where several types are allowed, each has its say: the one that looked deepest is the one that was meant.
+    useful = [
+        keys for keys in by_key if not any(len(other) > len(keys) and other[: len(keys)] == keys for other in by_key)
+    ]
+    schema = _schema_of(model)
+    return [_line(list(keys), by_key[keys], schema) for keys in useful]
 
 
-def _line(problem: Any, raw: dict[str, Any], model: type[BaseModel]) -> str:
-    keys, value = _keys(problem, raw), problem["input"]
-    key = ".".join(keys)
-    if problem["type"] == "extra_forbidden":
-        valid = _valid_keys(model, keys[:-1])
-        return f"unknown key `{key}`{nearest(keys[-1], valid)} Valid here: {', '.join(valid)}"
-    if problem["type"] == "missing":
-        return f"key `{key}` is missing"
-    if problem["type"] == "literal_error":
-        choices = problem["ctx"]["expected"].replace(" or ", ", ").replace("'", "").split(", ")
-        return f"key `{key}`: unknown value `{value}`{nearest(value, choices)} Valid: {', '.join(choices)}"
-    return f"key `{key}`: found {value!r}; {problem['msg'].removeprefix('Value error, ')}"
+def _line(keys: list[str], problems: list[Any], schema: "Schema") -> str:
+    key, types, value = ".".join(keys), {problem["type"] for problem in problems}, problems[0]["input"]
+    is_about_the_key = problems[0]["loc"][-1] == "[key]"
+    if is_about_the_key and not schema.names(keys[:-1]):
+        return f"key `{key}`: found the name {shown(keys[-1])}; expected {NAME_IN_WORDS}"
+    if is_about_the_key or types & {"extra_forbidden", "invalid_key"}:
+        valid = schema.names(keys[:-1])
+        hint = schema.elsewhere(keys[-1]) or nearest(keys[-1], valid) or "."
+        return f"unknown key `{key}`{hint} Valid here: {', '.join(valid)}"
+    if "missing" in types:
+        return f"key `{key}` is missing; expected {schema.expected(keys)}"
+    if reasons := [problem["msg"] for problem in problems if problem["type"] == "value_error"]:
+        found = "" if isinstance(value, dict) else f"found {shown(value)}; "
+        return f"key `{key}`: {found}{reasons[0].removeprefix('Value error, ')}"
+    choices = schema.choices(keys)
+    if types == {"literal_error"}:
+        word = value if isinstance(value, str) else shown(value)
+        return f"key `{key}`: unknown value `{word}`{nearest(word, choices) or '.'} Valid: {', '.join(choices)}"
+    hint = nearest(value, choices) if isinstance(value, str) else ""
+    if isinstance(value, int | float) and schema.is_text(keys):
+        hint = f'. To have it as text, write "{shown(value)}", on the command line \'"{shown(value)}"\''
+    return f"key `{key}`: found {shown(value)}; expected {schema.expected(keys)}{hint}"
+
+
+def shown(value: Any) -> str:
+    """Return a value as a message shows it: as YAML has it where Python would show a word of its own, and not too long."""
+    words = {None: "nothing", True: "true", False: "false"}
+    text = words[value] if value is None or isinstance(value, bool) else repr(value)
+    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 2]} …"
 
 
 def _keys(problem: Any, raw: Any) -> list[str]:
@@ -45,32 +74,95 @@ def _keys(problem: Any, raw: Any) -> list[str]:
     return keys
 
 
-def _valid_keys(model: type[BaseModel], keys: list[str]) -> list[str]:
-    """Return the keys that may stand below `keys`, by the annotations of `model`."""
-    annotations: list[Any] = [model]
-    for key in keys:
-        annotations = [below for annotation in annotations for below in _below(annotation, key)]
-    models = [found for annotation in annotations for found in _models_in(annotation)]
-    return sorted({name for model in models for name in model.model_fields})
+class Schema:
+    """Hold a JSON schema, and answer what may stand at a key: a list of names, from the top down."""
+
+    def __init__(self, top: dict[str, Any]):
+        self._top = top
+
+    def names(self, keys: list[str]) -> list[str]:
+        """Return the keys that may stand below."""
+        nodes = self._at(keys)
+        closed = [name for node in nodes for name in node.get("propertyNames", {}).get("enum", [])]
+        return sorted({*closed, *(name for node in nodes for name in node.get("properties", {}))})
+
+    def elsewhere(self, name: str) -> str:
+        """Return the hint at a section that has the key `name`, or an empty string."""
+        sections = [key for key in self.names([]) if name in self.names([key])]
+        return f"; did you mean `{sections[0]}.{name}`?" if sections else ""
+
+    def choices(self, keys: list[str]) -> list[str]:
+        """Return the words that may stand at the key, if it has a list of them."""
+        return [str(value) for node in self._at(keys) for value in _constants(node)]
+
+    def is_text(self, keys: list[str]) -> bool:
+        """Return whether text may stand at the key, and no number."""
+        types = {node.get("type") for node in self._at(keys)}
+        return "string" in types and not types & {"integer", "number"}
+
+    def expected(self, keys: list[str]) -> str:
+        """Return what may stand at the key, in words."""
+        options = self._at(keys)
+        lists = [self._words(option["items"]) for option in options if option.get("type") == "array"]
+        # A single value may stand for a list of one: that goes without saying.
+        words = [text for option in options if (text := self._words(option)) not in lists]
+        return ", or ".join(dict.fromkeys(words))
+
+    def _at(self, keys: list[str]) -> list[dict[str, Any]]:
+        """Return the schemas of all that may stand at the key."""
+        nodes = self._options(self._top)
+        for key in keys:
+            nodes = [option for node in nodes for below in self._below(node, key) for option in self._options(below)]
+        return nodes
+
+    def _options(self, node: dict[str, Any]) -> list[dict[str, Any]]:
+        if "$ref" in node:
+            return self._options(self._top["$defs"][node["$ref"].rpartition("/")[2]])
+        return [option for below in node["anyOf"] for option in self._options(below)] if "anyOf" in node else [node]
+
+    def _below(self, node: dict[str, Any], key: str) -> list[dict[str, Any]]:
+        if key in node.get("properties", {}):
+            return [node["properties"][key]]
+        named = [*node.get("patternProperties", {}).values(), node.get("additionalProperties"), node.get("items")]
+        return [below for below in named if isinstance(below, dict)]
+
+    def _words(self, node: dict[str, Any]) -> str:
+        return ", or ".join(dict.fromkeys(self._words_of_option(option) for option in self._options(node)))
+
+    def _words_of_option(self, node: dict[str, Any]) -> str:
+        if constants := _constants(node):
+            return " or ".join(f"`{value}`" for value in constants)
+        match node.get("type"):
+            case "integer" | "number":
+                return ("a whole number" if node["type"] == "integer" else "a number") + _limits(node)
+            case "array":
+                size = {0: "", 1: " of one or more"}.get(least := node.get("minItems", 0), f" of {least}")
+                return f"a list{size}, each {self._words(node.get('items', {}))}"
+            case "object":
+                if "properties" in node:
+                    return f"the keys {', '.join(node['properties'])}"
+                values = [self._words(below) for below in self._below(node, "")]
+                return f"names, each with {values[0]}" if values else "keys with values"
+            case "string":
+                return node.get("description", "text")
+        return _WORDS.get(node.get("type"), "a value")
 
 
-def _below(annotation: Any, key: str) -> list[Any]:
-    """Return the annotations of what stands below `key` in a value of type `annotation`."""
-    if _is_model(annotation):
-        return [annotation.model_fields[key].annotation] if key in annotation.model_fields else []
-    arguments = typing.get_args(annotation)
-    if typing.get_origin(annotation) is dict:
-        return [arguments[1]]
-    if typing.get_origin(annotation) in (list, tuple):
-        return [arguments[0]]
-    return [below for argument in arguments for below in _below(argument, key)]  # a union's
+@cache
+def _schema_of(model: type[BaseModel]) -> Schema:
+    return Schema(model.model_json_schema())
 
 
-def _models_in(annotation: Any) -> list[type[BaseModel]]:
-    if _is_model(annotation):
-        return [annotation]
-    return [model for argument in typing.get_args(annotation) for model in _models_in(argument)]
+def _constants(node: dict[str, Any]) -> list[Any]:
+    return node["enum"] if "enum" in node else [node["const"]] if "const" in node else []
 
 
-def _is_model(annotation: Any) -> bool:
-    return isinstance(annotation, type) and issubclass(annotation, BaseModel)
+def _limits(node: dict[str, Any]) -> str:
+    words = {
+        "minimum": "at least {}",
+        "exclusiveMinimum": "more than {}",
+        "maximum": "at most {}",
+        "exclusiveMaximum": "less than {}",
+    }
+    limits = [text.format(f"{node[name]:,}") for name, text in words.items() if name in node]
+    return f", {' and '.join(limits)}" if limits else ""

@@ -5,14 +5,16 @@ The plan follows from the config, the given files and their records; nothing is 
 """
 
 import os
+import shlex
 import stat
 from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
-from attribench.common.errors import InputError, shown
+from attribench.common.errors import InputError, nearest, shown
 from attribench.common.files import reason, sha256_file
 from attribench.download.choice import Downloads
+from attribench.download.install import is_there
 from attribench.download.space import Budget
 from attribench.extract.checkpoints import require_weights_file, weights_file
 from attribench.extract.extractors import preprocessing_of
@@ -21,7 +23,7 @@ from attribench.formats.feature_files import files_of, require_feature_file
 from attribench.formats.ranking import SCORES, Method
 from attribench.formats.score_file import require_score_file
 from attribench.manifest import collect, given_files, shared_images
-from attribench.plan.config import Config
+from attribench.plan.config import Config, default_root
 from attribench.plan.paths import SAMPLE_FOLDERS, TABLES, Paths
 from attribench.provenance.fingerprints import Comparison, compare, note_touched, recorded_token
 from attribench.provenance.keys import digest
@@ -52,9 +54,12 @@ class Plan(Paths):
         self._touched: dict[str, Comparison] = {}
         for key in ("root", "results"):
             refuse_unless_folder(key, getattr(config, key))
+        if not trust_records:
+            self._refuse_missing_root()
         table = {name: source for name, source in config.sources.items() if source.benchmark == config.benchmark}
-        self.downloads = Downloads(config.root, table)
-        self.budget = Budget(self.downloads.state, config.download.keep_archives)
+        is_allowed = config.download != "never"
+        self.downloads = Downloads(config.root, table, is_allowed)
+        self.budget = Budget(self.downloads.state, is_allowed and config.download.keep_archives)
         self.missing_variants = self._missing_variants()
         self.feature_methods = tuple(
             Method(e, v) for e in config.extractors for v in config.variants if (e, v) not in self.missing_variants
@@ -65,6 +70,17 @@ class Plan(Paths):
         self.published = self._published_numbers()
         if self.rendered:
             self._refuse_foreign_root()
+
+    def _refuse_missing_root(self) -> None:
+        """Raise InputError for a root that was given and is not there: all of a benchmark would be downloaded into it."""
+        root = Path(self.config.root)
+        if root.is_dir() or self.config.root == default_root(self.config.benchmark):
+            return
+        beside = [path.name for path in root.parent.iterdir() if path.is_dir()] if root.parent.is_dir() else []
+        raise InputError(
+            f"config key root: {root} does not exist; expected a folder that is there"
+            f"{nearest(root.name, beside) or '.'} For a new one, make it first: mkdir -p {shlex.quote(str(root))}"
+        )
 
     # --- methods ------------------------------------------------------------------------------------------------------
 
@@ -88,6 +104,8 @@ class Plan(Paths):
         if os.path.exists(self.in_root(path)):
             return True
         source = self.downloads.source_of(path)
+        if not self.downloads.are_allowed and self.config.missing_variants == "skip":
+            return False
         if source is None or not os.path.isdir(os.path.dirname(self.in_root(path))):
             return source is not None
         is_listed = path in self.downloads.table[source].provides
@@ -231,6 +249,21 @@ class Plan(Paths):
                     f"{shown(both[0][0])}, which would be their own distractors; expected a database without exemplars and "
                     "queries: move them to another folder, or list the other images in a file (`database: {list: FILE}`)"
                 )
+
+    def plan_downloads(self, paths: list[str]) -> None:
+        """Add up what brings those of `paths` that the root lacks.
+
+        Raises InputError that lists them where downloads are not allowed.
+        """
+        for source in self.downloads.needed(paths):
+            self.budget.add(source, self.downloads.table[source])
+        missing = [path for path in paths if not is_there(self.config.root, path)]
+        if missing and not self.downloads.are_allowed:
+            shown = "".join(f"\n  {self.in_root(path)}" for path in missing)
+            raise InputError(
+                f"config key download is `never`, and {len(missing)} of the files and folders that the run reads are "
+                f"missing; expected all of them, or `download` as in config.yaml:{shown}"
+            )
 
     def _download_tokens(self, paths: list[str]) -> list[str]:
         """Return the tokens of the downloads that `paths` wait for."""
