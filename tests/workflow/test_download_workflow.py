@@ -239,7 +239,7 @@ def test_downloads_may_be_ruled_out(site, clone):
         refused = clone.run(*arguments, check=False)
         assert refused.returncode
         assert "download is `never`, and 2 of the files and folders that the run reads are missing" in refused.stdout
-        assert "  resources/small/weights/tiny.pth\n  resources/small/feats/tiny/database.npz" in refused.stdout
+        assert "\n  resources/small/feats/tiny/database.npz\n  resources/small/weights/tiny.pth\n" in refused.stdout
     assert site.requests == [] and not (clone.folder / "results").exists()
 
 
@@ -289,6 +289,7 @@ def test_what_cannot_be_had_stops_the_run_with_address_and_reason(site, tmp_path
     site.files["/feats.tar"] = lost
     assert done.returncode != 0
     assert f"Error in download_feats: feats: {site.url}/feats.tar: HTTP 404 Not Found" in done.stdout
+    assert done.stdout.count("HTTP 404") == 1, "it is told once"
     assert not (root_of(clone) / "feats").exists()
     clone.run("features")
     assert clone.planned(None, "features") == Counter()

@@ -96,6 +96,33 @@ def test_files_that_are_there_stay_and_are_not_recorded(site, root):
     assert recorded(root)["weights/b.pth"].bytes == 3000
 
 
+def test_without_a_connection_the_message_says_what_else_brings_the_files(root, monkeypatch):
+    monkeypatch.setenv("HF_ENDPOINT", "http://no-hub.invalid")
+    one = {
+        "kind": "hub",
+        "repo": "some/data",
+        "files": ["a/one.json", "two.json"],
+        "provides": ["j/one.json", "j/two.json"],
+    }
+    packed = {
+        "kind": "http",
+        "url": "http://no-such-host.invalid/x/",
+        "files": ["w.tar"],
+        "provides": ["w/"],
+        "unpack": "tar",
+    }
+    (root / "j").mkdir(parents=True)
+    (root / "j/two.json").touch()
+    for row, line in (
+        (one, f"  {root}/j/one.json  <-  https://huggingface.co/datasets/some/data/resolve/main/a/one.json"),
+        (packed, f"  {root}/w  <-  unpacked from http://no-such-host.invalid/x/w.tar"),
+    ):
+        with pytest.raises(InputError) as error:
+            run(root, Source(**row, **TEXTS))
+        reason, ways, *files = str(error.value).splitlines()
+        assert "does not resolve" in reason and "HF_ENDPOINT" in ways and "download.mirrors" in ways and files == [line]
+
+
 def test_nothing_is_fetched_where_all_is_there(site, root):
     for path, content in WEIGHTS.items():
         (root / path).parent.mkdir(parents=True, exist_ok=True)

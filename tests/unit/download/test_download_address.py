@@ -180,6 +180,13 @@ def test_what_the_hub_does_not_have_is_refused_at_once(site, root, source, reaso
     assert len(site.hub_requests()) == 1
 
 
+def test_a_hub_whose_name_does_not_resolve_is_tried_once(root, monkeypatch, caplog):
+    monkeypatch.setenv("HF_ENDPOINT", "http://no-hub.invalid")
+    with pytest.raises(InputError, match=r"no-hub.invalid/datasets.*its host's name does not resolve\)\n") as error:
+        run(root)
+    assert "given up" not in str(error.value) and "again" not in caplog.text
+
+
 def test_a_hub_that_does_not_answer_is_given_up(root, monkeypatch):
     monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
     with pytest.raises(InputError, match="127.0.0.1:9/datasets.*the connection failed .*given up after 3 attempts"):

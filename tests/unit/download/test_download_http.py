@@ -69,6 +69,21 @@ def test_more_cuts_than_retries_are_no_reason_to_give_up_while_bytes_come(site, 
     assert len(site.requests) == 8
 
 
+def test_the_wait_begins_with_the_backoff_and_doubles(site, partial, caplog):
+    site.add("/a.bin", CONTENT, faults=[503, 503])
+    fetch(Remote(f"{site.url}/a.bin"), partial, SETTINGS.model_copy(update={"backoff": 0.1}))
+    waits = [re.search(r"again in (.*) s", message)[1] for message in caplog.messages if "again" in message]
+    assert waits == ["0.1", "0.2"]
+
+
+def test_a_name_that_does_not_resolve_is_tried_once(partial, caplog):
+    url = "http://no-such-host.invalid/a.bin"
+    with pytest.raises(InputError) as error:
+        fetch(Remote(url), partial, SETTINGS)
+    assert str(error.value) == f"{url}: the connection failed (its host's name does not resolve)"
+    assert not caplog.messages
+
+
 def test_what_came_before_the_process_ended_is_kept(site, partial, tmp_path):
     file = site.add("/a.bin", CONTENT, faults=[("cut", 100_000), 503, 503, 503])
     with pytest.raises(InputError, match="HTTP 503 Service Unavailable; given up after 3 attempts"):

@@ -5,10 +5,11 @@ import os
 from pathlib import Path
 
 from attribench.common.errors import InputError
-from attribench.download.http import Remote, Transient, with_retries
+from attribench.download.http import NoConnection, Remote, Transient, Unreachable, with_retries
 from attribench.download.partial import note_commit, noted_commit
 from attribench.download.table import DownloadSettings, Source
 
+HUB = "https://huggingface.co"
 DRIVE = "https://drive.usercontent.google.com/"
 _DRIVE_HINT = " (Google Drive answers so where a file is not public, or when too many have downloaded it today)"
 _SHA256_DIGITS, _SHA1_DIGITS = 64, 40
@@ -21,13 +22,22 @@ def remote_file(source: Source, file: str, folder: Path, settings: DownloadSetti
     revision or file that the hub does not have.
     """
     if source.kind == "http":
-        return Remote(mirrored(source.url + file, settings.mirrors))
+        return Remote(mirrored(public_address(source, file), settings.mirrors))
     if source.kind == "drive":
         # `confirm` skips the page of questions that large files have. Drive states no ETag, so the id stands for the
         # content; a digest in the table, or the archive's checksums, tell whether pieces fit together.
-        url = mirrored(f"{DRIVE}download?id={source.id}&export=download&confirm=t", settings.mirrors)
+        url = mirrored(public_address(source, file), settings.mirrors)
         return Remote(url, identity=source.id, hint=_DRIVE_HINT)
     return _hub_file(source, file, folder, settings)
+
+
+def public_address(source: Source, file: str) -> str:
+    """Return where anybody finds one of the source's `files`: neither mirrors nor HF_ENDPOINT count."""
+    if source.kind == "http":
+        return source.url + file
+    if source.kind == "drive":
+        return f"{DRIVE}download?id={source.id}&export=download&confirm=t"
+    return f"{HUB}/datasets/{source.repo}/resolve/{source.revision}/{file}"
 
 
 def mirrored(url: str, mirrors: dict[str, str]) -> str:
@@ -81,6 +91,6 @@ def _metadata(url: str, timeout: float):
             raise Transient(f"HTTP {status}") from error
         raise InputError(f"{url}: HTTP {status}, {type(error).__name__}: {str(error).splitlines()[0]}") from error
     except OfflineModeIsEnabled as error:
-        raise InputError(f"{url}: HF_HUB_OFFLINE is set, so that nothing can be fetched from the hub") from error
+        raise Unreachable(f"{url}: HF_HUB_OFFLINE is set, so that nothing can be fetched from the hub") from error
     except Exception as error:  # of the hub's HTTP library, which is another one in each of its major releases
-        raise Transient(f"the connection failed ({type(error).__name__}: {error})") from error
+        raise NoConnection(error) from error

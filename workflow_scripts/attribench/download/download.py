@@ -14,9 +14,9 @@ from filelock import FileLock, Timeout
 
 from attribench.common.errors import InputError
 from attribench.common.files import is_full_disk, sha256_file
-from attribench.download.address import remote_file
+from attribench.download.address import public_address, remote_file
 from attribench.download.archives import Damaged, find_program, unpack
-from attribench.download.http import fetch
+from attribench.download.http import Unreachable, fetch
 from attribench.download.install import find_provided, install, is_there
 from attribench.download.partial import Partial, Whole, fetched_bytes
 from attribench.download.space import Budget
@@ -100,16 +100,34 @@ def _obtain_either(jobs: list[_Job]) -> dict[str, Fingerprint]:
     budget.add(jobs[0].name, jobs[0].source)
     logging.info("%s", budget.table)
     budget.refuse_if_too_large()
-    reasons = []
+    reasons, is_unreachable = [], False
     for job in jobs:
+        if reasons:
+            logging.warning("%s", reasons[-1])
         try:
             return _obtain(job)
         except InputError as error:
-            logging.warning("%s: %s", job.name, error)
             reasons.append(f"{job.name}: {error}")
+            is_unreachable |= isinstance(error, Unreachable)
             if fetched_bytes(job.folder):
                 break  # to go on with it later costs less than to begin another
-    raise InputError("\n".join(reasons))
+    raise InputError("\n".join([*reasons, *(_other_ways(jobs[0]) if is_unreachable else [])]))
+
+
+def _other_ways(job: _Job) -> list[str]:
+    """Return the lines that say how to do without a connection to the source."""
+    addresses = [public_address(job.source, file) for file in job.source.files]
+    if job.source.unpack == "none":
+        by_hand = [
+            (address, path) for address, path in zip(addresses, job.source.provides, strict=True) if path in job.missing
+        ]
+    else:
+        by_hand = [(f"unpacked from {' and '.join(addresses)}", path) for path in job.missing]
+    return [
+        "expected a connection, or another server (HF_ENDPOINT in the environment for the hub, the config key "
+        "download.mirrors for any), or what is missing, put there by hand:",
+        *(f"  {job.root / path}  <-  {address}" for address, path in by_hand),
+    ]
 
 
 def _obtain(job: _Job) -> dict[str, Fingerprint]:

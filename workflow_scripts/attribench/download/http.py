@@ -3,6 +3,7 @@
 import hashlib
 import logging
 import re
+import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -75,6 +76,26 @@ class Transient(Exception):
         self.wait = wait
 
 
+class NoConnection(Transient):
+    """Say that the server could not be reached, because of `cause`, an error of the HTTP library."""
+
+    def __init__(self, cause: BaseException):
+        self.is_unresolved = _is_unresolved(cause)
+        reason = "its host's name does not resolve" if self.is_unresolved else f"{type(cause).__name__}: {cause}"
+        super().__init__(f"the connection failed ({reason})")
+
+
+class Unreachable(InputError):
+    """Say that a server cannot be reached from here: another one may be, or the files have to come otherwise."""
+
+
+def _is_unresolved(error: BaseException | None) -> bool:
+    """Return whether an unknown host name caused `error`, whichever library wraps that."""
+    while error and not isinstance(error, socket.gaierror):
+        error = error.__cause__ or error.__context__
+    return error is not None
+
+
 def with_retries(
     url: str, settings: DownloadSettings, work: Callable[[], T], has_gained: Callable[[], bool] = lambda: False
 ) -> T:
@@ -82,14 +103,22 @@ def with_retries(
 
     After more than `settings.retries` attempts in a row that brought nothing (`has_gained` says whether the last one did),
     raises InputError with `url` and the last reason. A server that cuts each connection early but sends the rest on request
-    is therefore no reason to give up.
+    is therefore no reason to give up. A host's name that does not resolve at the first attempt will not at the next: that is
+    given up at once. Raises Unreachable where there was no connection.
     """
     fruitless = 0
 
-    def stop(state: RetryCallState) -> bool:
+    def attempt() -> T:
         nonlocal fruitless
-        fruitless = 1 if has_gained() else fruitless + 1
-        return fruitless > settings.retries
+        try:
+            return work()
+        except Transient:
+            fruitless = 1 if has_gained() else fruitless + 1
+            raise
+
+    def stop(state: RetryCallState) -> bool:
+        is_unresolved = getattr(state.outcome.exception(), "is_unresolved", False)
+        return fruitless > settings.retries or (is_unresolved and state.attempt_number == 1)
 
     def wait(state: RetryCallState) -> float:
         grown = settings.backoff * 2 ** min(fruitless - 1, 16)
@@ -100,9 +129,12 @@ def with_retries(
 
     attempts = Retrying(retry=retry_if_exception_type(Transient), stop=stop, wait=wait, before_sleep=note, reraise=True)
     try:
-        return attempts(work)
+        return attempts(attempt)
     except Transient as error:
-        raise InputError(f"{url}: {error}; given up after {attempts.statistics['attempt_number']} attempts") from error
+        number = attempts.statistics["attempt_number"]
+        given_up = f"; given up after {number} attempts" if number > 1 else ""
+        kind = Unreachable if isinstance(error, NoConnection) else InputError
+        raise kind(f"{url}: {error}{given_up}") from error
 
 
 def _attempt(remote: Remote, partial: Partial, settings: DownloadSettings) -> Whole:
@@ -152,7 +184,7 @@ def _response(url: str, headers: dict[str, str], timeout: float) -> Iterator[req
     except _WRONG_URL as error:
         raise InputError(f"{url}: {error}") from error
     except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
-        raise Transient(f"the connection failed ({error})") from error
+        raise NoConnection(error) from error
 
 
 def _receive(remote: Remote, partial: Partial, response: requests.Response, start: int) -> int | None:
