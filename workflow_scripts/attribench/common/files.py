@@ -3,6 +3,7 @@
 import errno
 import hashlib
 import os
+import re
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -102,3 +103,28 @@ def sha256_file(path: Path | str) -> str:
         while block := file.read(_READ_BYTES):
             digest.update(block)
     return digest.hexdigest()
+
+
+# What a file begins with that stands in for another one, and what it is.
+_PLACEHOLDERS = (
+    (rb"version https://git-lfs", "a pointer of Git LFS, not the file that it stands for; get that by `git lfs pull`"),
+    (
+        rb"(\.\./)*(\.git)?/annex/objects/",
+        "a pointer of git-annex, not the file that it stands for; get that by `git annex get`",
+    ),
+    (rb"\s*<(!doctype|html|\?xml)", "a web page, not the file; download it anew, by the link to the file itself"),
+)
+
+
+def refuse_placeholder(path: Path | str) -> None:
+    """Raise InputError for an empty file, and for a pointer or a web page in place of the file; a missing one is none."""
+    try:
+        with open(path, "rb") as file:
+            begin = file.read(512).removeprefix(b"\xef\xbb\xbf")
+    except OSError:
+        return
+    if not begin:
+        raise InputError(f"{path}: is empty; expected the whole file")
+    for pattern, what in _PLACEHOLDERS:
+        if re.match(pattern, begin, re.IGNORECASE):
+            raise InputError(f"{path}: is {what}")

@@ -5,6 +5,12 @@ from pathlib import Path
 from typing import Any
 
 from attribench.common.errors import InputError
+from attribench.common.files import refuse_placeholder
+
+_EXPORT = (
+    "where its objects' code is installed, write its tensors alone, of a network by "
+    '`torch.save(network.state_dict(), "tensors.pth")`; '
+)
 
 
 def load_plain(path: Path | str, expected: str, *, mapped: bool = False) -> Any:
@@ -15,12 +21,16 @@ def load_plain(path: Path | str, expected: str, *, mapped: bool = False) -> Any:
     """
     import torch
 
+    refuse_placeholder(path)
     try:
         return torch.load(path, map_location="cpu", mmap=mapped, weights_only=True)
     except FileNotFoundError:
         raise InputError(f"{path}: the file does not exist; expected {expected}") from None
     except Exception as error:  # of a file that is none, torch's reader says whatever its first bytes lead it to
-        raise InputError(f"{path}: not a file of plain tensors ({_reason(error)}); expected {expected}") from error
+        reason = _reason(error)
+        raise InputError(
+            f"{path}: not a file of plain tensors ({reason}); {_EXPORT * ('nsupported' in reason)}expected {expected}"
+        ) from error
 
 
 def _reason(error: Exception) -> str:

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from attribench.common.errors import InputError
-from attribench.common.files import open_given
+from attribench.common.files import open_given, refuse_placeholder
 from attribench.common.text_files import refuse_not_storable
 from attribench.common.torch_files import load_plain
 from attribench.formats.manifest import read_list_file
@@ -57,6 +57,8 @@ def require_feature_file(path: Path) -> None:
     for file in files_of(str(path))[1:]:
         with open_given(file, "list file", "one image path per line"):
             pass
+    for file in files_of(str(path)):
+        refuse_placeholder(file)
 
 
 @contextmanager
@@ -69,7 +71,10 @@ def open_feature_file(path: Path | str) -> Iterator[list[Part]]:
     path = Path(path)
     require_feature_file(path)
     if path.suffix not in _READERS:
-        raise InputError(f"{path}: unknown ending {path.suffix!r}; expected one of {', '.join(_READERS)}")
+        raise InputError(
+            f"{path}: unknown ending {path.suffix!r}; expected one of {', '.join(_READERS)}: write features [n, d] and "
+            "paths [n], by `numpy.savez(FILE, features=..., paths=...)`, say"
+        )
     with ExitStack() as stack:
         parts = _READERS[path.suffix](path, stack)
         _check(path, parts)
@@ -89,11 +94,17 @@ def _check(path: Path, parts: list[Part]) -> None:
 
 def _require(path: Path, content: Any, names: list[str]) -> None:
     """Raise InputError unless `content`, a mapping read from the file, has all of `names`."""
-    present = list(map(str, content)) if hasattr(content, "__iter__") else type(content).__name__
-    missing = [name for name in names if name not in content] if isinstance(present, list) else names
+    is_mapping = hasattr(content, "keys")
+    missing = [name for name in names if not is_mapping or name not in content]
     if missing:
-        shown = present if len(present) < 20 else "…"
+        shown = list(map(str, content.keys())) if is_mapping else _described(content)
+        shown = "…" if is_mapping and len(shown) >= 20 else shown
         raise InputError(f"{path}: has no {', '.join(missing)}; found {shown}; expected\n{LAYOUTS}")
+
+
+def _described(content: Any) -> str:
+    shape = getattr(content, "shape", None)
+    return type(content).__name__ if shape is None else f"one tensor {list(shape)}, without the paths of its rows"
 
 
 def _texts(path: Path, values: Any) -> list[str]:
