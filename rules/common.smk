@@ -69,6 +69,7 @@ onstart:
     without_traceback(plan.budget.refuse_if_too_large)
     if not IS_JOB and plan.budget.table:
         logger.info(plan.budget.table)
+    without_traceback(refuse_unfit_networks)
 
 
 def one_of(names):

@@ -28,6 +28,12 @@ def extractors_to_run(collection, shard):
     return [name for name in extractors if not has_features(collection, name, shard)]
 
 
+def refuse_unfit_networks():
+    """Refuse networks that cannot take images of their extractor's size, before images are decoded."""
+    shards = [(c, s) for c in plan.collections if plan.features_come_from(c) == "images" for s in plan.shards(c)]
+    plan.refuse_unfit_networks(dict.fromkeys(name for shard in shards for name in extractors_to_run(*shard)))
+
+
 def pixels_of(wildcards):
     """Return the pixels that a job reads: within a job, whose old features are gone already, those that exist."""
     collection, shard = wildcards.collection, wildcards.shard
@@ -78,7 +84,7 @@ rule extract:
         # A function of `input` too, so that Snakemake does not compare it: the pixels go.
         reads=lambda w, input: extract_reads(w),
         preprocessing=lambda w: plan.preprocessing[w.extractor],
-        entry=lambda w: plan.config.extractor_registry[w.extractor].model_dump(mode="json", exclude={"precision"}),
+        entry=lambda w: plan.config.extractor_registry[w.extractor].identity(),
         precision=lambda w: plan.config.precision_of(w.extractor),
         compiled=lambda w: plan.config.is_compiled(w.extractor),
         quarantine=plan.config.invalid_images == "quarantine",

@@ -13,7 +13,7 @@ from attribench.extract.registry import ExtractorEntry
 from helpers.published_networks import clip_archive, clip_shapes, draw, in_half_precision, vit_archive
 from safetensors.torch import save_file
 
-SETTINGS = dict(resize=160, crop=160, interpolation="bicubic", mean=[0.5] * 3, std=[0.5] * 3)
+SETTINGS = dict(interpolation="bicubic", mean=[0.5] * 3, std=[0.5] * 3)
 TINY_CLIP = {
     "embed_dim": 16,
     "quick_gelu": True,
@@ -49,8 +49,8 @@ def write_npz(path, state):
     np.savez(path, **vit_archive(state, heads=2))
 
 
-VIT = {"library": "timm", "model": "test_vit"}
-CLIP = {"library": "open_clip", "model": "tiny-clip"}
+VIT = {"library": "timm", "model": "test_vit", "resize": 160, "crop": 160}
+CLIP = {"library": "open_clip", "model": "tiny-clip", "resize": 32, "crop": 32}
 # An ending, what writes such a file, and what the registry says of it beside its name.
 VIT_FORMS = {
     "pth": (write_pth, {}),
@@ -98,7 +98,10 @@ FAULTS = {
         lambda state, name: state.update({name: torch.zeros(1, 7, 64)}),
         r"of another shape: {name} \(1, 7, 64\), not \(",
     ),
-    "extra": (lambda state, name: state.update({"odd.weight": torch.zeros(3)}), "not expected: odd.weight$"),
+    "extra": (
+        lambda state, name: state.update({f"{'visual.' * ('visual' in name)}odd.weight": torch.zeros(3)}),
+        r"not expected: (visual\.)?odd.weight$",
+    ),
 }
 
 
@@ -152,10 +155,18 @@ def test_only_what_is_listed_may_differ(tmp_path):
 
 
 NO_CHECKPOINTS = {
-    "an error page": ("w.pth", b"<!DOCTYPE html><html>404</html>", "not a file of plain tensors"),
-    "nothing": ("w.pth", b"", "not a file of plain tensors"),
-    "a page for an archive": ("w.npz", b"<!DOCTYPE html>", "not a checkpoint of plain tensors"),
-    "a page for tensors": ("w.safetensors", b"<!DOCTYPE html><html>", "not a checkpoint of plain tensors"),
+    "an error page": ("w.pth", b"<!DOCTYPE html><html>404</html>", "is a web page, not the file"),
+    "nothing": ("w.pth", b"", "is empty"),
+    "a page for an archive": ("w.npz", b"\xef\xbb\xbf\n<html lang=en>", "is a web page, not the file"),
+    "a pointer": (
+        "w.safetensors",
+        b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 3\n",
+        "is a pointer of Git LFS, .* `git lfs pull`",
+    ),
+    "a pointer of git-annex": ("w.bin", b"../.git/annex/objects/1/2/SHA256E-s3--0.bin", "is a pointer of git-annex"),
+    "text for an archive": ("w.npz", b"Not Found", "not a checkpoint of plain tensors"),
+    "text for tensors": ("w.safetensors", b"Not Found", "not a checkpoint of plain tensors"),
+    "text for a file of torch": ("w.pth", b"Not Found", "not a file of plain tensors"),
 }
 
 
@@ -166,8 +177,10 @@ def test_what_is_no_checkpoint_is_refused(tmp_path, kind):
     with pytest.raises(InputError, match=f"{name}: {message}"):
         load_extractor("mine", ExtractorEntry(**VIT, **SETTINGS, pretrained={"file": name}), tmp_path)
     (tmp_path / "w.pt").write_bytes(content)
-    with pytest.raises(InputError, match=r"w.pt: not a TorchScript file"):
-        entry = ExtractorEntry(library="torchscript", **SETTINGS, pretrained={"file": "w.pt"})
+    with pytest.raises(
+        InputError, match="w.pt: " + (message if message.startswith("is") else "not a TorchScript file")
+    ):
+        entry = ExtractorEntry(library="torchscript", resize=8, crop=8, **SETTINGS, pretrained={"file": "w.pt"})
         load_extractor("mine", entry, tmp_path)
 
 
@@ -189,7 +202,7 @@ def test_the_digest_tells_networks_apart_whose_tensors_are_equal(tmp_path):
     state = draw(CLIP_SHAPES, 1)
     (tmp_path / "tiny-gelu.json").write_text(json.dumps({**TINY_CLIP, "quick_gelu": False}))
     open_clip.add_model_config(tmp_path / "tiny-gelu.json")
-    gelu = {"library": "open_clip", "model": "tiny-gelu"}
+    gelu = CLIP | {"model": "tiny-gelu"}
     assert load(tmp_path, CLIP, "pth", state).weights != load(tmp_path, gelu, "pth", state).weights
 
     class Scaled(torch.nn.Module):
@@ -203,7 +216,7 @@ def test_the_digest_tells_networks_apart_whose_tensors_are_equal(tmp_path):
     digests = set()
     for factor in (1.0, 2.0):
         torch.jit.trace(Scaled(factor), torch.ones(1, 3, 8, 8)).save(tmp_path / "s.pt")
-        entry = ExtractorEntry(library="torchscript", **SETTINGS, pretrained={"file": "s.pt"})
+        entry = ExtractorEntry(library="torchscript", resize=8, crop=8, **SETTINGS, pretrained={"file": "s.pt"})
         digests.add(load_extractor("mine", entry, tmp_path).weights)
     assert len(digests) == 2
 

@@ -247,7 +247,7 @@ def test_preprocessing_not_given_is_the_models_own():
 
 
 LIBRARY = """
-from attribench.extract.libraries.color import defaults, load
+from attribench.extract.libraries.color import load, stated_inputs
 """
 USED = """
 from attribench.extract.extractors import load_extractor, preprocessing_of
@@ -264,7 +264,7 @@ def test_a_library_is_added_by_one_file(tmp_path):
     command = [sys.executable, "-c", USED]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, env={**os.environ, "PYTHONPATH": "."})
     assert done.stdout == "bicubic-224-224 histogram-8\n", done.stderr
-    assert libraries.NAMES == ("color", "open_clip", "timm", "torchscript")
+    assert libraries.NAMES == ("color", "open_clip", "python", "timm", "torchscript")
 
 
 def test_any_open_clip_model_loads(tmp_path, images):

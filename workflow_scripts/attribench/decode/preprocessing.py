@@ -11,7 +11,8 @@ from PIL import Image
 from attribench.common.errors import InputError
 from attribench.decode.reading import AS_PUBLISHED, Reading
 
-_TEXT = re.compile(r"^(nearest|bilinear|bicubic|lanczos)-(squash)?(\d+)-(\d+)$")
+INTERPOLATIONS = ("nearest", "bilinear", "bicubic", "lanczos")
+_TEXT = re.compile(rf"^({'|'.join(INTERPOLATIONS)})-(squash)?(\d+)-(\d+)$")
 # Pixels of a whole image after resizing. Of one that is far longer than wide, only the part that is cut out is resized.
 _MAX_RESIZED = 1 << 26
 

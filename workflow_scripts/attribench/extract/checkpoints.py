@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from attribench.common.errors import InputError
-from attribench.common.files import open_given
+from attribench.common.files import open_given, refuse_placeholder
 from attribench.common.torch_files import load_plain
 from attribench.extract.registry import WeightsFile
 from attribench.extract.vit_archive import as_timm_names, read_arrays
@@ -31,9 +31,10 @@ def weights_file(spec: WeightsFile, root: Path | str) -> Path:
 
 
 def require_weights_file(path: Path) -> None:
-    """Raise InputError when there is no file at `path`, or none that may be read."""
+    """Raise InputError when there is no file at `path`, none that may be read, or one that is no weights at all."""
     with open_given(path, "weights file"):
         pass
+    refuse_placeholder(path)
 
 
 def read_tensors(path: Path, spec: WeightsFile) -> dict[str, Any]:
@@ -88,13 +89,24 @@ def _is_torchscript(path: Path) -> bool:
 def _refuse_other_content(path: Path, content: Any, spec: WeightsFile) -> None:
     """Raise InputError unless `content` is tensors by name."""
     is_by_name = isinstance(content, dict) and all(isinstance(name, str) for name in content)
-    others = {n: type(t).__name__ for n, t in content.items() if not hasattr(t, "shape")} if is_by_name else {}
+    others = {n: _described(t) for n, t in content.items() if not _is_plain(t)} if is_by_name else {}
     if others or not is_by_name:
         raise InputError(
             f"{path}: expected tensors by name{f' below {spec.key!r}' if spec.key else ''}; found "
-            f"{dict(list(others.items())[:_NAMED]) or type(content).__name__}; if the tensors lie in one of its entries, "
+            f"{dict(list(others.items())[:_NAMED]) or _described(content)}; if the tensors lie in one of its entries, "
             "give the entry's name as `key`"
         )
+
+
+def _is_plain(value: Any) -> bool:
+    """Return whether `value` is a dense tensor."""
+    import torch
+
+    return isinstance(value, torch.Tensor) and value.layout == torch.strided and not value.is_quantized
+
+
+def _described(value: Any) -> str:
+    return f"one tensor {list(value.shape)}" if _is_plain(value) else type(value).__name__
 
 
 # --- loading -------------------------------------------------------------------------------------------------------------

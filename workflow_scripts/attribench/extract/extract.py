@@ -48,6 +48,7 @@ def extract_shard(
             first = next(features) if n else forward(np.zeros((1, *shard.data.shape[1:]), np.uint8))[:0]
             identity = _identity(forward, name, preprocessing, dimension=first.shape[1])
             attributes = feature_attributes(identity, collection, first_row, key, software_versions())
+            attributes |= {"resampled": forward.network.resampled} if forward.network.resampled else {}
             with write_shard(output, "features", (n, first.shape[1]), "float32", rows, attributes) as writer:
                 for block in progress(chain([first], features), "extract", n, count=len):
                     block[~rows.valid[written : written + len(block)]] = 0

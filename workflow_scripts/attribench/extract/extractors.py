@@ -1,6 +1,9 @@
 """Extractors: image -> feature vector. An entry of the registry names a library, which has the network (see `libraries`)."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from hashlib import sha256
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -8,6 +11,8 @@ from typing import Any
 from attribench.common.errors import InputError
 from attribench.decode.preprocessing import Preprocessing
 from attribench.extract import libraries
+from attribench.extract.libraries import NetworkInput
+from attribench.extract.readout import Pool, cannot_run, read_out
 from attribench.extract.registry import ExtractorEntry
 
 
@@ -15,26 +20,65 @@ from attribench.extract.registry import ExtractorEntry
 class Network:
     """Hold a network that is ready to run.
 
-    module: torch module, float32, evaluation mode; normalized images [b, 3, crop, crop] -> features [b, d]. mean, std: per
-    channel, in units of [0, 1] pixels. weights: digest of the network and its weights.
+    module: torch module, float32, evaluation mode; normalized images [b, 3, crop, crop] -> features [b, d], or what `output`
+    and `pool` make features of (see `readout`). mean, std: per channel, in units of [0, 1] pixels. weights: digest of the
+    network and its weights. name: the extractor's. resampled: what was resampled for the size of the images, in words.
     """
 
     module: Any
     mean: tuple[float, ...]
     std: tuple[float, ...]
     weights: str
+    name: str = ""
+    output: int | str | None = None
+    pool: Pool | None = None
+    resampled: str = ""
 
 
-def preprocessing_of(entry: ExtractorEntry) -> Preprocessing:
-    """Return the entry's preprocessing; what the entry leaves out is the model's own, as its library states it."""
+def input_of(entry: ExtractorEntry, root: Path | str = ".") -> NetworkInput:
+    """Return what the entry's network takes; what the entry leaves out is the model's own, as its library states it.
+
+    Raises InputError that names the keys to give, where the library cannot know: weights from a file may be those of any
+    training.
+    """
+    given = (entry.resize, entry.crop, entry.interpolation, entry.mean, entry.std)
+    if None not in given:
+        return _completed(entry, None)
+    stated = list(dict.fromkeys(_completed(entry, one) for one in _library_of(entry).stated_inputs(entry, Path(root))))
+    if len(stated) == 1:
+        return stated[0]
+    keys = ("resize", "crop", "interpolation", "mean", "std")
+    missing = ", ".join(key for key, value in zip(keys, given, strict=True) if value is None)
+    shown = "".join(f"\n  {one.preprocessing}, mean {list(one.mean)}, std {list(one.std)}" for one in stated[:5])
+    found = f"its model is published with weights of different preprocessing:{shown}\n" if stated else ""
+    raise InputError(
+        f"{found}it cannot be known which preprocessing its weights were trained with; give {missing}"
+        f"{' (and squash)' if 'resize' in missing else ''}"
+    )
+
+
+def _completed(entry: ExtractorEntry, stated: NetworkInput | None) -> NetworkInput:
+    """Return what the entry gives, and for what it leaves out, what its library has `stated`."""
     resize, crop, interpolation, squash = entry.resize, entry.crop, entry.interpolation, entry.squash
-    if resize is None or crop is None or interpolation is None:
-        default = _library_of(entry).defaults(entry).preprocessing
-        crop = crop or default.crop
-        resize = resize or max(crop, default.resize)
-        interpolation = interpolation or default.interpolation
-        squash = default.squash if squash is None else squash
-    return Preprocessing(resize, crop, interpolation, bool(squash))
+    if stated and None in (resize, crop, interpolation):
+        own = stated.preprocessing
+        crop = crop or own.crop
+        resize = resize or max(crop, own.resize)
+        interpolation = interpolation or own.interpolation
+        squash = own.squash if squash is None else squash
+    mean, std = entry.mean or stated.mean, entry.std or stated.std
+    return NetworkInput(Preprocessing(resize, crop, interpolation, bool(squash)), tuple(mean), tuple(std))
+
+
+def preprocessing_of(entry: ExtractorEntry, root: Path | str = ".") -> Preprocessing:
+    """Return the entry's preprocessing, of `input_of`."""
+    return input_of(entry, root).preprocessing
+
+
+def files_of(entry: ExtractorEntry, root: Path | str) -> list[str]:
+    """Return the files that the entry's network is made of, beside its weights file: absolute, or below the root."""
+    library = _library_of(entry)
+    return library.files(entry, Path(root)) if hasattr(library, "files") else []
 
 
 def load_extractor(name: str, entry: ExtractorEntry, root: Path | str) -> Network:
@@ -42,19 +86,55 @@ def load_extractor(name: str, entry: ExtractorEntry, root: Path | str) -> Networ
 
     Raises InputError that names the entry, for a model or weights that the library does not have or that do not fit.
     """
-    library = _library_of(entry)
+    with _faults_of(name, entry):
+        takes = input_of(entry, root)
+        loaded = _library_of(entry).load(entry, Path(root), takes.preprocessing.crop)
+        weights = loaded.weights
+        if entry.output is not None or entry.pool:  # other features of the same network
+            weights = sha256(f"{weights} {entry.output} {entry.pool}".encode()).hexdigest()[: len(weights)]
+        how = {"output": entry.output, "pool": entry.pool, "resampled": loaded.resampled}
+        return Network(loaded.module, takes.mean, takes.std, weights, name, **how)
+
+
+def refuse_unfit(name: str, entry: ExtractorEntry, root: Path | str) -> None:
+    """Raise InputError where the network of the registry's entry `name` cannot make features of images of the entry's size.
+
+    For use before images are decoded: weights need not be there, and where a library can, nothing is computed.
+    """
+    with _faults_of(name, entry):
+        size = input_of(entry, root).preprocessing.crop
+        library = _library_of(entry)
+        if not hasattr(library, "outline") or (module := library.outline(entry, Path(root), size)) is None:
+            return
+        _try_out(module, size, entry)
+
+
+def _try_out(module: Any, size: int, entry: ExtractorEntry) -> None:
+    """Raise InputError unless `module`, on torch's meta device or the CPU, makes features of two images."""
+    import torch
+
+    tensors = (*module.parameters(), *module.buffers())
+    device = tensors[0].device if tensors else torch.device("cpu")
     try:
-        module, weights = library.load(entry, Path(root))
-        mean, std = entry.mean, entry.std
-        if mean is None or std is None:
-            default = library.defaults(entry)
-            mean, std = mean or default.mean, std or default.std
+        with torch.inference_mode():
+            outputs = module(torch.zeros(2, 3, size, size, device=device))
+    except NotImplementedError:
+        return  # what the meta device does not have says nothing of others
+    except Exception as error:  # of any network
+        raise cannot_run(error, size) from error
+    read_out(outputs, 2, entry.output, entry.pool)
+
+
+@contextmanager
+def _faults_of(name: str, entry: ExtractorEntry) -> Iterator[None]:
+    """Let errors of the block name the extractor, and the package of its library where that is missing."""
+    try:
+        yield
     except InputError as error:
         raise InputError(f"extractor {name}: {error}") from error
     except ImportError as error:
         package = {"open_clip": "open_clip_torch", "torchscript": "torch"}.get(entry.library, entry.library)
         raise InputError(f"extractor {name}: {error}; expected the library from `pip install {package}`") from error
-    return Network(module, tuple(mean), tuple(std), weights)
 
 
 def _library_of(entry: ExtractorEntry) -> Any:

@@ -9,6 +9,7 @@ import torch
 
 from attribench.common.errors import InputError
 from attribench.extract.extractors import Network
+from attribench.extract.readout import cannot_run, read_out
 
 GPU_BATCH, CPU_BATCH = 256, 16  # images; a larger batch is no faster
 _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4  # of malloc.h
@@ -60,7 +61,7 @@ class ForwardPass:
         # On CUDA, PyTorch's convolutions are TF32 by default: three decimal digits, where float32 has seven.
         torch.backends.cudnn.allow_tf32 = False
         self.network, self.size, self.precision, self.device = network, size, precision, device
-        self._module = network.module.to(device, memory_format=torch.channels_last)
+        self._module = _with_channels_last(network.module.to(device))
         # (x / 255 - mean) / std is x * scale + shift. For a whole line of pixels, since short rows are slow.
         mean, std = (torch.tensor(values, dtype=torch.float64) for values in (network.mean, network.std))
         self._scale, self._shift = ((v.float().repeat(size).to(device)) for v in (1 / (255 * std), -mean / std))
@@ -95,7 +96,11 @@ class ForwardPass:
                 return lambda: np.concatenate([features() for features in passes])
             except Exception as error:
                 if not _is_out_of_memory(error):
-                    raise
+                    if self._compiled:  # at the first pass: `_compile` says what that means
+                        raise
+                    log.exception("the forward pass failed")
+                    fault = error if isinstance(error, InputError) else cannot_run(error, self.size)
+                    raise InputError(f"extractor {self.network.name}: {fault}") from error
                 reason = _first_line(error)
             # After the except block, whose traceback keeps the tensors of the failed pass.
             self._halve(reason)
@@ -126,7 +131,7 @@ class ForwardPass:
         # The channels stay last in memory: convolutions are twice as fast on that.
         images = lines.view(n, size, size, 3).permute(0, 3, 1, 2)
         with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16, enabled=self.precision == "bf16"):
-            return self._module(images).float()
+            return read_out(self._module(images), n, self.network.output, self.network.pool).float()
 
     def _compile(self) -> None:
         """Compile the network, which torch does at the first pass of a batch size."""
@@ -150,6 +155,14 @@ class ForwardPass:
         log.warning("out of memory; the batch is now %d (%s)", self.batch_size, reason)
         if self.device.type == "cuda":
             torch.cuda.empty_cache()
+
+
+def _with_channels_last(module: torch.nn.Module) -> torch.nn.Module:
+    """Return `module` with the channels of its images' kernels last in memory. Tensors of other ranks have no such order."""
+    for tensor in (*module.parameters(), *module.buffers()):
+        if tensor.ndim == 4:
+            tensor.data = tensor.data.contiguous(memory_format=torch.channels_last)
+    return module
 
 
 def _filled_up(pixels: np.ndarray, n: int) -> np.ndarray:

@@ -1,11 +1,13 @@
 """What an entry of the extractor registry may say."""
 
-from typing import Annotated, Literal
+import re
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
 from attribench.common.schema import Closed, FilePath, Name, Positive, number, whole
 from attribench.extract import libraries
+from attribench.extract.readout import Pool
 
 Interpolation = Literal["nearest", "bilinear", "bicubic", "lanczos"]
 PrecisionName = Literal["float32", "bf16"]
@@ -32,7 +34,8 @@ class ExtractorEntry(Closed):
     """Describe an extractor. What is not given of the preprocessing is the model's own, as its library states it.
 
     squash: resize both sides to `resize`, not the short one alone; precision: this extractor's, in place of the config key;
-    seed: of the weights of an untrained network.
+    seed: of the weights of an untrained network; output, pool: what features are made of, where a network returns several
+    outputs, or one for each position (see `readout`).
     """
 
     library: Literal[*libraries.NAMES]
@@ -46,11 +49,17 @@ class ExtractorEntry(Closed):
     std: PerChannel | None = None
     seed: whole(ge=0, le=10**12) = 0
     precision: PrecisionName | None = None
+    output: int | str | None = None
+    pool: Pool | None = None
 
     @model_validator(mode="after")
     def _complete(self) -> "ExtractorEntry":
         if self.library in ("timm", "open_clip") and not self.model:
             raise ValueError(f"library {self.library} needs a `model`")
+        if self.library == "python" and not re.fullmatch(r".+\.py:\w+", self.model or ""):
+            raise ValueError(f"library python needs `model: FILE.py:FUNCTION`, found {self.model}")
+        if self.library == "color" and (self.output is not None or self.pool):
+            raise ValueError("library color returns features; expected no `output` and no `pool`")
         if self.library == "torchscript" and not isinstance(self.pretrained, WeightsFile):
             raise ValueError("library torchscript needs `pretrained: {file: …}`")
         if self.library == "color" and self.precision not in (None, "float32"):
@@ -60,3 +69,8 @@ class ExtractorEntry(Closed):
         if self.resize and self.crop and self.crop > self.resize:
             raise ValueError(f"crop {self.crop} is larger than resize {self.resize}")
         return self
+
+    def identity(self) -> dict[str, Any]:
+        """Return what the entry says, but for the precision, as JSON holds it; `output` and `pool` where they are given."""
+        special = {key for key in ("output", "pool") if getattr(self, key) is None}
+        return self.model_dump(mode="json", exclude={"precision", *special})

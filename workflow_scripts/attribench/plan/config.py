@@ -205,7 +205,7 @@ class Config(Settings):
 
     def is_compiled(self, extractor: str) -> bool:
         """Return whether torch compiles the extractor's network."""
-        return self.compile and self.extractor_registry[extractor].library in ("timm", "open_clip")
+        return self.compile and self.extractor_registry[extractor].library in ("timm", "open_clip", "python")
 
 
 def load(raw: dict[str, Any]) -> Config:

@@ -7,6 +7,7 @@ The plan follows from the config, the given files and their records; nothing is 
 import os
 import shlex
 import stat
+from collections.abc import Iterable
 from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,9 @@ from attribench.download.choice import Downloads
 from attribench.download.install import is_there
 from attribench.download.space import Budget
 from attribench.extract.checkpoints import require_weights_file, weights_file
-from attribench.extract.extractors import preprocessing_of
+from attribench.extract.extractors import files_of as files_of_network
+from attribench.extract.extractors import input_of, refuse_unfit
+from attribench.extract.libraries import NetworkInput
 from attribench.extract.registry import WeightsFile
 from attribench.formats.feature_files import files_of, require_feature_file
 from attribench.formats.ranking import SCORES, Method
@@ -66,7 +69,9 @@ class Plan(Paths):
         )
         self.methods = (*self.feature_methods, *(Method(name, SCORES) for name in config.score_methods))
         self._refuse_names()
-        self.preprocessing = {name: self._preprocessing(name) for name in config.extractors}
+        runs_networks = "images" in map(self.features_come_from, self.collections)
+        self.network_inputs = {name: self._network_input(name) for name in config.extractors if runs_networks}
+        self.preprocessing = {name: str(takes.preprocessing) for name, takes in self.network_inputs.items()}
         self.published = self._published_numbers()
         if self.rendered:
             self._refuse_foreign_root()
@@ -129,12 +134,17 @@ class Plan(Paths):
         for name in sorted({*TABLES} & {*self.config.splits}):
             raise InputError(f"config key splits: {name!r} is the name of a table; call the split otherwise")
 
-    def _preprocessing(self, extractor: str) -> str:
-        """Return the canonical text of the extractor's preprocessing."""
+    def _network_input(self, extractor: str) -> NetworkInput:
+        """Return what the extractor's network takes."""
         try:
-            return str(preprocessing_of(self.config.extractor_registry[extractor]))
+            return input_of(self.config.extractor_registry[extractor], self.config.root)
         except InputError as error:
             raise InputError(f"config key extractor_registry.{extractor}: {error}") from error
+
+    def refuse_unfit_networks(self, extractors: Iterable[str]) -> None:
+        """Raise InputError that names one of `extractors` whose network cannot make features of images of its size."""
+        for extractor in extractors:
+            refuse_unfit(extractor, self.config.extractor_registry[extractor], self.config.root)
 
     def _published_numbers(self) -> list[Number]:
         """Return the published numbers that concern this run.
@@ -198,10 +208,20 @@ class Plan(Paths):
         """Return those of `given_paths` that are folders of images."""
         return {*self.config.entry.split_folders, *filter(None, [self.config.entry.database.folder])}
 
+    @cache  # noqa: B019  a run has one plan
     def weights_paths(self, extractor: str) -> list[str]:
-        """Return the path of the extractor's weights, where a file below the root (or at an absolute path) holds them."""
-        weights = self.config.extractor_registry[extractor].pretrained
-        return [weights.file] if isinstance(weights, WeightsFile) and not weights.package else []
+        """Return the files that the extractor's network is made of, below the root or at absolute paths."""
+        entry = self.config.extractor_registry[extractor]
+        weights = entry.pretrained
+        paths = [weights.file] if isinstance(weights, WeightsFile) and not weights.package else []
+        return paths + self._network_files(extractor)
+
+    def _network_files(self, extractor: str) -> list[str]:
+        """Return those of the network's files that no `pretrained` names: its code, or its folder's."""
+        try:
+            return files_of_network(self.config.extractor_registry[extractor], self.config.root)
+        except InputError as error:
+            raise InputError(f"config key extractor_registry.{extractor}: {error}") from error
 
     def refuse_missing_files(self) -> None:
         """Raise InputError that names a given file which is not there and which nothing brings."""
@@ -319,8 +339,14 @@ class Plan(Paths):
     def extractor_identity(self, extractor: str) -> list[Any]:
         """Return what tells the extractor's features from any other's: settings, and content of its weights."""
         entry, config = self.config.extractor_registry[extractor], self.config
-        settings = entry.model_dump(mode="json", exclude={"resize", "crop", "interpolation", "squash", "precision"})
+        settings = {k: v for k, v in entry.identity().items() if k not in ("resize", "crop", "interpolation", "squash")}
+        takes = self.network_inputs[extractor]
+        if entry.library != "color":
+            settings |= {"mean": list(takes.mean), "std": list(takes.std)}
         how = [extractor, self.preprocessing[extractor], config.precision_of(extractor), config.is_compiled(extractor)]
+        if code := [self.content_token(path) for path in self._network_files(extractor)]:
+            # Not where the network lies but what it is made of.
+            settings["model"] = [str(settings["model"]).rpartition(":")[2] if entry.library == "python" else None, code]
         if not isinstance(entry.pretrained, WeightsFile):
             return [*how, settings, None]
         # Not where the file lies but what it holds.

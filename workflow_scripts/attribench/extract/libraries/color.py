@@ -1,22 +1,21 @@
 """The colour histogram: no library, and no network that was trained."""
 
 from pathlib import Path
-from typing import Any
 
 from attribench.decode.preprocessing import Preprocessing
-from attribench.extract.libraries import Defaults
+from attribench.extract.libraries import Loaded, NetworkInput
 from attribench.extract.registry import ExtractorEntry
 
 BINS = 8  # per channel: 512 in all
 
 
-def defaults(entry: ExtractorEntry) -> Defaults:
+def stated_inputs(entry: ExtractorEntry, root: Path) -> list[NetworkInput]:
     """Return a usual size; pixels are taken as they are."""
-    return Defaults(Preprocessing(224, 224, "bicubic"), (0.0,) * 3, (1.0,) * 3)
+    return [NetworkInput(Preprocessing(224, 224, "bicubic"), (0.0,) * 3, (1.0,) * 3)]
 
 
-def load(entry: ExtractorEntry, root: Path) -> tuple[Any, str]:
+def load(entry: ExtractorEntry, root: Path, size: int) -> Loaded:
     """Return the histogram, and its name in place of a digest."""
     from attribench.extract.color import ColorHistogram
 
-    return ColorHistogram(BINS), f"histogram-{BINS}"
+    return Loaded(ColorHistogram(BINS), f"histogram-{BINS}")

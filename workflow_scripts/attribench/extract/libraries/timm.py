@@ -1,56 +1,156 @@
-"""Networks of timm, from the hub, from a file or without training, and without their classifier."""
+"""Networks of timm, from the hub, a folder, a file or without training, and without their classifier."""
 
 from pathlib import Path
 from typing import Any
 
 from attribench.common.errors import InputError
-from attribench.decode.preprocessing import Preprocessing
 from attribench.extract.checkpoints import load_strictly, match_by_order, read_tensors, weights_digest, weights_file
-from attribench.extract.libraries import Defaults, from_hub, unknown_model
+from attribench.extract.libraries import (
+    FOLDER,
+    HUB,
+    Loaded,
+    NetworkInput,
+    folder_files,
+    from_hub,
+    split_name,
+    stated_input,
+    unknown_model,
+)
 from attribench.extract.registry import ExtractorEntry, WeightsFile
+from attribench.extract.resampling import at_size
+
+_CONFIG = "config.json"  # of a folder, or of a repository on the hub
+_FITS = {"center": "short", "squash": "squash"}  # of timm's `crop_mode`
 
 
-def defaults(entry: ExtractorEntry) -> Defaults:
-    """Return the preprocessing that timm states for the weights which the model's name means."""
-    settings = _settings(entry.model)
-    crop = settings.input_size[-1]
-    resize = int(crop / settings.crop_pct) if settings.crop_pct else crop
-    preprocessing = Preprocessing(resize, crop, settings.interpolation, settings.crop_mode == "squash")
-    return Defaults(preprocessing, tuple(settings.mean), tuple(settings.std))
+def stated_inputs(entry: ExtractorEntry, root: Path) -> list[NetworkInput]:
+    """Return the preprocessing that timm states for the weights which the model's name means.
 
-
-def load(entry: ExtractorEntry, root: Path) -> tuple[Any, str]:
-    """Return the network without its classifier, and the digest of its weights."""
+    A name without a tag says nothing of a file's weights: for them, those of all tags are returned.
+    """
     import timm
+
+    settings = [_settings(entry.model, root)]
+    is_bare = split_name(entry.model, root)[0] is None and "." not in entry.model
+    if is_bare and isinstance(entry.pretrained, WeightsFile):
+        settings = [_settings(name, root) for name in timm.list_pretrained(f"{entry.model}.*")]
+    return [_stated(entry.model, one) for one in settings if one.get("mean") and one.get("std")]
+
+
+def _stated(model: str, settings: dict[str, Any]) -> NetworkInput:
+    from timm.data import resolve_data_config
+
+    used = resolve_data_config({}, pretrained_cfg=settings)
+    fit = _FITS.get(used["crop_mode"], used["crop_mode"])
+    channels = {"mean": used["mean"], "std": used["std"]}
+    return stated_input(
+        model, used["input_size"][1:], used["interpolation"], fit=fit, crop_share=used["crop_pct"], **channels
+    )
+
+
+def files(entry: ExtractorEntry, root: Path) -> list[str]:
+    """Return the files of the model's folder, if the model is one."""
+    return folder_files(entry.model, entry.pretrained, root, _CONFIG)
+
+
+def load(entry: ExtractorEntry, root: Path, size: int) -> Loaded:
+    """Return the network without its classifier."""
     import torch
 
     weights = entry.pretrained
-    if weights not in ("hub", "none") and not isinstance(weights, WeightsFile):
-        raise InputError(
-            f"pretrained `{weights}`: a timm model takes hub, none or {{file: …}}; a tag belongs to its name"
-        )
-    _settings(entry.model)  # refuses an unknown model
     torch.manual_seed(entry.seed)  # the weights of an untrained network are drawn next
     if weights == "hub":
-        network = from_hub(entry.model, lambda: timm.create_model(entry.model, pretrained=True))
+        network = _trained(entry, root)
     else:
-        network = timm.create_model(entry.model, pretrained=False)
+        network = _untrained(entry, root)
     whole = network.state_dict()
-    network.reset_classifier(0)
+    _drop_classifier(network)
     if isinstance(weights, WeightsFile):
         _load_file(network, whole, weights, weights_file(weights, root))
+    network, resampled = _at_size(network, entry, root, size)
     # A tag names other weights of the same network.
-    return network.eval(), weights_digest(network, f"timm {entry.model.partition('.')[0]}")
+    origin, _ = split_name(entry.model, root)
+    architecture = network.pretrained_cfg["architecture"] if origin else entry.model.partition(".")[0]
+    network = network.float().eval()
+    return Loaded(network, weights_digest(network, f"timm {architecture}"), resampled)
 
 
-def _settings(model: str) -> Any:
+def outline(entry: ExtractorEntry, root: Path, size: int) -> Any:
+    """Return the network without weights, on the meta device."""
+    import torch
+
+    with torch.device("meta"):
+        network = _untrained(entry, root)
+        _drop_classifier(network)
+        return _at_size(network, entry, root, size)[0].eval().to("meta")
+
+
+def _settings(model: str, root: Path) -> dict[str, Any]:
     """Return what timm states of `model`, with or without the tag of its weights. Raises InputError for an unknown one."""
     import timm
+    from timm.models._hub import load_model_config_from_hf, load_model_config_from_path
 
+    origin, name = split_name(model, root)
     try:
-        return timm.get_pretrained_cfg(model, allow_unregistered=False)
+        if origin == HUB:
+            return dict(from_hub(f"config of {name}", lambda: load_model_config_from_hf(name))[0])
+        if origin == FOLDER:
+            return dict(load_model_config_from_path(name)[0])
+        return timm.get_pretrained_cfg(model, allow_unregistered=False).to_dict()
     except RuntimeError as error:
         raise unknown_model("timm", model, timm.list_models(pretrained=True)) from error
+    except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
+        raise InputError(
+            f"{Path(name) / _CONFIG}: no config of a timm model ({type(error).__name__}: {error})"
+        ) from error
+
+
+def _untrained(entry: ExtractorEntry, root: Path, **settings: Any) -> Any:
+    """Return the network, with its classifier and drawn weights. Raises InputError for what timm does not have."""
+    import timm
+
+    if entry.pretrained not in ("hub", "none") and not isinstance(entry.pretrained, WeightsFile):
+        raise InputError(
+            f"pretrained `{entry.pretrained}`: a timm model takes hub, none or {{file: …}}; a tag belongs to its name"
+        )
+    _settings(entry.model, root)  # refuses an unknown model
+    return timm.create_model(_full_name(entry, root), pretrained=False, **settings)
+
+
+def _trained(entry: ExtractorEntry, root: Path) -> Any:
+    """Return the network with the weights that its name means."""
+    import timm
+
+    _settings(entry.model, root)
+    name = _full_name(entry, root)
+    if not name.startswith(FOLDER):
+        return from_hub(f"weights of {entry.model}", lambda: timm.create_model(name, pretrained=True))
+    try:
+        return timm.create_model(name, pretrained=True)
+    except Exception as error:  # whatever the checkpoint's reader or the network finds
+        reason = "; ".join(filter(None, map(str.strip, str(error).splitlines()[:3])))
+        raise InputError(f"{entry.model}: its checkpoint does not fit its {_CONFIG} ({reason})") from error
+
+
+def _full_name(entry: ExtractorEntry, root: Path) -> str:
+    origin, name = split_name(entry.model, root)
+    return f"{origin}:{name}" if origin else name
+
+
+def _drop_classifier(network: Any) -> None:
+    if hasattr(network, "reset_classifier"):  # encoders have none
+        network.reset_classifier(0)
+
+
+def _at_size(network: Any, entry: ExtractorEntry, root: Path, size: int) -> tuple[Any, str]:
+    def rebuild(pixels: int) -> Any:
+        resized = _untrained(entry, root, img_size=pixels)
+        _drop_classifier(resized)
+        return resized
+
+    settings = network.pretrained_cfg
+    own = settings["input_size"][-1] if settings["fixed_input_size"] else size
+    return at_size(network, own, size, rebuild=rebuild, trained=entry.pretrained != "none")
 
 
 def _load_file(network: Any, whole: dict[str, Any], spec: WeightsFile, path: Path) -> None:

@@ -6,23 +6,32 @@ from typing import Any
 from attribench.common.errors import InputError
 from attribench.common.files import sha256_file
 from attribench.extract.checkpoints import require_weights_file, weights_file
-from attribench.extract.libraries import Defaults
+from attribench.extract.libraries import Loaded, NetworkInput
 from attribench.extract.registry import ExtractorEntry
 
 
-def defaults(entry: ExtractorEntry) -> Defaults:
-    """Raise InputError: an archive states no preprocessing."""
-    raise InputError("library torchscript states no preprocessing; give resize, crop, interpolation, mean and std")
+def stated_inputs(entry: ExtractorEntry, root: Path) -> list[NetworkInput]:
+    """Return nothing: an archive states no preprocessing."""
+    return []
 
 
-def load(entry: ExtractorEntry, root: Path) -> tuple[Any, str]:
+def load(entry: ExtractorEntry, root: Path, size: int) -> Loaded:
     """Return the archive's network, and the digest of the whole file: its code is as much of it as its tensors are."""
+    path = weights_file(entry.pretrained, root)
+    return Loaded(_network(path), sha256_file(path)[:16])
+
+
+def outline(entry: ExtractorEntry, root: Path, size: int) -> Any | None:
+    """Return the archive's network, if the archive is there."""
+    path = weights_file(entry.pretrained, root)
+    return _network(path) if path.is_file() else None
+
+
+def _network(path: Path) -> Any:
     import torch
 
-    path = weights_file(entry.pretrained, root)
     require_weights_file(path)
     try:
-        network = torch.jit.load(path, map_location="cpu").float().eval()
+        return torch.jit.load(path, map_location="cpu").float().eval()
     except RuntimeError as error:
         raise InputError(f"{path}: not a TorchScript file: {str(error).strip().splitlines()[0]}") from error
-    return network, sha256_file(path)[:16]
