@@ -25,7 +25,7 @@ def extracted(folder, root, paths, name, entry, *, precision="float32", batch_si
 
     network: used in place of the one that `entry` names.
     """
-    preprocessing = preprocessing_of(entry)
+    preprocessing = preprocessing_of(entry, root)
     decode_shard(folder / "pixels.h5", root, paths, [preprocessing], quarantine=True)
     network = network or load_extractor(name, entry, root)
     device = torch.device("cpu")

@@ -15,7 +15,7 @@ import tempfile
 import time
 from pathlib import Path
 
-LOADED_BEFORE = ("snakemake.cli", "snakemake_executor_plugin_slurm", "h5py", "pydantic", "numpy")
+LOADED_BEFORE = ("snakemake.cli", "snakemake_executor_plugin_slurm", "h5py", "pydantic", "numpy", "timm")
 
 
 class Server:

@@ -1,0 +1,350 @@
+"""Networks of every origin: preprocessing is their own, outputs become features, and they are resampled to another size."""
+
+import json
+from collections import namedtuple
+
+import numpy as np
+import open_clip
+import pytest
+import timm
+import torch
+from attribench.common.errors import InputError
+from attribench.extract.extractors import Network, input_of, load_extractor, refuse_unfit
+from attribench.extract.forward import ForwardPass
+from attribench.extract.readout import read_out
+from attribench.extract.registry import ExtractorEntry
+from helpers.extraction import extracted
+from helpers.images import picture
+from safetensors.torch import save_file
+from timm.layers import resample_abs_pos_embed
+
+PIXELS = dict(interpolation="bicubic", mean=[0.5] * 3, std=[0.5] * 3)
+FILE = {"file": "w.safetensors"}
+TINY_CLIP = {
+    "embed_dim": 32,
+    "vision_cfg": {"image_size": 64, "layers": 1, "width": 64, "head_width": 32, "patch_size": 16},
+    # Of the hub: nothing here can make such a tower.
+    "text_cfg": {"hf_model_name": "no/such-model", "hf_tokenizer_name": "no/such-model"},
+}
+PREPROCESS = {"mean": [0.5] * 3, "std": [0.25] * 3, "interpolation": "bilinear", "resize_mode": "squash"}
+
+
+def entry_of(library, model, **settings):
+    return ExtractorEntry(library=library, model=model, **settings)
+
+
+def square(size, **settings):
+    return dict(resize=size, crop=size, **PIXELS, **settings)
+
+
+def tiny_tower():
+    """Return the image tower of TINY_CLIP, drawn."""
+    torch.manual_seed(1)
+    text = {"context_length": 8, "vocab_size": 64, "width": 32, "heads": 2, "layers": 1}
+    return open_clip.CLIP(TINY_CLIP["embed_dim"], TINY_CLIP["vision_cfg"], text).visual
+
+
+def clip_folder(folder, **config):
+    """Make a folder as open_clip lays one out; return its name for `model`."""
+    folder.mkdir()
+    content = {"model_cfg": TINY_CLIP, "preprocess_cfg": PREPROCESS, **config}
+    (folder / "open_clip_config.json").write_text(json.dumps(content))
+    tensors = {f"visual.{name}": tensor.contiguous() for name, tensor in tiny_tower().state_dict().items()}
+    save_file(tensors | {"text.any": torch.zeros(1)}, folder / "open_clip_model.safetensors")
+    return f"local-dir:{folder.name}"
+
+
+def timm_folder(folder, **config):
+    """Make a folder as timm lays one out; return its name for `model`."""
+    folder.mkdir()
+    network = timm.create_model("test_vit")
+    stated = {"input_size": [3, 160, 160], "crop_pct": 0.8, "interpolation": "bilinear", "fixed_input_size": True}
+    stated |= {"mean": [0.1] * 3, "std": [0.2] * 3, "num_classes": 1000, "classifier": "head", **config}
+    (folder / "config.json").write_text(json.dumps({"architecture": "test_vit", "pretrained_cfg": stated}))
+    save_file(network.state_dict(), folder / "model.safetensors")
+    return f"local-dir:{folder.name}"
+
+
+# --- preprocessing --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("library", "model", "tag", "expected"),
+    [
+        ("open_clip", "ViT-B-16-SigLIP", "webli", ("bicubic-squash224-224", 0.5, 0.5)),
+        ("open_clip", "MobileCLIP-S1", "datacompdr", ("bilinear-256-256", 0.0, 1.0)),
+        ("open_clip", "ViT-B-32", "laion2b_s34b_b79k", ("bicubic-224-224", 0.48145466, 0.26862954)),
+        ("timm", "vit_base_patch16_224.dino", "hub", ("bicubic-248-224", 0.485, 0.229)),
+        ("timm", "vit_base_patch16_siglip_224.v2_webli", "hub", ("bicubic-248-224", 0.5, 0.5)),
+    ],
+)
+def test_preprocessing_is_the_same_by_name_from_a_file_and_without_training(library, model, tag, expected):
+    for pretrained in (tag, FILE, "none"):
+        takes = input_of(entry_of(library, model, pretrained=pretrained))
+        assert (str(takes.preprocessing), takes.mean[0], takes.std[0]) == expected, pretrained
+
+
+UNKNOWN = {
+    "tags of other mean and std": (
+        entry_of("open_clip", "ViT-L-14", pretrained=FILE),
+        r"different preprocessing:(.*\n)*.*give resize, crop, interpolation, mean, std \(and squash\)",
+    ),
+    "what is given need not be": (
+        entry_of("open_clip", "ViT-L-14", pretrained=FILE, resize=224, crop=224, interpolation="bicubic"),
+        "give mean, std$",
+    ),
+    "no weights are published": (
+        entry_of("open_clip", "ViT-S-16", pretrained=FILE),
+        "^it cannot be known which .* give",
+    ),
+    "timm without a tag": (entry_of("timm", "vit_base_patch16_224", pretrained=FILE), "give resize, .* std"),
+    "a TorchScript archive": (
+        entry_of("torchscript", None, pretrained=FILE, resize=8, crop=8),
+        "give inter.*, mean, std$",
+    ),
+    "borders are padded": (entry_of("timm", "deepseek_vit_412m.deepseek_v4_1_flash"), r"\(border\).*; give resize"),
+    "not square": (
+        entry_of("timm", "vit_base_patch16_sapiens2.fb"),
+        r"states images of \(1024, 768\) pixels.*; give resize",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", UNKNOWN)
+def test_preprocessing_that_cannot_be_known_is_to_be_given(name):
+    entry, message = UNKNOWN[name]
+    with pytest.raises(InputError, match=message):
+        input_of(entry)
+    given = entry.model_copy(update=square(224))
+    assert str(input_of(given).preprocessing) == "bicubic-224-224"
+
+
+def test_mean_and_std_settle_what_the_tags_differ_in():
+    takes = input_of(entry_of("open_clip", "ViT-L-14", pretrained=FILE, mean=[0.5] * 3, std=[0.5] * 3))
+    assert str(takes.preprocessing) == "bicubic-224-224"
+
+
+def test_a_folder_states_its_own(tmp_path):
+    takes = input_of(entry_of("open_clip", clip_folder(tmp_path / "clip")), tmp_path)
+    assert (str(takes.preprocessing), takes.mean[0], takes.std[0]) == ("bilinear-squash64-64", 0.5, 0.25)
+    takes = input_of(entry_of("timm", timm_folder(tmp_path / "vit")), tmp_path)
+    assert (str(takes.preprocessing), takes.mean[0], takes.std[0]) == ("bilinear-200-160", 0.1, 0.2)
+    for make, library in ((clip_folder, "open_clip"), (timm_folder, "timm")):
+        nothing = {"preprocess_cfg": None, "mean": None}
+        with pytest.raises(InputError, match="cannot be known which preprocessing"):
+            input_of(entry_of(library, make(tmp_path / f"{library}-silent", **nothing)), tmp_path)
+
+
+def test_a_folder_gives_the_network_in_it(tmp_path):
+    images = torch.randn(2, 3, 64, 64)
+    loaded = load_extractor("mine", entry_of("open_clip", clip_folder(tmp_path / "clip")), tmp_path)
+    with torch.no_grad():
+        np.testing.assert_array_equal(loaded.module(images), tiny_tower().eval()(images))
+    name = timm_folder(tmp_path / "vit")
+    loaded = load_extractor("mine", entry_of("timm", name), tmp_path)
+    file = {"file": "vit/model.safetensors"}
+    assert load_extractor("mine", entry_of("timm", name, pretrained=file), tmp_path).weights == loaded.weights
+    assert load_extractor("mine", entry_of("timm", name, pretrained="none"), tmp_path).weights != loaded.weights
+
+
+FOLDERS = {
+    "no folder": (lambda folder: None, "is not a folder"),
+    "an empty folder": (lambda folder: folder.mkdir(), "does not exist|no config of"),
+    "a config that is none": (
+        lambda folder: (folder.mkdir(), (folder / "open_clip_config.json").write_text("[]")),
+        "open_clip_config.json: no config of an open_clip model",
+    ),
+    "a config of other keys": (
+        lambda folder: clip_folder(folder, model_cfg={**TINY_CLIP, "vision_cfg": {"image_size": 64, "odd": 1}}),
+        "not one of this open_clip's",
+    ),
+    "no weights": (
+        lambda folder: (clip_folder(folder), (folder / "open_clip_model.safetensors").unlink()),
+        "expected one checkpoint, such as open_clip_model.safetensors; found none",
+    ),
+    "a pointer for weights": (
+        lambda folder: (
+            clip_folder(folder),
+            (folder / "open_clip_model.safetensors").write_text("version https://git-lfs.github.com/spec/v1\n"),
+        ),
+        "is a pointer of Git LFS",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", FOLDERS)
+def test_a_folder_with_a_fault_is_refused(tmp_path, name):
+    make, message = FOLDERS[name]
+    make(tmp_path / "mine")
+    with pytest.raises(InputError, match=f"extractor mine: .*({message})"):
+        load_extractor("mine", entry_of("open_clip", "local-dir:mine"), tmp_path)
+
+
+def test_weights_of_quick_gelu_are_refused_for_a_network_without_it(tmp_path):
+    with pytest.raises(
+        InputError, match="`openai` were trained with QuickGELU, .*expected the model ViT-B-32-quickgelu"
+    ):
+        load_extractor("clip", entry_of("open_clip", "ViT-B-32", pretrained="openai", **square(224)), tmp_path)
+
+
+# --- outputs --------------------------------------------------------------------------------------------------------------
+
+Outputs = namedtuple("Outputs", ["pooled", "tokens"])
+VECTORS, TOKENS, MAPS = torch.arange(6.0).reshape(2, 3), torch.randn(2, 5, 3), torch.randn(2, 3, 4, 4)
+READ = {
+    "vectors": (VECTORS, None, None, VECTORS),
+    "an element": ((TOKENS, VECTORS), 1, None, VECTORS),
+    "a key": ({"image": VECTORS, "text": None}, "image", None, VECTORS),
+    "a field": (Outputs(VECTORS, TOKENS), "pooled", None, VECTORS),
+    "a map of one position": (VECTORS[..., None, None], None, None, VECTORS),
+    "the mean of tokens": ((VECTORS, TOKENS), 1, "mean", TOKENS.mean(1)),
+    "the first token": (TOKENS, None, "token", TOKENS[:, 0]),
+    "the maximum of a map": (MAPS, None, "max", MAPS.flatten(2).amax(2)),
+    "the mean of a map": (MAPS, None, "mean", MAPS.flatten(2).mean(2)),
+}
+NOT_READ = {
+    "several": (
+        (VECTORS, TOKENS),
+        None,
+        None,
+        r"a tuple of float32 \[2, 3\], float32 \[2, 5, 3\]; .*choose it by `output`",
+    ),
+    "named": ({"image": VECTORS}, None, None, r"a dict of 'image': float32 \[2, 3\]; expected one tensor"),
+    "no such output": ({"image": VECTORS}, "imag", None, r"expected `output` to be one of \['image'\]"),
+    "one output": (VECTORS, 0, None, "expected `output` to be one of none"),
+    "tokens": (TOKENS, None, None, "give `pool`"),
+    "a map": (MAPS, None, None, "give `pool`"),
+    "nothing to pool": (VECTORS, None, "mean", r"expected tokens \[n, positions, d\] or a map"),
+    "a map has no token": (MAPS, None, "token", r"expected tokens \[n, positions, d\] for `pool: token`"),
+    "one feature for all": (VECTORS[0], None, None, r"float32 \[3\] for 2 images; expected floating point \[2, d\]"),
+    "five axes": (MAPS[..., None], None, "mean", r"float32 \[2, 3, 4, 4, 1\]; expected tokens"),
+    "whole numbers": (VECTORS.long(), None, None, r"int64 \[2, 3\] for 2 images; expected floating point"),
+    "nothing": (None, None, None, "returns NoneType; expected one tensor"),
+}
+
+
+@pytest.mark.parametrize("name", READ)
+def test_features_are_read_out_of_what_a_network_returns(name):
+    outputs, output, pool, expected = READ[name]
+    np.testing.assert_array_equal(read_out(outputs, 2, output, pool), expected)
+
+
+@pytest.mark.parametrize("name", NOT_READ)
+def test_other_outputs_are_refused_with_the_keys_that_are_needed(name):
+    outputs, output, pool, message = NOT_READ[name]
+    with pytest.raises(InputError, match=message):
+        read_out(outputs, 2, output, pool)
+
+
+def test_a_vision_transformer_of_open_clip_gives_its_feature_or_its_tokens(tmp_path):
+    """CoCa's returns both."""
+    config = {**TINY_CLIP, "vision_cfg": {**TINY_CLIP["vision_cfg"], "output_tokens": True}}
+    name = clip_folder(tmp_path / "clip", model_cfg=config)
+    picture(80, 70).save(tmp_path / "a.png")
+
+    def features(**settings):
+        found, identity, _ = extracted(tmp_path, tmp_path, ["a.png"], "mine", entry_of("open_clip", name, **settings))
+        return found, identity.weights
+
+    usual, weights = features()
+    np.testing.assert_array_equal(features(output=0)[0], usual)
+    tokens, others = features(output=1, pool="mean")
+    assert tokens.shape == (1, 64) and others != weights != features(output=1, pool="max")[1]
+    refuse_unfit("coca", entry_of("open_clip", "coca_ViT-B-32", pretrained="none"), tmp_path)
+
+
+@pytest.mark.parametrize("model", ["xlm-roberta-base-ViT-B-32", "coca_roberta-ViT-B-32", "mt5-base-ViT-B-32"])
+def test_a_text_tower_is_never_needed(tmp_path, model):
+    refuse_unfit("any", entry_of("open_clip", model, pretrained="none"), tmp_path)
+
+
+def test_a_pass_bears_parameters_of_any_rank_and_says_what_it_cannot_run():
+    class Odd(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.cube = torch.nn.Parameter(torch.ones(1, 1, 1, 1, 1))
+            self.flag = torch.nn.Parameter(torch.tensor(True), requires_grad=False)
+            self.kernel = torch.nn.Conv2d(3, 4, 3)
+
+        def forward(self, images):
+            if len(images) > 2:
+                raise ValueError("too many")
+            return self.kernel(images).mean((2, 3)) * self.cube.flatten() * self.flag
+
+    settings = dict(precision="float32", device=torch.device("cpu"))
+    network = Network(Odd().eval(), (0.5,) * 3, (0.5,) * 3, "", "odd")
+    pixels = np.zeros((2, 8, 8, 3), np.uint8)
+    assert ForwardPass(network, 8, **settings, batch_size=2)(pixels).shape == (2, 4)
+    with pytest.raises(
+        InputError, match=r"extractor odd: .* of 8 x 8 pixels \(ValueError: too many\); expected another `crop`"
+    ):
+        ForwardPass(network, 8, **settings, batch_size=3)(pixels)
+
+
+# --- size -----------------------------------------------------------------------------------------------------------------
+
+
+def test_a_transformer_of_timm_is_resampled_to_the_size_of_the_images(tmp_path):
+    network = timm.create_model("test_vit")
+    save_file(network.state_dict(), tmp_path / "w.safetensors")
+    loaded = load_extractor("vit", entry_of("timm", "test_vit", pretrained=FILE, **square(192)), tmp_path)
+    expected = resample_abs_pos_embed(network.pos_embed, [12, 12], [10, 10], num_prefix_tokens=1)
+    np.testing.assert_array_equal(loaded.module.pos_embed.detach(), expected.detach())
+    assert loaded.resampled == "what depends on the size: from 160 to 192 pixels"
+    own = load_extractor("vit", entry_of("timm", "test_vit", pretrained=FILE, **square(160)), tmp_path)
+    assert own.resampled == "" and own.weights != loaded.weights
+
+
+def test_a_transformer_of_open_clip_is_resampled_as_open_clip_does_it(tmp_path):
+    name = clip_folder(tmp_path / "clip")
+    loaded = load_extractor("clip", entry_of("open_clip", name, **square(96)), tmp_path)
+    holder = torch.nn.Module()
+    holder.visual = loaded.module
+    state = {"visual.positional_embedding": tiny_tower().positional_embedding.detach()}
+    open_clip.model.resize_pos_embed(state, holder)
+    np.testing.assert_allclose(loaded.module.positional_embedding.detach(), *state.values(), rtol=1e-6, atol=1e-7)
+    with torch.no_grad():
+        assert loaded.module(torch.zeros(1, 3, 96, 96)).shape == (1, 32)
+    assert loaded.resampled == "positional_embedding: from 64 to 96 pixels"
+
+
+def test_the_shard_says_what_was_resampled(tmp_path):
+    import h5py
+
+    picture(80, 70).save(tmp_path / "a.png")
+    name, said = clip_folder(tmp_path / "clip"), []
+    for settings in (square(96), {}):
+        extracted(tmp_path, tmp_path, ["a.png"], "mine", entry_of("open_clip", name, **settings))
+        with h5py.File(tmp_path / "mine.h5") as file:
+            said.append(file.attrs.get("resampled"))
+    assert said == ["positional_embedding: from 64 to 96 pixels", None]
+
+
+UNFIT = {
+    "a mixer": (
+        ("timm", "mixer_b16_224.goog_in21k"),
+        256,
+        "tensor blocks.0.mlp_tokens.fc1.weight .* cannot be resampled",
+    ),
+    "a window that does not fit": (("timm", "halonet26t.a1h_in1k"), 260, r"cannot take images of 260 x 260 pixels"),
+    "a tower of timm's": (("open_clip", "ViT-B-16-SigLIP", "webli"), 20, None),
+}
+
+
+@pytest.mark.parametrize("name", UNFIT)
+def test_a_size_that_a_network_cannot_have_is_refused_before_anything_is_decoded(tmp_path, name):
+    (library, model, *tag), size, message = UNFIT[name]
+    weights = {"pretrained": tag[0]} if tag else {}
+    entry = entry_of(library, model, **weights, **square(size))
+    if message is None:
+        refuse_unfit("net", entry, tmp_path)
+        return
+    with pytest.raises(InputError, match=f"extractor net: .*{message}.*; expected .*`crop`"):
+        refuse_unfit("net", entry, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("model", "tag"), [("RN50-quickgelu", "openai"), ("ViT-B-16-SigLIP", "webli"), ("ViT-B-32", "none")]
+)
+def test_towers_of_every_kind_take_another_size(tmp_path, model, tag):
+    refuse_unfit("net", entry_of("open_clip", model, pretrained=tag, **square(288)), tmp_path)
