@@ -105,6 +105,11 @@ def left_out_of(collection):
     return plan.path("left_out", collection=collection)
 
 
+def label_rows():
+    """Return what tables and figures call each method: [extractor, variant, label]."""
+    return [[*method, label] for method, label in plan.labels.items()]
+
+
 def given_inputs(paths):
     """Return the inputs for given files below the root, and for the records of downloads that brought or will bring them."""
     records = [plan.downloads.record_path(source) for source in plan.downloads.sources_of(paths)]

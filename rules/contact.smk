@@ -9,7 +9,7 @@ def contact_reads(split):
 
 @cache
 def contact_key(split):
-    settings = [split, plan.config.contact_sheet.model_dump(), plan.config.exif]
+    settings = [split, plan.config.contact_sheet.model_dump(), plan.config.exif, label_rows()]
     return key_of("contact", code=code_of("contact"), settings=settings, reads=contact_reads(split).values())
 
 
@@ -40,6 +40,7 @@ rule contact:
         key=lambda w: contact_key(w.split),
         reads=lambda w: contact_reads(w.split),
         size=plan.config.contact_sheet.model_dump(),
+        labels=label_rows(),
     message:
         "Contact sheet of {wildcards.split}"
     script:

@@ -9,7 +9,7 @@ def plots_reads(split):
 
 @cache
 def plots_key(split):
-    settings = [split, plan.config.recall_ks, plan.config.bootstrap.confidence, plan.figures("plots")]
+    settings = [split, plan.config.recall_ks, plan.config.bootstrap.confidence, plan.figures("plots"), label_rows()]
     return key_of("plots", code=code_of("plots"), settings=settings, reads=plots_reads(split).values())
 
 
@@ -42,6 +42,7 @@ rule plots:
         recall_ks=plan.config.recall_ks,
         confidence=plan.config.bootstrap.confidence,
         figures=plan.figures("plots"),
+        labels=label_rows(),
     message:
         "Plots of {wildcards.split}"
     script:

@@ -23,7 +23,7 @@ def tables_key():
     config = plan.config
     settings = [
         [config.benchmark, config.splits, config.recall_ks, config.bootstrap.model_dump()],
-        [[m.extractor, m.variant] for m in plan.methods],
+        label_rows(),
         [[*pair, path] for pair, path in plan.missing_variants.items()],
         config.compared,
     ]
@@ -73,6 +73,7 @@ rule tables:
         benchmark=plan.config.benchmark,
         # One (split, extractor, variant) for each of input.metrics and input.ranks.
         methods=[[split, m.extractor, m.variant] for split in plan.config.splits for m in plan.methods],
+        labels=label_rows(),
         missing_variants=[[*pair, path] for pair, path in plan.missing_variants.items()],
         compared=[list(pair) for pair in plan.config.compared],
         splits=plan.config.splits,

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from attribench.formats.rank_file import read_rank_file
+from attribench.formats.ranking import labels_of
 from attribench.plots.bars import metric_bars
 from attribench.plots.curves import recall_curves
 from attribench.plots.distribution import rank_distribution
@@ -14,11 +15,12 @@ from attribench.tables.tables import read_summary
 with job(snakemake):
     split, params, tables = snakemake.wildcards.split, snakemake.params, snakemake.input
     rankings = [read_rank_file(path) for path in snakemake.input.ranks]
+    labels = labels_of(params.labels)
     figures = {
-        "metrics": lambda: metric_bars(read_summary(tables.summary), split, params.confidence),
-        "recall": lambda: recall_curves(rankings, params.recall_ks, split),
-        "ranks": lambda: rank_distribution(rankings, split),
-        "sizes": lambda: size_curves(read_summary(tables.database_sizes), split, params.confidence),
+        "metrics": lambda: metric_bars(read_summary(tables.summary), split, params.confidence, labels),
+        "recall": lambda: recall_curves(rankings, params.recall_ks, split, labels),
+        "ranks": lambda: rank_distribution(rankings, split, labels),
+        "sizes": lambda: size_curves(read_summary(tables.database_sizes), split, params.confidence, labels),
     }
     for name in params.figures:
         save_figure(*figures[name](), Path(snakemake.output[0]).parent / f"{split}_{name}")

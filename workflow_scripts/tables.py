@@ -1,7 +1,10 @@
 """Write the CSV tables."""
 
+import logging
+
 from attribench.common.tables_io import write_table
 from attribench.formats.rank_file import read_rank_file
+from attribench.formats.ranking import labels_of
 from attribench.metrics import read_query_table
 from attribench.provenance.job import job
 from attribench.tables import tables
@@ -13,6 +16,8 @@ with job(snakemake, other_keys={snakemake.output.published: snakemake.params.pub
     params, output = snakemake.params, snakemake.output
     methods = [tuple(method) for method in params.methods]
     metrics = {method: read_query_table(path) for method, path in zip(methods, snakemake.input.metrics, strict=True)}
+    for sentence in tables.left_out(metrics, params.recall_ks):
+        logging.warning("%s", sentence)
     rankings = [read_rank_file(path) for path in snakemake.input.ranks]
     resampling = Resampling(**params.bootstrap)
     settings = params.benchmark, params.recall_ks, resampling
@@ -25,10 +30,12 @@ with job(snakemake, other_keys={snakemake.output.published: snakemake.params.pub
         output.invalid_images: tables.invalid_table(rankings),
         output.left_out: tables.left_out_table(snakemake.input.left_out),
         output.near_duplicates: tables.near_duplicates_table(rankings),
-        output.missing_variants: tables.missing_variants_table(params.missing_variants),
         output.precisions: precisions_table(rankings, params.compared, params.benchmark, resampling),
-        output.published: published_table([Number(*number) for number in params.published], summary),
     }
+    labels = labels_of(params.labels)
+    written = {path: tables.with_labels(table, labels) for path, table in written.items()}
+    written[output.missing_variants] = tables.missing_variants_table(params.missing_variants)
+    written[output.published] = published_table([Number(*number) for number in params.published], summary)
     for split, path in zip(params.splits, output.splits, strict=True):
         written[path] = tables.split_table(metrics, split, params.recall_ks)
     for path, table in written.items():

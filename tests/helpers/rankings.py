@@ -59,27 +59,30 @@ def four_entries(
     prompt_types: Sequence[str] = ("object", "gpt"),
     sizes: Sequence[int] = (10, 50),
     near: Sequence[tuple[str, str, float]] = (),
+    n_entries: int = 4,
 ) -> Ranking:
     """Return a ranking of 4 entries with 1 to 4 exemplars and 2 queries a prompt type; 3 of 100 images are invalid.
+
+    More entries have 1 to 4 exemplars again.
 
     At a size, the i-th exemplar's rank is i plus a count that rises with the exemplar and with the size.
     """
     rng = np.random.default_rng(seed)
-    entry = np.repeat(np.arange(4), 2 * len(prompt_types))
+    entry = np.repeat(np.arange(n_entries), 2 * len(prompt_types))
     counts = np.sort(rng.integers(0, 4, size=(len(sizes) + 1, 4)), axis=1)
     by_size = np.cumsum(counts, axis=0) + np.arange(1, 5)  # an exemplar's rank at each size, and in the whole database
     return make_ranking(
-        [by_size[-1, : e + 1] for e in entry],
+        [by_size[-1, : e % 4 + 1] for e in entry],
         entry,
-        np.tile(np.repeat(prompt_types, 2), 4).tolist(),
+        np.tile(np.repeat(prompt_types, 2), n_entries).tolist(),
         split=split,
         extractor=extractor,
         query_path=text([f"{split}/{i}.png" for i in range(len(entry))]),
-        exemplar_path=text([f"{i}.jpg" for i in range(10)]),
+        exemplar_path=text([f"{i}.jpg" for i in range(sum(e % 4 + 1 for e in range(n_entries)))]),
         n_database=97,
         n_database_invalid=3,
         sizes=np.array(sizes, np.int64),
         n_database_at=np.array(sizes, np.int64) - 3,
-        ranks_at=np.concatenate([by_size[:-1, : e + 1] for e in entry], axis=1),
+        ranks_at=np.concatenate([by_size[:-1, : e % 4 + 1] for e in entry], axis=1),
         near_duplicates=near,
     )

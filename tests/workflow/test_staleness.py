@@ -69,6 +69,7 @@ KEYS = [
     case("extractor_registry", registry(seed=1), jobs(*RESULTS, **OF_ONE), "seed"),
     case("extractor_registry", registry(precision="bf16"), jobs(*RESULTS, **OF_ONE), "bf16"),
     case("extractor_registry", registry(precision="float32"), NOTHING, "float32"),
+    case("extractor_registry", registry(label="Tiny"), jobs(*RESULTS), "label"),
     case("extractor_registry", {**registry(), "unused": {"library": "timm", "model": "x"}}, NOTHING, "unused"),
     case("download", {"retries": 0, "keep_archives": True}, NOTHING, "retries"),
     case("sources", {"images": SOURCE}, NOTHING, "one-more"),

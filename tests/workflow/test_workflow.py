@@ -9,7 +9,7 @@ from collections import Counter
 
 import numpy as np
 import pytest
-from attribench.metrics import read_query_table
+from attribench.metrics import all_metrics, read_query_table
 from helpers.clone import TINY, Clone
 from helpers.results import cosines, table_rows
 
@@ -40,18 +40,40 @@ def test_summary_has_a_row_for_everything_in_the_contracts_columns(finished):
     assert list(summary[0])[:11] == [*contract, "n_queries", "n_entries"]
     found = {(r["split"], r["prompt_type"], r["extractor"], r["metric"]) for r in summary}
     prompts = {"sample_style": ["object", "gpt"], "sample_object": ["media", "gpt"]}
-    metrics = ["recall@5", "recall@10", "recall@100", "mAP"]
+    metrics = [
+        metric.name for metric in all_metrics([5, 10])
+    ]  # of 20 images and exemplars, all are among the first 100
     assert found == {(s, p, e, m) for s in prompts for p in prompts[s] for e in TINY["extractors"] for m in metrics}
     assert len(summary) == len(found)
     for row in summary:
-        assert float(row["ci_low"]) <= float(row["value"]) <= float(row["ci_high"])
+        assert (row["ci_low"], row["ci_high"], row["note"]) == ("", "", "no interval: fewer than 6 entries")
+        assert row["label"] == row["extractor"]
         assert 0 < float(row["chance"]) <= float(row["ceiling"]) <= 1
         assert (row["n_queries"], row["n_entries"], row["n_invalid"]) == ("6", "3", "0")
 
 
+def test_what_tables_leave_out_is_said(finished):
+    log = (finished.folder / "results/logs/tables.log").read_text()
+    for split in SPLITS:
+        assert f"{split}: recall@100 left out of tables and figures, because a query has only 21 candidates" in log
+
+
+def test_labels_stand_in_tables_and_figures_and_re_run_no_dear_stage(finished_copy):
+    entries = TINY["extractor_registry"]
+    labels = {"tiny": {**entries["tiny"], "label": "Tiny, untrained"}, "color": entries["color"]}
+    finished_copy.configure({**TINY, "extractor_registry": labels})
+    before = finished_copy.results("tables/sample_*.csv")
+    finished_copy.run()
+    assert {row["label"] for row in table_rows(finished_copy, "summary")} == {"Tiny, untrained", "color"}
+    assert {row["label_a"] for row in table_rows(finished_copy, "comparisons")} == {"Tiny, untrained"}
+    assert finished_copy.results("tables/sample_*.csv") == before
+    figure = (finished_copy.folder / "results/plots/sample_style_metrics.csv").read_text()
+    assert "Tiny, untrained" in figure and "_pretrained" not in figure
+
+
 def test_split_tables_have_the_published_columns(finished):
     table = table_rows(finished, "sample_object")
-    columns = [f"{p}-{m}" for p in ("media", "gpt") for m in ("recall@5", "recall@10", "recall@100", "mAP")]
+    columns = [f"{p}-{m}" for p in ("media", "gpt") for m in ("recall@5", "recall@10", "mAP")]
     assert list(table[0]) == ["name", "feature", *columns]
     assert [row["name"] for row in table] == ["color_pretrained", "tiny_pretrained"]
 
@@ -107,7 +129,12 @@ def test_sizes_hard_negatives_and_near_duplicates(finished_copy):
             if image["role"] == "query"
         ]
         np.testing.assert_allclose(table["AP"], expected, rtol=0, atol=1e-12)
-    for hard, easy in zip(at_size(table_rows(finished_copy, "database_sizes"), "5"), at_size(sizes, "5"), strict=True):
+    at_5 = at_size(sizes, "5")
+    assert {row["metric"] for row in at_5} == {"recall@5", "mAP"}
+    hard_at_5 = [
+        row for row in at_size(table_rows(finished_copy, "database_sizes"), "5") if row["metric"] != "recall@10"
+    ]
+    for hard, easy in zip(hard_at_5, at_5, strict=True):
         assert float(hard["value"]) <= float(easy["value"])
         if hard["metric"] == "mAP":
             assert float(hard["chance"]) < float(easy["chance"])

@@ -1,7 +1,7 @@
 """Contact sheets: queries beside the images that a method ranks nearest, and where it ranks their exemplars."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -9,7 +9,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from attribench.decode.reading import AS_PUBLISHED, Reading
-from attribench.formats.ranking import Ranking
+from attribench.formats.ranking import Method, Ranking, method_labels
 from attribench.plots.sheet import Cell, SheetRow, draw_sheet, shorten
 
 _SHEET_SIZE, _COMPARISON_SIZE = 144, 112  # pixels, the side of a thumbnail
@@ -26,13 +26,14 @@ def contact_sheet(
     n_neighbours: int = 8,
     n_exemplars: int = 4,
     reading: Reading = AS_PUBLISHED,
+    labels: Mapping[Method, str] | None = None,
 ) -> tuple[Figure, pd.DataFrame]:
     """Draw one method: a row per query with its `n_neighbours` best-ranked images and up to `n_exemplars` of its exemplars.
 
     Of more exemplars, some from the best to the worst ranked are shown. Returns the figure, to be saved with
     `plots.save_figure`, and a row an image shown: `panel` is `nearest` (there `position` equals `rank`) or `exemplars`
     (`position` counts from the left). Images are read below `root` as `reading` says; one that cannot be is a grey
-    square with its name.
+    square with its name. `labels` are what methods are called.
     """
     rows, shown = [], []
     for query in choose_queries([ranking], n_queries):
@@ -41,7 +42,8 @@ def contact_sheet(
         row, images = _sheet_row(ranking, query, n_neighbours, picked, lead=True, letters=14)
         rows.append(row)
         shown += images
-    title = f"{ranking.split}, {ranking.method.name}: nearest images"
+    label = (labels or method_labels([ranking.method]))[ranking.method]
+    title = f"{ranking.split}, {label}: nearest images"
     figure = draw_sheet(title, _subtitle(ranking), rows, root, _SHEET_SIZE, reading)
     return figure, pd.DataFrame(shown, columns=_COLUMNS)
 
@@ -53,6 +55,7 @@ def comparison_sheet(
     n_neighbours: int = 8,
     n_exemplars: int = 4,
     reading: Reading = AS_PUBLISHED,
+    labels: Mapping[Method, str] | None = None,
 ) -> tuple[Figure, pd.DataFrame]:
     """Draw all methods on the same queries: a block per query, in it a row per method; else as `contact_sheet`.
 
@@ -65,12 +68,13 @@ def comparison_sheet(
     for other in rankings[1:]:
         if other.split != first.split or not np.array_equal(other.query_path, first.query_path):
             raise ValueError(f"{first.method.name} and {other.method.name} have different queries")
+    labels = labels or method_labels(ranking.method for ranking in rankings)
     rows, shown = [], []
     for query in choose_queries(rankings, n_queries):
         own = np.sort(first.exemplar[first.pairs(query)])
         picked = own[_spread(len(own), n_exemplars)].tolist()
         for ranking in rankings:
-            lead, name = ranking is first, ranking.method.name
+            lead, name = ranking is first, labels[ranking.method]
             row, images = _sheet_row(ranking, query, n_neighbours, picked, lead=lead, letters=11, name=name)
             rows.append(row)
             shown += images

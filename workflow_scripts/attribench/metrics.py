@@ -5,7 +5,7 @@ and its own m exemplars. Results are the same on every machine: sums are correct
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,10 +16,10 @@ from scipy.special import digamma
 from attribench.common.tables_io import read_table
 from attribench.formats.ranking import Ranking
 
-# The columns of a metrics file before recall, with their types. Recall is float64, as is the average precision.
+# The columns of a metrics file before the metrics', with their types. Those of metrics are float64.
 COLUMNS = {
     **{"query": "object", "prompt_type": "object", "entry": "int64", "class_id": "object", "category": "object"},
-    **{"valid": "bool", "n_exemplars": "int64", "n_candidates": "int64", "best_rank": "Int64", "AP": "float64"},
+    **{"valid": "bool", "n_exemplars": "int64", "n_candidates": "int64", "best_rank": "Int64"},
 }
 
 
@@ -68,36 +68,71 @@ def chance_average_precision(n_exemplars, n_candidates):
 
 @dataclass(frozen=True)
 class Metric:
-    """Name a metric: what tables call its mean, its column in the metrics file, and its chance and ceiling.
+    """Define a metric: its names, how it follows from ranks, and what chance and a perfect ranking give.
 
-    chance and ceiling take arrays, the number of exemplars m and of candidates n of each query, and return a value for each.
+    name: what tables call its mean. column: its column in the metrics file. of_queries: takes (offsets, ranks) and returns
+    each query's value, float64 [Q], from 0 to 1; NaN for a query without ranks. chance, ceiling: take arrays, the number of
+    exemplars m and of candidates n of each query, and return a value for each. cut_off: k, of a metric of the first k
+    positions, which is the same for every ranking from k = n on. published: whether SPLIT.csv has it, whose columns are
+    those of the published benchmark.
     """
 
     name: str
     column: str
+    of_queries: Callable[[np.ndarray, np.ndarray], np.ndarray]
     chance: Callable[[np.ndarray, np.ndarray], np.ndarray]
     ceiling: Callable[[np.ndarray, np.ndarray], np.ndarray]
+    cut_off: int | None = None
+    published: bool = False
 
 
-def all_metrics(recall_ks: list[int]) -> list[Metric]:
+def all_metrics(recall_ks: Sequence[int]) -> list[Metric]:
     """Return the metrics of the tables, in their order: recall at each of `recall_ks`, then mAP."""
-    return [*map(_recall, recall_ks), Metric("mAP", "AP", chance_average_precision, lambda m, n: np.ones(len(m)))]
+    return [*map(_recall, recall_ks), _MEAN_AVERAGE_PRECISION]
 
 
 def _recall(k: int) -> Metric:
-    name = recall_name(k)
-    return Metric(name, name, lambda m, n: chance_recall(k, n), lambda m, n: ceiling_recall(k, m))
+    return Metric(
+        *(f"recall@{k}", f"recall@{k}"),
+        of_queries=lambda offsets, ranks: recall_at(offsets, ranks, [k])[:, 0],
+        chance=lambda m, n: chance_recall(k, n),
+        ceiling=lambda m, n: ceiling_recall(k, m),
+        cut_off=k,
+        published=True,
+    )
 
 
-def recall_name(k: int) -> str:
-    """Return the name of recall at cut-off `k` in every table."""
-    return f"recall@{k}"
+_MEAN_AVERAGE_PRECISION = Metric(
+    *("mAP", "AP"),
+    of_queries=average_precision,
+    chance=chance_average_precision,
+    ceiling=lambda m, n: np.ones(len(m)),
+    published=True,
+)
 
 
-def query_table(ranking: Ranking, recall_ks: list[int]) -> pd.DataFrame:
+def least_candidates(tables: Iterable[pd.DataFrame]) -> int | None:
+    """Return the fewest candidates of a valid query in tables of queries; None where no query is valid."""
+    least = min(
+        (table.loc[table["valid"], "n_candidates"].min() for table in tables if table["valid"].any()), default=None
+    )
+    return None if least is None else int(least)
+
+
+def telling_metrics(tables: Iterable[pd.DataFrame], recall_ks: Sequence[int]) -> list[Metric]:
+    """Return those of `all_metrics` that can tell rankings apart, in all of these tables of queries.
+
+    At a cut-off k of at least a query's number of candidates, all of them are among the first k: recall@k is 1, whatever the
+    ranking.
+    """
+    metrics, least = all_metrics(recall_ks), least_candidates(tables)
+    return [metric for metric in metrics if metric.cut_off is None or least is None or metric.cut_off < least]
+
+
+def query_table(ranking: Ranking, recall_ks: Sequence[int]) -> pd.DataFrame:
     """Return the metrics file's rows (docs/formats.md), one per query, in split order.
 
-    `n_exemplars` counts the entry's valid exemplars. For an invalid query, best_rank, AP and recall are missing.
+    `n_exemplars` counts the entry's valid exemplars. For an invalid query, best_rank and the metrics are missing.
     """
     entry, valid, offsets = ranking.query_entry, ranking.query_valid, ranking.offsets
     best = np.zeros(len(entry), np.int64)
@@ -112,10 +147,10 @@ def query_table(ranking: Ranking, recall_ks: list[int]) -> pd.DataFrame:
         "n_exemplars": ranking.n_exemplars,
         "n_candidates": ranking.n_candidates,
         "best_rank": pd.arrays.IntegerArray(best, ~valid),
-        "AP": average_precision(offsets, ranking.ranks),
     }
-    recalls = recall_at(offsets, ranking.ranks, recall_ks)
-    columns |= {recall_name(k): recalls[:, i] for i, k in enumerate(recall_ks)}
+    # Those without a cut-off first, whatever the order of the tables.
+    for metric in sorted(all_metrics(recall_ks), key=lambda metric: metric.cut_off is not None):
+        columns[metric.column] = metric.of_queries(offsets, ranking.ranks)
     return pd.DataFrame({name: pd.Series(values, dtype=COLUMNS.get(name)) for name, values in columns.items()})
 
 

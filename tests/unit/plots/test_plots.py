@@ -1,5 +1,6 @@
 """The figures: the values that they draw, texts that can be read, and the same bytes on every run."""
 
+import math
 import subprocess
 import sys
 from pathlib import Path
@@ -83,7 +84,7 @@ def test_metric_bars_order_and_values():
     other = table.assign(split="other", value=0.0)
     _, data = metric_bars(pd.concat([table, other]), split="style")
     first = data[(data["prompt_type"] == "object") & (data["metric"] == "mAP")]
-    assert first["method"].tolist() == ["clip_pretrained", "clip_tuned", "dino_tuned"]
+    assert first["method"].tolist() == ["clip pretrained", "clip tuned", "dino tuned"]
     assert first["value"].tolist() == pytest.approx([0.675, 0.45, 0.225])
     assert list(dict.fromkeys(data["metric"])) == ["mAP", "recall@5", "recall@10"]
     assert list(dict.fromkeys(data["prompt_type"])) == ["object", "gpt"]
@@ -126,7 +127,7 @@ def test_size_curves_draw_the_tables_rows():
     table = sizes_table(methods, ["object", "gpt"], [10, 5], [100, 1000, 1500])
     figure, data = size_curves(pd.concat([table, table.assign(split="other", value=0.0)]), "style")
     assert list(dict.fromkeys(data["metric"])) == ["mAP", "recall@5", "recall@10"]
-    assert list(dict.fromkeys(data["method"])) == ["clip_pretrained", "clip_tuned", "dino_tuned"]
+    assert list(dict.fromkeys(data["method"])) == ["clip pretrained", "clip tuned", "dino tuned"]
     assert data["database_size"].tolist() == [100, 1000, 1500] * 18
     columns = list(table)
     found = data[columns].sort_values(columns, ignore_index=True)
@@ -140,12 +141,12 @@ def test_size_curves_draw_the_tables_rows():
                 assert mine[["database_size", "value"]].to_numpy().tolist() in drawn
             assert [[100, 0.01], [1000, 0.001], [1500, 1 / 1500]] in drawn  # chance
             bands = [np.concatenate([path.vertices for path in band.get_paths()]) for band in axes.collections]
-            ends = rows[rows["method"] == "dino_tuned"][["database_size", "ci_high"]].to_numpy()
+            ends = rows[rows["method"] == "dino tuned"][["database_size", "ci_high"]].to_numpy()
             assert any((np.abs(band[:, None] - ends).max(-1) < 1e-12).any(0).all() for band in bands)
             if metric != "mAP":  # `summary` gives mAP none
                 assert [0.95, 0.95] in [list(line.get_ydata()) for line in axes.lines]
     texts = [text for text, _ in drawn_texts(figure)]
-    assert {"clip_tuned", "ceiling", "95 % interval", "chance: random ranking"} <= set(texts)
+    assert {"clip tuned", "ceiling", "95 % interval", "chance: random ranking"} <= set(texts)
     assert {"100", "1.5k"} <= set(texts)
 
 
@@ -183,13 +184,15 @@ def test_single_entry_without_intervals(tmp_path):
     figure, data = metric_bars(summary([("clip", "pretrained")], ["gpt"], [1], intervals=False))
     assert data["ci_low"].isna().all()
     texts = [text for text, _ in drawn_texts(figure)]
-    assert "95 % interval" not in texts and "0.450" in texts
+    assert "95 % interval" not in texts and "0.450" in texts and "no interval: fewer than 6 entries" in texts
     assert b",," in save_figure(figure, data, tmp_path / "bars")[2].read_bytes()  # missing values are empty
     one = make_ranking([[2]], [0], ["gpt"], n_database=1)
     for figure, data in (recall_curves([one], [1, 5]), rank_distribution([one])):
         assert_legible(figure)
         assert len(data)
-    assert recall_curves([one], [1, 5])[1].set_index("k").loc[5, ["recall", "chance"]].tolist() == [1, 1]
+    figure, data = recall_curves([one], [1, 5])
+    assert data["k"].tolist() == [1, 2], "among two candidates, recall@5 is 1 by construction"
+    assert data.iloc[1][["recall", "chance"]].tolist() == [1, 1]
 
 
 @pytest.mark.parametrize("n_methods, n_prompts, ks, n_database", [(12, 2, 6, 1_000_000), (1, 1, 1, 5), (4, 4, 2, 1500)])
@@ -212,6 +215,38 @@ def test_nothing_to_show_is_said():
     assert data.empty and drawn_texts(figure)[0][0] == "no metrics to show"
     figure, data = recall_curves([small_ranking(ranks=[[1, 4], [3], [], []])], [5])
     assert set(data["prompt_type"]) == {"gpt"} and "no valid queries" in [text for text, _ in drawn_texts(figure)]
+
+
+def test_nothing_that_is_drawn_ends_out_of_reach():
+    """The grey area begins at the upper end of the ceiling's interval; without one, at the ceiling."""
+    table = summary([("clip", "tuned"), ("dino", "tuned")], ["gpt"], [5])
+    recall = table["metric"] == "recall@5"
+    table.loc[recall, ["value", "ci_high", "ceiling"]] = 0.6, 0.65, 0.6
+    for end, expected in ((0.7, 0.7), (math.nan, 0.6)):
+        rows = table.assign(ceiling_high=np.where(recall, end, math.nan))
+        figure, _ = metric_bars(rows)
+        axes = next(axes for axes in figure.findobj(matplotlib.axes.Axes) if axes.get_title(loc="left") == "recall@5")
+        areas = {round(bar.get_x(), 9) for bar in axes.patches if bar.get_x() > 0}
+        assert areas == {expected}
+        figure, _ = size_curves(rows.assign(database_size=10))
+        spans = [patch.get_y() for patch in axes_of(figure, "gpt", "recall@5").patches]
+        assert spans == pytest.approx([expected])
+
+
+def test_methods_have_their_labels_in_every_figure():
+    methods = [("clip", "pretrained"), ("dino", "pretrained"), ("dino", "tuned")]
+    labels = {Method(*method): f"Label {i}" for i, method in enumerate(methods)}
+    rankings = [small_ranking(*method) for method in methods]
+    plain = {"clip", "dino pretrained", "dino tuned"}  # a variant is named where an extractor has several
+    for draw in (
+        lambda labels: metric_bars(summary(methods, ["gpt"], [5]), labels=labels),
+        lambda labels: size_curves(sizes_table(methods, ["gpt"], [5], [10, 20]), labels=labels),
+        lambda labels: recall_curves(rankings, [5], labels=labels),
+        lambda labels: rank_distribution(rankings, labels=labels),
+    ):
+        for given, expected in ((None, plain), (labels, set(labels.values()))):
+            texts = {text for text, _ in drawn_texts(draw(given)[0])}
+            assert expected <= texts and not any("_pretrained" in text for text in texts)
 
 
 def test_a_method_given_twice_is_refused():

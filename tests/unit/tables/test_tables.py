@@ -9,19 +9,21 @@ import pytest
 from attribench.common.errors import InputError
 from attribench.common.folders import LeftOut
 from attribench.common.tables_io import write_table
+from attribench.formats.ranking import Method
 from attribench.manifest import write_left_out
-from attribench.metrics import chance_average_precision, query_table
+from attribench.metrics import all_metrics, chance_average_precision, query_table
 from attribench.tables import tables
 from helpers.rankings import RESAMPLING, four_entries
 
 KS = [5, 10]
-EXEMPLARS = [1, 2, 4, 70]
-CATEGORIES = ["", "dog", "NA", "dog"]
+EXEMPLARS = [1, 2, 4, 70, 1, 2, 4, 2]
+CATEGORIES = ["", "dog", "NA", *["dog"] * 5]
+METRICS = [metric.name for metric in all_metrics(KS)]
 NAN = math.nan
 
 
 def method_table(seed, prompt_types=("object", "gpt"), per_type=3, invalid=()):
-    """Metrics of 4 entries with 1, 2, 4 and 70 exemplars, in the order of a split file."""
+    """Metrics of 8 entries with `EXEMPLARS`, in the order of a split file."""
     rng = np.random.default_rng(seed)
     rows = []
     for entry, m in enumerate(EXEMPLARS):
@@ -33,8 +35,9 @@ def method_table(seed, prompt_types=("object", "gpt"), per_type=3, invalid=()):
     frame["valid"] = [query not in invalid for query in frame["query"]]
     frame["n_candidates"] = frame["n_exemplars"] + 1000
     frame["best_rank"] = pd.array(rng.integers(1, 100, len(frame)), dtype="Int64")
-    for name in ("AP", "recall@5", "recall@10"):
-        frame[name] = np.where(frame["valid"], rng.random(len(frame)), NAN)
+    for metric in all_metrics(KS):
+        ceiling = metric.ceiling(frame["n_exemplars"].to_numpy(), frame["n_candidates"].to_numpy())
+        frame[metric.column] = np.where(frame["valid"], rng.random(len(frame)) * ceiling, NAN)
     return frame
 
 
@@ -68,18 +71,17 @@ def test_the_summary(methods):
     table = tables.summary_table(methods, "sample", KS, RESAMPLING)
     assert list(table) == (
         "benchmark split prompt_type extractor variant metric value ci_low ci_high n_queries n_entries chance ceiling"
-        " n_invalid"
+        " n_invalid ceiling_low ceiling_high note"
     ).split(" ")
     keys = list(table[["split", "prompt_type", "extractor", "variant", "metric"]].itertuples(index=False, name=None))
     order = [("dino", "tuned"), ("dino", "pretrained"), ("clip", "pretrained")]
     groups = [("zoo", "object"), ("zoo", "gpt"), ("art", "media")]
-    assert keys == [(*g, *m, name) for g in groups for m in order for name in ("recall@5", "recall@10", "mAP")]
+    assert keys == [(*g, *m, name) for g in groups for m in order for name in METRICS]
     assert (table["ci_low"] < table["value"]).all() and (table["value"] < table["ci_high"]).all()
 
     gpt = table[(table["prompt_type"] == "gpt") & (table["variant"] == "tuned")].set_index("metric")
-    assert gpt["n_queries"].tolist() == [11] * 3 and gpt["n_entries"].tolist() == [4] * 3
-    assert gpt["n_invalid"].tolist() == [1] * 3
-    m = np.repeat(EXEMPLARS, [3, 2, 3, 3])  # one query of entry 1 is invalid
+    assert set(gpt["n_queries"]) == {23} and set(gpt["n_entries"]) == {8} and set(gpt["n_invalid"]) == {1}
+    m = np.repeat(EXEMPLARS, [3, 2, *[3] * 6])  # one query of entry 1 is invalid
     assert gpt["ceiling"]["recall@5"] == pytest.approx(np.mean(np.minimum(5, m) / m))
     assert gpt["chance"]["recall@5"] == pytest.approx(np.mean(5 / (1000 + m)))
     assert gpt["ceiling"]["mAP"] == 1
@@ -90,21 +92,77 @@ def test_the_comparisons(methods):
     table = tables.comparisons_table(methods, "sample", KS, RESAMPLING)
     assert list(table) == (
         "benchmark split prompt_type metric extractor_a variant_a extractor_b variant_b difference ci_low ci_high"
-        " p_value p_holm n_queries n_entries"
+        " p_value p_holm n_queries n_entries note"
     ).split(" ")
-    assert len(table) == 3 * 3 * 3  # split and prompt type, metric, pair
+    assert len(table) == 3 * len(METRICS) * 3  # split and prompt type, metric, pair
     row = table[(table["prompt_type"] == "gpt") & (table["metric"] == "mAP")].iloc[1]
     assert row[["variant_a", "extractor_b"]].tolist() == ["tuned", "clip"]
     a, b = (methods["zoo", *key].query("prompt_type == 'gpt'") for key in (("dino", "tuned"), ("clip", "pretrained")))
     assert row["difference"] == pytest.approx(a["AP"].mean() - b["AP"].mean(), abs=1e-15)
-    assert (row["n_queries"], row["n_entries"]) == (11, 4)
-    # Exact test: 16 sign vectors of the entries' sums.
+    assert (row["n_queries"], row["n_entries"]) == (23, 8)
+    # Exact test: 256 sign vectors of the entries' sums.
     sums = (a["AP"] - b["AP"]).groupby(a["entry"]).sum().to_numpy()
-    signs = 1 - 2 * (np.arange(16)[:, None] >> np.arange(4) & 1)
+    signs = 1 - 2 * (np.arange(256)[:, None] >> np.arange(8) & 1)
     assert row["p_value"] == (np.abs(signs @ sums) >= abs(sums.sum()) - 1e-9).mean()
     for _, family in table.groupby(["split", "prompt_type", "metric"]):
         smallest = family["p_value"].idxmin()
         assert family["p_holm"][smallest] == min(1.0, 3 * family["p_value"][smallest])
+
+
+def test_no_interval_exceeds_what_can_be_reached(methods):
+    """Perfect rankings by one method; with other entries the ceiling could be higher, and its interval says how much."""
+    best = methods["zoo", "clip", "pretrained"]
+    for metric in all_metrics(KS):
+        ceiling = metric.ceiling(best["n_exemplars"].to_numpy(), best["n_candidates"].to_numpy())
+        best[metric.column] = np.where(best["valid"], ceiling, NAN)
+    table = tables.summary_table(methods, "sample", KS, RESAMPLING)
+    assert (table["ci_high"] <= table["ceiling_high"]).all() and (table["ceiling_low"] <= table["ceiling"]).all()
+    perfect = table[(table["split"] == "zoo") & (table["extractor"] == "clip")].set_index(["prompt_type", "metric"])
+    assert perfect["value"].tolist() == pytest.approx(perfect["ceiling"].tolist(), abs=1e-15)
+    recall, average = perfect.loc["gpt", "recall@5"], perfect.loc["gpt", "mAP"]
+    assert recall["ceiling"] < recall["ci_high"] <= recall["ceiling_high"] < 1 and recall["ci_low"] < recall["value"]
+    assert average["ceiling_low"] == average["ceiling_high"] == average["ci_high"] == 1 and average["ci_low"] < 0.8
+
+
+def test_a_ceiling_that_all_entries_share_bounds_the_interval():
+    """Recall at 5 of entries of 8 exemplars each is 5 / 8 at most, for any other such entry too."""
+    table = method_table(0, ("gpt",))
+    table["n_exemplars"], table["recall@5"] = 8, 5 / 8
+    row = (
+        tables.summary_table({("zoo", "clip", "tuned"): table}, "sample", KS, RESAMPLING)
+        .set_index("metric")
+        .loc["recall@5"]
+    )
+    assert (
+        row["ci_low"] < 0.45
+        and row[["value", "ci_high", "ceiling", "ceiling_low", "ceiling_high"]].tolist() == [5 / 8] * 5
+    )
+
+
+def test_a_cut_off_that_no_ranking_can_miss_is_left_out_and_said(methods):
+    settings = "sample", KS, RESAMPLING
+    assert tables.left_out(methods, KS) == []
+    methods = {key: table.assign(n_candidates=table["n_exemplars"] + 9) for key, table in methods.items()}
+    for table in (
+        tables.summary_table(methods, *settings), tables.comparisons_table(methods, *settings),
+        tables.breakdown_table(methods, *settings),
+    ):  # fmt: skip
+        assert {"recall@5", "mAP"} <= {*table["metric"]} <= {*METRICS} - {"recall@10"}
+    assert list(tables.split_table(methods, "art", KS))[2:] == ["media-recall@5", "media-mAP"]
+    sentences = tables.left_out(methods, KS)
+    assert len(sentences) == 2 and "zoo: recall@10" in sentences[0] and "only 10 candidates" in sentences[0]
+
+
+def test_labels_stand_in_the_last_columns(methods):
+    labels = {
+        Method("dino", "tuned"): "DINO, tuned",
+        Method("dino", "pretrained"): "DINO",
+        Method("clip", "pretrained"): "C",
+    }
+    table = tables.with_labels(tables.summary_table(methods, "sample", KS, RESAMPLING), labels)
+    assert list(table)[-1] == "label" and table["label"].iloc[0] == "DINO, tuned" and table["label"].iloc[-1] == "C"
+    pairs = tables.with_labels(tables.comparisons_table(methods, "sample", KS, RESAMPLING), labels)
+    assert list(pairs)[-2:] == ["label_a", "label_b"] and pairs.iloc[0, -2:].tolist() == ["DINO, tuned", "DINO"]
 
 
 def test_one_method_has_nothing_to_compare(methods):
@@ -115,7 +173,7 @@ def test_one_method_has_nothing_to_compare(methods):
 def test_a_query_invalid_for_one_method_is_not_compared(methods):
     methods["art", "clip", "pretrained"] = method_table(5, ("media",), invalid=("0/media/0.png", "0/media/1.png"))
     table = tables.comparisons_table(methods, "sample", KS, RESAMPLING)
-    assert table[table["split"] == "art"]["n_queries"].tolist() == [12, 10, 10] * 3
+    assert table[table["split"] == "art"]["n_queries"].tolist() == [24, 22, 22] * len(METRICS)
 
 
 def test_the_breakdown(methods):
@@ -125,8 +183,9 @@ def test_the_breakdown(methods):
     one = table[(table["split"] == "art") & (table["variant"] == "tuned") & (table["metric"] == "mAP")]
     levels = [("exemplars", level) for level in ("1", "2", "3-4", "65+")] + [("category", "NA"), ("category", "dog")]
     assert list(one[["group", "level"]].itertuples(index=False, name=None)) == levels
-    assert one["n_entries"].tolist() == [1, 1, 1, 1, 1, 2]
-    assert one["ci_low"].isna().tolist() == [True] * 5 + [False]  # one entry: no interval
+    assert one["n_entries"].tolist() == [2, 3, 2, 1, 1, 6]
+    assert one["ci_low"].isna().tolist() == [True] * 5 + [False]
+    assert one["note"].tolist() == ["no interval: fewer than 6 entries"] * 5 + [""]
     source = methods["art", "dino", "tuned"]
     assert one["value"].iloc[5] == pytest.approx(source[source["category"] == "dog"]["AP"].mean(), abs=1e-15)
     bins = table[(table["group"] == "exemplars")].groupby(["split", "prompt_type", "extractor", "variant", "metric"])
@@ -146,7 +205,8 @@ def test_the_table_of_database_sizes():
         (*group, size, metric)
         for group in [*groups, ("art", "media", "dino")]
         for size in (10, 50, 100)
-        for metric in ("recall@5", "recall@10", "mAP")
+        for metric in METRICS
+        if metric != "recall@10" or size > 10  # of 7 valid images and an exemplar, all are among the first 10
     ]
     for s, (size, n_valid) in enumerate([(10, 7), (50, 47), (100, 97)]):
         alone = {}
@@ -180,7 +240,7 @@ def test_no_database_sizes_are_only_a_header(tmp_path):
 
 def test_a_size_that_is_the_whole_database_is_there_once():
     table = tables.sizes_table([four_entries("dino", 0, sizes=(10, 100))], "sample", KS, RESAMPLING)
-    assert table["database_size"].tolist() == [*[10] * 3, *[100] * 3] * 2
+    assert table["database_size"].tolist() == [*[10] * (len(METRICS) - 1), *[100] * len(METRICS)] * 2
 
 
 def test_the_database_sizes_are_read_as_they_were_written(tmp_path):
@@ -230,11 +290,11 @@ def test_every_number_of_exemplars_has_one_bin():
 
 
 def test_a_prompt_type_without_valid_queries_is_empty(tmp_path):
-    queries = [f"{entry}/gpt/{i}.png" for entry in range(4) for i in range(3)]
+    queries = [f"{entry}/gpt/{i}.png" for entry in range(8) for i in range(3)]
     methods = {("zoo", "clip", "tuned"): method_table(0, ("gpt",), invalid=queries)}
     summary = tables.summary_table(methods, "sample", KS, RESAMPLING)
-    assert summary[["value", "ci_low", "chance", "ceiling"]].isna().all(axis=None)
-    assert summary["n_invalid"].tolist() == [12] * 3 and summary["n_entries"].tolist() == [0] * 3
+    assert summary[["value", "ci_low", "chance", "ceiling", "ceiling_high"]].isna().all(axis=None)
+    assert set(summary["n_invalid"]) == {24} and set(summary["n_entries"]) == {0} and len(summary) == len(METRICS)
     write_table(tmp_path / "zoo.csv", tables.split_table(methods, "zoo", KS))
     assert (tmp_path / "zoo.csv").read_text().split("\n")[1] == "clip_tuned,clip,,,"
 

@@ -12,6 +12,8 @@ from pydantic_core import PydanticCustomError
 # A part of a path, a rule's wildcard or a column name.
 NAME_IN_WORDS = "a name of letters, digits, `_` and `-`"
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_\-]*$", description=NAME_IN_WORDS)]
+# What tables and figures call something, in place of its name: one line of text.
+Label = Annotated[str, Field(max_length=60, pattern=r"^\S(.*\S)?$")]
 
 
 def _refuse_boolean(value: Any) -> Any:

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from attribench.common.schema import Closed, FilePath, Name, Positive, number, whole
+from attribench.common.schema import Closed, FilePath, Label, Name, Positive, number, whole
 from attribench.extract import libraries
 from attribench.extract.readout import Pool
 
@@ -33,12 +33,13 @@ class WeightsFile(Closed):
 class ExtractorEntry(Closed):
     """Describe an extractor. What is not given of the preprocessing is the model's own, as its library states it.
 
-    squash: resize both sides to `resize`, not the short one alone; precision: this extractor's, in place of the config key;
-    seed: of the weights of an untrained network; output, pool: what features are made of, where a network returns several
-    outputs, or one for each position (see `readout`).
+    label: its name in tables and figures; squash: resize both sides to `resize`, not the short one alone; precision: this
+    extractor's, in place of the config key; seed: of the weights of an untrained network; output, pool: what features are
+    made of, where a network returns several outputs, or one for each position (see `readout`).
     """
 
     library: Literal[*libraries.NAMES]
+    label: Label | None = None
     model: str | None = None
     pretrained: WeightsFile | Name = "hub"
     resize: Positive | None = None
@@ -71,6 +72,6 @@ class ExtractorEntry(Closed):
         return self
 
     def identity(self) -> dict[str, Any]:
-        """Return what the entry says, but for the precision, as JSON holds it; `output` and `pool` where they are given."""
+        """Return what tells the entry's features from others', but for the precision, as JSON holds it."""
         special = {key for key in ("output", "pool") if getattr(self, key) is None}
-        return self.model_dump(mode="json", exclude={"precision", *special})
+        return self.model_dump(mode="json", exclude={"precision", "label", *special})

@@ -4,7 +4,8 @@ Letters stand for lengths: Q queries, E exemplars and M entries of the split, k 
 database sizes, and R pairs of a query and one of its exemplars. This module loads neither numba nor torch.
 """
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -21,8 +22,30 @@ class Method(NamedTuple):
 
     @property
     def name(self) -> str:
-        """Return EXTRACTOR_VARIANT, the method's name in tables, figures and runs."""
+        """Return EXTRACTOR_VARIANT, the method's name in SPLIT.csv and TREC runs."""
         return f"{self.extractor}_{self.variant}"
+
+
+def method_labels(
+    methods: Iterable[Method], extractors: Mapping[str, str] | None = None, variants: Mapping[str, str] | None = None
+) -> dict[Method, str]:
+    """Return what figures call each method: the extractor, and the variant unless it has no mapper and is the only one.
+
+    extractors, variants: labels in place of names.
+    """
+    methods, extractors, variants = list(dict.fromkeys(methods)), extractors or {}, variants or {}
+    n_variants = Counter(method.extractor for method in methods)
+    labels = {}
+    for method in methods:
+        label = extractors.get(method.extractor, method.extractor)
+        is_plain = method.variant in (PRETRAINED, SCORES) and n_variants[method.extractor] == 1
+        labels[method] = label if is_plain else f"{label} {variants.get(method.variant, method.variant)}"
+    return labels
+
+
+def labels_of(rows: Iterable[Sequence[str]]) -> dict[Method, str]:
+    """Return labels by method, from rows of extractor, variant and label."""
+    return {Method(extractor, variant): label for extractor, variant, label in rows}
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, model_validator
 
 from attribench.common.errors import InputError, nearest
-from attribench.common.schema import Closed, FilePath, Name, Positive, expanded, number, whole
+from attribench.common.schema import Closed, FilePath, Label, Name, Positive, expanded, number, whole
 from attribench.decode.reading import Exif
 from attribench.download.table import DownloadSettings, Source
 from attribench.extract.registry import ExtractorEntry, PrecisionName
@@ -92,13 +92,17 @@ class BenchmarkEntry(Closed):
 
 
 class VariantEntry(Closed):
-    """Name a mapper's checkpoint: its path below the root, with {extractor} in it where each extractor has its own."""
+    """Name a mapper's checkpoint: its path below the root, with {extractor} in it where each extractor has its own.
+
+    label: the variant's name in tables and figures.
+    """
 
     mapper: FilePath
+    label: Label | None = None
 
 
 class Bootstrap(Closed):
-    """Say how intervals are made: the number of resamples, the confidence, and the seed of the draws."""
+    """Set the confidence of intervals, and the number and seed of the sign-flip test's random sign vectors."""
 
     samples: whole(ge=100, le=10**7)
     confidence: number(gt=0, lt=1)
@@ -372,7 +376,9 @@ def _with_compared(config: Config) -> Config:
                     f"of another method; expected no such name in extractor_registry and score_registry"
                 )
             extractors.append(name)
-            registry[name], compared[name] = entry.model_copy(update={"precision": precision}), extractor
+            label = f"{entry.label} {precision}" if entry.label else None
+            registry[name] = entry.model_copy(update={"precision": precision, "label": label})
+            compared[name] = extractor
     for precision in config.compare_precisions:
         if precision not in {registry[name].precision for name in compared}:
             raise InputError(

@@ -23,7 +23,7 @@ from attribench.extract.extractors import input_of, refuse_unfit
 from attribench.extract.libraries import NetworkInput
 from attribench.extract.registry import WeightsFile
 from attribench.formats.feature_files import files_of, require_feature_file
-from attribench.formats.ranking import SCORES, Method
+from attribench.formats.ranking import SCORES, Method, method_labels
 from attribench.formats.score_file import require_score_file
 from attribench.manifest import collect, given_files, shared_images
 from attribench.plan.config import Config, default_root
@@ -72,6 +72,7 @@ class Plan(Paths):
         runs_networks = "images" in map(self.features_come_from, self.collections)
         self.network_inputs = {name: self._network_input(name) for name in config.extractors if runs_networks}
         self.preprocessing = {name: str(takes.preprocessing) for name, takes in self.network_inputs.items()}
+        self.labels = self._labels()
         self.published = self._published_numbers()
         if self.rendered:
             self._refuse_foreign_root()
@@ -133,6 +134,21 @@ class Plan(Paths):
             raise InputError(f"config key splits: {self.database!r} is the database's name; call the split otherwise")
         for name in sorted({*TABLES} & {*self.config.splits}):
             raise InputError(f"config key splits: {name!r} is the name of a table; call the split otherwise")
+
+    def _labels(self) -> dict[Method, str]:
+        """Return what tables and figures call each method. Raises InputError where they would call two the same."""
+        config = self.config
+        extractors = {name: entry.label for name, entry in config.extractor_registry.items() if entry.label}
+        variants = {name: entry.label for name, entry in config.variant_registry.items() if entry.label}
+        labels = method_labels(self.methods, extractors, variants)
+        for method, label in labels.items():
+            other = next(other for other in labels if labels[other] == label)
+            if other != method:
+                raise InputError(
+                    f"config keys extractor_registry, variant_registry: {other.name} and {method.name} both have the label "
+                    f"`{label}`; expected a label for each method"
+                )
+        return labels
 
     def _network_input(self, extractor: str) -> NetworkInput:
         """Return what the extractor's network takes."""

@@ -1,6 +1,7 @@
 """Bars of every metric, prompt type and method, with intervals, chance and ceiling."""
 
 import math
+from collections.abc import Mapping
 
 import pandas as pd
 from matplotlib.figure import Figure
@@ -8,6 +9,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
+from attribench.formats.ranking import Method
 from attribench.plots.rows import methods_of, metric_rows
 from attribench.plots.style import (
     CEILING,
@@ -21,6 +23,7 @@ from attribench.plots.style import (
     plot_style,
     text_width,
 )
+from attribench.tables.statistics import NO_INTERVAL
 
 _BEYOND = "#F0F0F0"
 # Inches. The layout is worked out here, as all sizes are known; a solver's would differ in its last bits between
@@ -31,20 +34,25 @@ _LEAST_WIDTH = 6.4  # of the legend
 
 
 def metric_bars(
-    summary: pd.DataFrame, split: str | None = None, confidence: float = 0.95
+    summary: pd.DataFrame,
+    split: str | None = None,
+    confidence: float = 0.95,
+    labels: Mapping[Method, str] | None = None,
 ) -> tuple[Figure, pd.DataFrame]:
     """Draw bars of the rows of `summary` (of tables/summary.csv) that belong to `split`; None: it holds one split only.
 
     A row of panels a prompt type, a panel a metric, a bar a method. Returns the figure and the rows drawn, in the order
-    drawn, with the column `method`. `confidence` is that of the intervals. Missing intervals, chances and ceilings are
-    not drawn. Raises ValueError for missing columns, several splits or benchmarks, or a method with two values of a metric.
+    drawn, with the method's label as `method`. `confidence` is that of the intervals; `labels` are those of
+    `method_styles`. Missing intervals, chances and ceilings are not drawn. Raises ValueError for missing columns, several
+    splits or benchmarks, or a method with two values of a metric.
     """
     with plot_style():
-        data = metric_rows(summary, split)
+        data = metric_rows(summary, split, labels=labels)
         if data.empty:
             return message_figure("no metrics to show"), data
         prompts, metrics = list(dict.fromkeys(data["prompt_type"])), list(dict.fromkeys(data["metric"]))
-        styles, limits = method_styles(methods_of(data)), {m: _limit(data[data["metric"] == m]) for m in metrics}
+        styles = method_styles(methods_of(data), labels)
+        limits = {m: _limit(data[data["metric"] == m]) for m in metrics}
         left = 2 * _MARGIN + max(text_width(name, "ytick.labelsize") for name in data["method"].unique())
         panel = max(_PANEL, (_LEAST_WIDTH - left) / len(metrics) - _NUMBERS)
         bars = _BAR * (len(styles) + 0.2)
@@ -65,7 +73,7 @@ def metric_bars(
 
 
 def _limit(rows: pd.DataFrame) -> float:
-    top = rows[["value", "ci_high", "ceiling", "chance"]].max(axis=None)
+    top = rows[["value", "ci_high", "ceiling", "ceiling_high", "chance"]].max(axis=None)
     return 1.0 if not top > 0 else min(top * 1.04, 1.02)
 
 
@@ -78,6 +86,8 @@ def _head(figure: Figure, data: pd.DataFrame, confidence: float) -> None:
         handles.append(
             Line2D([], [], color="#333333", linewidth=1.1, marker="|", markersize=5, label=interval_name(confidence))
         )
+    if (data["ci_low"].isna() & data["value"].notna()).any():
+        handles.append(Line2D([], [], linestyle="", label=NO_INTERVAL))
     if data["chance"].notna().any():
         handles.append(Line2D([], [], **CHANCE_LINE, label="chance: random ranking"))
     if data["ceiling"].notna().any():
@@ -94,7 +104,7 @@ def _row_title(prompt: str, rows: pd.DataFrame) -> str:
         for column, one, several in (("n_queries", "query", "queries"), ("n_entries", "entry", "entries"))
         if rows[column].notna().any()
     ]
-    return "  ·  ".join([prompt, " of ".join(counts)] if counts else [prompt])
+    return "  ·  ".join([f"prompt type {prompt}", " of ".join(counts)] if counts else [f"prompt type {prompt}"])
 
 
 def _panel(axes, rows: pd.DataFrame, styles: dict, limit: float) -> None:
@@ -110,7 +120,9 @@ def _panel(axes, rows: pd.DataFrame, styles: dict, limit: float) -> None:
         if row is None:
             continue
         if not math.isnan(row.ceiling):
-            axes.barh(y, limit - row.ceiling, left=row.ceiling, height=1, color=_BEYOND, zorder=0.5)
+            # From the end of the ceiling's interval on: with other entries the ceiling, and so the mean, could be higher.
+            end = row.ceiling if math.isnan(row.ceiling_high) else row.ceiling_high
+            axes.barh(y, limit - end, left=end, height=1, color=_BEYOND, zorder=0.5)
             axes.vlines(row.ceiling, y - 0.5, y + 0.5, color=CEILING, linestyle=(0, (4, 2)), linewidth=1.1, zorder=3)
         if not missing:
             axes.barh(y, value, height=0.74, color=styles[method].colour, zorder=2)
@@ -122,7 +134,7 @@ def _panel(axes, rows: pd.DataFrame, styles: dict, limit: float) -> None:
             axes.vlines([row.ci_low, row.ci_high], y - 0.2, y + 0.2, color="#333333", linewidth=1.1, zorder=4)
     axes.set_xlim(0, limit)
     axes.set_ylim(len(styles) - 0.4, -0.6)
-    axes.set_yticks(range(len(styles)), [method.name for method in styles])
+    axes.set_yticks(range(len(styles)), [style.label for style in styles.values()])
     axes.tick_params(axis="y", length=0)
     axes.xaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 2.5, 5, 10]))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:.3g}"))

@@ -1,6 +1,6 @@
 """Recall@k over every k, with the curves of a random and of a perfect ranking."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from attribench.formats.ranking import Method, Ranking
-from attribench.plots.ranks import PromptRanks, by_method, prompt_types
+from attribench.plots.ranks import PromptRanks, by_method, least_candidates, prompt_types
 from attribench.plots.style import (
     BEYOND,
     CEILING_LINE,
@@ -28,25 +28,30 @@ _COLUMNS = ["prompt_type", "extractor", "variant", "k", "recall", "chance", "cei
 
 
 def recall_curves(
-    rankings: Sequence[Ranking], recall_ks: Sequence[int], title: str = ""
+    rankings: Sequence[Ranking],
+    recall_ks: Sequence[int],
+    title: str = "",
+    labels: Mapping[Method, str] | None = None,
 ) -> tuple[Figure, pd.DataFrame]:
     """Draw lines of recall@k over k, from 1 to the number of candidates, one per method, a panel per prompt type.
 
     Returns the figure and a row for each prompt type, method and k drawn: log-spaced ks and, marked in the figure,
-    `recall_ks`. Queries weigh the same. Raises ValueError for a k below 1 or a method with two rankings.
+    `recall_ks` below the number of candidates of every query, from which on recall is 1 by construction. `labels` are what
+    the methods are called. Queries weigh the same. Raises ValueError for a k below 1 or a method with two rankings.
     """
     if any(k < 1 for k in recall_ks):
         raise ValueError(f"recall_ks must be 1 or more, got {list(recall_ks)}")
     with plot_style():
-        methods, marked = by_method(rankings), sorted({int(k) for k in recall_ks})
-        prompts, styles = prompt_types(methods.values()), method_styles(methods)
+        methods, least = by_method(rankings), least_candidates(rankings)
+        marked = sorted({int(k) for k in recall_ks if k < least})
+        prompts, styles = prompt_types(methods.values()), method_styles(methods, labels)
         curves = {(prompt, method): _curve(prompt, methods[method], marked) for prompt in prompts for method in styles}
         curves = {names: curve for names, curve in curves.items() if len(curve)}
         if not curves:
             return message_figure("no valid queries"), pd.DataFrame(columns=_COLUMNS)
         columns = len(prompts) if len(prompts) <= 3 else 2
         rows = -(-len(prompts) // columns)
-        legend = 0.9 + 0.068 * max(21, *(len(method.name) for method in styles))
+        legend = 0.9 + 0.068 * max(21, *(len(style.label) for style in styles.values()))
         figure = Figure(figsize=(3.3 * columns + legend, max(2.75 * rows + 0.4, 0.19 * len(styles) + 1.6)), dpi=DPI)
         figure.set_layout_engine("constrained", w_pad=0.06, h_pad=0.06)
         panels = figure.subplots(rows, columns, squeeze=False, sharey=True)
@@ -105,7 +110,7 @@ def _panel(axes, prompt: str, curves: dict, styles: dict, marked: list[int]) -> 
     for method, curve in shown.items():
         style = styles[method]
         axes.plot(curve["k"], curve["recall"], color=style.colour, linestyle=style.line, linewidth=1.5, zorder=3)
-        points = curve[curve["k"].isin(marked) & (curve["k"] <= last)]
+        points = curve[curve["k"].isin(marked)]
         marks = {"color": style.colour, "marker": style.marker, "linestyle": "", **MARK}
         axes.plot(points["k"], points["recall"], zorder=4, clip_on=False, **marks)
     axes.set_xlim(1 if last > 1 else 0.5, max(last, 2) * 1.02)

@@ -1,6 +1,6 @@
 """Histograms of the exemplars' ranks by each method, against what a random ranking gives."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -31,11 +31,14 @@ _COLUMNS = [
 ]  # fmt: skip
 
 
-def rank_distribution(rankings: Sequence[Ranking], title: str = "") -> tuple[Figure, pd.DataFrame]:
+def rank_distribution(
+    rankings: Sequence[Ranking], title: str = "", labels: Mapping[Method, str] | None = None
+) -> tuple[Figure, pd.DataFrame]:
     """Draw histograms of exemplar ranks over a log axis, one per method, a panel per prompt type, with medians, quartiles.
 
     The last row of a panel is what a random ranking gives. Each row is scaled to its own peak: one scale for all would
-    be set by the random ranking, nearly all of which lies in the last decade, and flatten the rest.
+    be set by the random ranking, nearly all of which lies in the last decade, and flatten the rest. `labels` are what the
+    methods are called.
 
     Returns the figure and a row for each prompt type, method and bin: `share` of the ranks from rank_low to rank_high
     (both included) and `chance`, the share a random ranking expects there; the other columns repeat for all bins of a
@@ -44,7 +47,7 @@ def rank_distribution(rankings: Sequence[Ranking], title: str = "") -> tuple[Fig
     """
     with plot_style():
         methods = by_method(rankings)
-        prompts, styles = prompt_types(methods.values()), method_styles(methods)
+        prompts, styles = prompt_types(methods.values()), method_styles(methods, labels)
         histograms = {(prompt, m): PromptRanks.of(methods[m], prompt) for prompt in prompts for m in styles}
         histograms = {names: ranks for names, ranks in histograms.items() if ranks.n_queries}
         if not histograms:
@@ -75,7 +78,7 @@ def _histogram(prompt: str, method: Method, ranks: PromptRanks, edges: np.ndarra
 def _draw(data: pd.DataFrame, prompts: list[str], styles: dict, edges: np.ndarray, title: str) -> Figure:
     columns = len(prompts) if len(prompts) <= 3 else 2
     lines = -(-len(prompts) // columns)
-    names = [*(method.name for method in styles), "random ranking"]
+    names = [*(style.label for style in styles.values()), "random ranking"]
     width = 0.55 + 0.075 * max(map(len, names)) + (3.9 if columns < 3 else 3.3) * columns
     figure = Figure(figsize=(width, lines * (0.36 * len(names) + 0.85) + (0.75 if columns > 1 else 1.15)), dpi=DPI)
     figure.set_layout_engine("constrained", w_pad=0.06, h_pad=0.06)

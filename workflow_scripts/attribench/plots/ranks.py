@@ -78,6 +78,11 @@ def prompt_types(rankings: Iterable[Ranking]) -> list[str]:
     return list(dict.fromkeys(name for ranking in rankings for name in ranking.prompt_types))
 
 
+def least_candidates(rankings: Iterable[Ranking]) -> int:
+    """Return the fewest candidates of a valid query; 0 where no query is valid."""
+    return min((int(r.n_candidates[r.query_valid].min()) for r in rankings if r.query_valid.any()), default=0)
+
+
 def by_method(rankings: Iterable[Ranking]) -> dict[Method, Ranking]:
     """Return the rankings by method. Raises ValueError when a method has two."""
     methods: dict[Method, Ranking] = {}

@@ -1,6 +1,7 @@
 """Metrics over the size of the database, with intervals, chance and ceiling."""
 
 import math
+from collections.abc import Mapping
 
 import pandas as pd
 from matplotlib.figure import Figure
@@ -8,6 +9,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import FixedFormatter, FixedLocator, NullFormatter
 
+from attribench.formats.ranking import Method
 from attribench.plots.rows import methods_of, metric_rows
 from attribench.plots.style import (
     BEYOND,
@@ -23,26 +25,33 @@ from attribench.plots.style import (
     short_count,
     text_width,
 )
+from attribench.tables.statistics import NO_INTERVAL
 
 _WIDTH, _HEIGHT = 2.7, 1.75  # inches of a panel with its labels
 _TOP = 1.04  # of every panel: methods, metrics and prompt types can be compared
 _MARGIN = 1.25  # the axis begins and ends by this factor beyond the sizes
 
 
-def size_curves(table: pd.DataFrame, split: str | None = None, confidence: float = 0.95) -> tuple[Figure, pd.DataFrame]:
+def size_curves(
+    table: pd.DataFrame,
+    split: str | None = None,
+    confidence: float = 0.95,
+    labels: Mapping[Method, str] | None = None,
+) -> tuple[Figure, pd.DataFrame]:
     """Draw lines of every metric over the number of database images, from rows of `split` in tables/database_sizes.csv.
 
     A row of panels per metric, a panel per prompt type, a line per method with its interval (of `confidence`) as a band.
+    `labels` are what the methods are called.
     Returns the figure and the rows drawn: by prompt type, metric, method and size, with the column `method`. None for
     `split`: the table holds one only. Raises ValueError for missing columns, several splits or benchmarks, or a row that
     is there twice.
     """
     with plot_style():
-        data = metric_rows(table, split, within=["database_size"])
+        data = metric_rows(table, split, within=["database_size"], labels=labels)
         if data.empty:
             return message_figure("no database sizes to show"), data
         prompts, metrics = list(dict.fromkeys(data["prompt_type"])), list(dict.fromkeys(data["metric"]))
-        styles = method_styles(methods_of(data))
+        styles = method_styles(methods_of(data), labels)
         legend = 0.9 + 0.068 * max(21, *map(len, data["method"]))
         height = max(_HEIGHT * len(metrics) + 0.6, 0.19 * len(styles) + 1.8)
         figure = Figure(figsize=(_WIDTH * len(prompts) + legend, height), dpi=DPI)
@@ -71,10 +80,10 @@ def _panel(axes, rows: pd.DataFrame, styles: dict) -> None:
     # ceiling is that of the number of exemplars: the same at every size.
     first = rows[rows["method"] == rows["method"].iloc[0]]
     alone = len(first) == 1  # a line or a band through a single size would not be seen
-    ceiling = first["ceiling"].iloc[0]
+    ceiling, end = first["ceiling"].iloc[0], first["ceiling_high"].iloc[0]
     if not math.isnan(ceiling):
         axes.axhline(ceiling, **CEILING_LINE, zorder=2)
-        axes.axhspan(ceiling, _TOP, color=BEYOND, linewidth=0, zorder=0.5)
+        axes.axhspan(ceiling if math.isnan(end) else end, _TOP, color=BEYOND, linewidth=0, zorder=0.5)
     x, chance = first["database_size"], first["chance"]
     if alone:
         axes.hlines(chance, x / _MARGIN**0.5, x * _MARGIN**0.5, **CHANCE_LINE, zorder=2)
@@ -115,6 +124,8 @@ def _handles(data: pd.DataFrame, styles: dict, confidence: float) -> list:
     handles: list = method_handles(styles, marked=True)
     if data["ci_low"].notna().any():
         handles.append(Patch(color="#333333", alpha=0.2, linewidth=0, label=interval_name(confidence)))
+    if (data["ci_low"].isna() & data["value"].notna()).any():
+        handles.append(Line2D([], [], linestyle="", label=NO_INTERVAL))
     if data["ceiling"].notna().any():
         handles.append(Line2D([], [], **CEILING_LINE, label="ceiling"))
     if data["chance"].notna().any():

@@ -1,6 +1,6 @@
 """The style that all figures share: fonts, colours of methods, number formats."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -12,7 +12,7 @@ from matplotlib.lines import Line2D
 from matplotlib.textpath import TextPath
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
-from attribench.formats.ranking import Method
+from attribench.formats.ranking import Method, method_labels
 
 DPI = 160
 TEXT, MUTED, GRID = "#222222", "#6B6B6B", "#E3E3E3"
@@ -72,20 +72,23 @@ def plot_style() -> Iterator[None]:
 
 @dataclass(frozen=True)
 class MethodStyle:
-    """Say how a method is drawn in every figure: `colour` "#rrggbb", a matplotlib `line` style, a `marker`."""
+    """Say how a method is drawn in every figure: `label`, `colour` "#rrggbb", a matplotlib `line` style, a `marker`."""
 
+    label: str
     colour: str
     line: object
     marker: str
 
 
-def method_styles(methods: Iterable[Method]) -> dict[Method, MethodStyle]:
+def method_styles(methods: Iterable[Method], labels: Mapping[Method, str] | None = None) -> dict[Method, MethodStyle]:
     """Return a style for each method, in the order in which figures list them.
 
-    Hue and marker show the extractor; lightness and line the variant. Styles depend on the set of methods only, not on
-    their order, so that figures drawn from different tables agree.
+    labels: what figures call the methods; None: what `method_labels` makes of their names. Hue and marker show the
+    extractor; lightness and line the variant. Styles depend on the set of methods only, not on their order, so that figures
+    drawn from different tables agree.
     """
     methods = set(methods)
+    labels = method_labels(methods) if labels is None else labels
     extractors = sorted({method.extractor for method in methods})
     variants = sorted({method.variant for method in methods}, key=_variant_key)
     styles = {}
@@ -95,7 +98,9 @@ def method_styles(methods: Iterable[Method]) -> dict[Method, MethodStyle]:
                 # The last variant, as a rule the best trained one, gets the full colour and the solid line.
                 back = len(variants) - 1 - j
                 colour = _shade(_HUES[i % len(_HUES)], back, len(variants))
-                styles[method] = MethodStyle(colour, _LINES[back % len(_LINES)], _MARKERS[i % len(_MARKERS)])
+                styles[method] = MethodStyle(
+                    labels[method], colour, _LINES[back % len(_LINES)], _MARKERS[i % len(_MARKERS)]
+                )
     return styles
 
 
@@ -104,13 +109,13 @@ def method_handles(styles: dict[Method, MethodStyle], marked: bool) -> list[Line
     return [
         Line2D(
             *([], []),
-            label=method.name,
+            label=style.label,
             color=style.colour,
             linestyle=style.line,
             linewidth=1.5,
             **({"marker": style.marker, **MARK} if marked else {}),
         )
-        for method, style in styles.items()
+        for style in styles.values()
     ]
 
 

@@ -115,7 +115,10 @@ class Ranker:
         count at every database size.
         """
         _check_rows(exemplars, "exemplars", self.dimension)
-        entry = np.asarray(entry).reshape(len(exemplars), -1)
+        entry = np.asarray(entry)
+        entry = entry[:, None] if entry.ndim == 1 else entry
+        for column in entry.T:
+            _check(column, len(exemplars), "entry of the hard negatives")
         valid = _check(valid, len(exemplars), "valid of the hard negatives", "b")
         counts = self._tally.counts[self._tally.begin_hard_negatives()]
         kept = np.flatnonzero(valid)

@@ -13,7 +13,7 @@ from attribench.tables.statistics import Resampling
 PRECISION_COLUMNS = (
     *("benchmark", "split", "prompt_type", "extractor", "variant", "precision", "reference", "n_queries", "n_entries"),
     *("n_ranks", "n_changed", "share_changed", "median_change", "largest_change"),
-    *("mAP", "mAP_reference", "difference", "ci_low", "ci_high"),
+    *("mAP", "mAP_reference", "difference", "ci_low", "ci_high", "note"),
 )
 
 
@@ -67,6 +67,7 @@ def _compare(pairs: list[tuple[Ranking, Ranking]], prompt_type: str, resampling:
                 "difference": difference.value,
                 "ci_low": difference.ci_low,
                 "ci_high": difference.ci_high,
+                "note": statistics.note(difference.n_entries),
             }
         )
     return rows

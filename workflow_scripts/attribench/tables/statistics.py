@@ -1,10 +1,10 @@
 """Intervals and tests for means over queries, when queries of one entry are not independent.
 
-The unit of resampling is the entry: a mean over queries is (sum of entry sums) / (sum of entry counts), and a resample
-draws whole entries with replacement. Values come as sums [M, C] and counts [M, C] over M entries, one column per method.
+The unit is the entry: a mean over queries is (sum of entry sums) / (sum of entry counts), and only the spread between
+entries counts. Values come as sums [M, C] and counts [M, C] over M entries, one column per method.
 
-Sums are rounded to whole steps, too small to show in a result, and large enough for float64 to add them exactly
-(`_in_steps`). So a resample's mean has the same bits in any order of addition, and a permutation that reproduces the
+In the sign-flip test, sums are rounded to whole steps, too small to show in a result, and large enough for float64 to add
+them exactly (`_in_steps`). So a sum has the same bits in any order of addition, and a sign vector that reproduces the
 observed value is always counted as such.
 """
 
@@ -13,14 +13,19 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.special import stdtrit
 
-DIGITS = 6  # of an interval's ends: more would be noise of the resampling
-_CHUNK = 1 << 21  # resampled numbers in memory at a time
+LEAST_ENTRIES = 6  # fewer tell too little of the spread between entries for an interval that keeps its promise
+NO_INTERVAL = f"no interval: fewer than {LEAST_ENTRIES} entries"
+_CHUNK = 1 << 21  # numbers of sign vectors in memory at a time
+_COLUMNS = 256  # columns whose sign-flipped means are in memory at a time
+_SLACK = 1e-9
+_SAME = 1e-12  # entries whose mean differences differ by less have the same one
 
 
 @dataclass(frozen=True)
 class Resampling:
-    """Hold the settings of the bootstrap and of the permutation test; `confidence`, of the intervals, is in (0, 1)."""
+    """Hold the `confidence` of intervals, in (0, 1), and the number and seed of the sign-flip test's random sign vectors."""
 
     samples: int = 10000
     confidence: float = 0.95
@@ -69,45 +74,53 @@ def mean(values: np.ndarray) -> float:
     return math.fsum(known.tolist()) / len(known) if len(known) else math.nan
 
 
-def bootstrap_means(sums: np.ndarray, counts: np.ndarray, samples: int, seed: int) -> np.ndarray:
-    """Return the means over queries of `samples` resamples of the entries: float64 [samples, C].
+def intervals(
+    sums: np.ndarray, counts: np.ndarray, bounds: np.ndarray, confidence: float, unseen: float | None = None
+) -> np.ndarray:
+    """Return intervals of the means over queries of values from 0 to each column's bound: float64 [C, 2], within these.
 
-    sums, counts: [M, C]. The resamples depend on M, `samples` and `seed` only, and every column sees the same ones. NaN
-    where a resample has no query.
+    sums, counts: [M, C]; bounds: float64 [C]. This is Wilson's score interval at the effective number of entries, with
+    Student's t (docs/methods.md, "Intervals"). One more entry, which was not seen, takes part with the weight `unseen`
+    (None: 1 - confidence), half of it at 0 and half at the bound: else entries that are all alike would leave no width.
+    NaN for a column with fewer than LEAST_ENTRIES entries that have queries.
     """
-    whole, scale = _in_steps(sums)
-    columns = whole.shape[1]
-    stacked = np.concatenate([whole, counts.astype(np.float64)], axis=1)
-    totals = np.concatenate([weights @ stacked for weights in _resamples(len(sums), samples, seed)])
-    with np.errstate(invalid="ignore"):
-        return totals[:, :columns] / scale / totals[:, columns:]
+    weight = 1 - confidence if unseen is None else unseen
+    columns = zip(sums.T, counts.T, bounds, strict=True)
+    return np.array([_interval(*column, confidence, weight) for column in columns]).reshape(-1, 2)
 
 
-def intervals(sums: np.ndarray, counts: np.ndarray, resampling: Resampling) -> np.ndarray:
-    """Return percentile bootstrap intervals of the means over queries: float64 [C, 2], rounded to 6 decimals.
-
-    NaN for a column with fewer than two entries that have queries: resampling a single entry always gives that entry,
-    so its interval would have no width and claim a certainty that one entry cannot give.
-    """
-    tail = (1 - resampling.confidence) / 2
-    ends = np.full((sums.shape[1], 2), np.nan)
-    enough = (counts > 0).sum(axis=0) >= 2
-    if enough.any():
-        means = bootstrap_means(sums[:, enough], counts[:, enough], resampling.samples, resampling.seed)
-        ends[enough] = np.nanquantile(means, [tail, 1 - tail], axis=0).T
-    return np.round(ends, DIGITS) + 0.0  # no negative zero
+def _interval(sums: np.ndarray, counts: np.ndarray, bound: float, confidence: float, weight: float) -> tuple:
+    sums, counts = sums[counts > 0], counts[counts > 0]
+    m = len(sums)
+    if m < LEAST_ENTRIES:
+        return math.nan, math.nan
+    if not bound > 0:
+        return 0.0, 0.0
+    size = math.fsum(counts) / m
+    shares = sums / (size * bound)  # of an entry of mean size: its mean, from 0 to 1
+    value = math.fsum(shares) / m
+    p = (math.fsum(shares) + weight / 2) / (m + weight)
+    squares = math.fsum((shares - p * counts / size) ** 2) + weight / 2 * (p**2 + (1 - p) ** 2)
+    variance = squares / (m - 1) / (m + weight)
+    if variance == 0:
+        return value * bound, value * bound
+    # The library's last bits may differ between machines.
+    t = round(float(stdtrit(m - 1, (1 + confidence) / 2)), 10)
+    n = p * (1 - p) / variance
+    middle, half = p + t**2 / (2 * n), t * math.sqrt(variance + (t / (2 * n)) ** 2)
+    low, high = ((middle + sign * half) / (1 + t**2 / n) for sign in (-1, 1))
+    # The entry that was not seen must not push the observed mean out.
+    return min(max(low, 0.0), value) * bound, max(min(high, 1.0), value) * bound
 
 
 def paired_differences(a: np.ndarray, b: np.ndarray, entry: np.ndarray, resampling: Resampling) -> list[Difference]:
     """Return the differences of the means over queries of `a` and `b`, column by column, where neither is NaN.
 
-    a, b: float64 [Q, C]; entry: int64 [Q], from 0. Intervals resample entries as `intervals` does, p-values are those
-    of `sign_flip_p` over the entries' sums of differences; all columns share resamples and sign vectors. Without any
-    query, every number of a column is NaN.
+    a, b: float64 [Q, C], from 0 to 1; entry: int64 [Q], from 0. p-values and intervals are those of `sign_flips`, with the
+    same sign vectors for all columns. Without any query, every number of a column is NaN.
     """
     sums, counts = column_sums(a - b, entry)
-    ends = intervals(sums, counts, resampling)
-    p_values = sign_flip_p(sums, samples=resampling.samples, seed=resampling.seed)
+    p_values, ends = sign_flips(sums, counts, resampling)
     return [_difference(a[:, c], b[:, c], ends[c], p_values[c], counts[:, c]) for c in range(sums.shape[1])]
 
 
@@ -120,23 +133,86 @@ def _difference(a: np.ndarray, b: np.ndarray, ends: np.ndarray, p_value: float, 
     return Difference(value, float(ends[0]), float(ends[1]), float(p_value), int(both.sum()), n_entries)
 
 
-def sign_flip_p(sums: np.ndarray, *, samples: int, seed: int) -> np.ndarray:
-    """Return two-sided p-values, float64 [C], of the hypothesis that each entry's sum is as likely as its negative.
+def sign_flips(sums: np.ndarray, counts: np.ndarray, resampling: Resampling) -> tuple[np.ndarray, np.ndarray]:
+    """Return two-sided p-values, float64 [C], and intervals, float64 [C, 2], of mean differences over queries.
 
-    sums: float64 [M, C]. The statistic is |sum over entries|. Exact over all 2^M sign vectors when these are at most
-    `samples`; else (1 + hits) / (1 + samples) over `samples` random ones (Phipson and Smyth 2010), which is never zero.
-    With one entry, or none that differs, it is 1.
+    sums, counts: [M, C]. The hypothesis of a p-value is that each entry's sum is as likely as its negative; the statistic
+    is |sum over entries|. Exact over all 2^M sign vectors when these are at most `resampling.samples`; else
+    (1 + hits) / (1 + samples) over so many random ones (Phipson and Smyth 2010), which is never zero. With one entry, or
+    none that differs, it is 1.
+
+    An interval holds each difference that the same test does not reject, so it leaves out 0 just where the p-value is at
+    most 1 - confidence. Where all entries have the same difference, and so show no spread, the interval is what other
+    entries could make of it (`_without_spread`). NaN for a column with fewer than LEAST_ENTRIES entries that have queries.
     """
-    whole, _ = _in_steps(sums)
-    # Each entry's sum is off by half a step at most, plus float noise far below one: totals that close are ties.
-    least = np.abs(whole.sum(axis=0)) - (len(whole) + 1)
-    exact = 2 ** len(whole) <= samples
-    signs = _all_signs(len(whole)) if exact else _random_signs(len(whole), samples, seed)
-    hits, total = np.zeros(whole.shape[1], np.int64), 0
+    blocks = [slice(first, first + _COLUMNS) for first in range(0, sums.shape[1], _COLUMNS)]
+    found = [_sign_flips(sums[:, block], counts[:, block].astype(np.float64), resampling) for block in blocks]
+    p_values = np.concatenate([p for p, _ in found]) if found else np.empty(0)
+    return p_values, np.concatenate([ends for _, ends in found]) if found else np.empty((0, 2))
+
+
+def _sign_flips(sums: np.ndarray, counts: np.ndarray, resampling: Resampling) -> tuple[np.ndarray, np.ndarray]:
+    """Return p-values and intervals of the columns of one block.
+
+    The test of a difference d compares |sum of s_i - d n_i| with its value after flips. Both are equal at two ds: the means
+    over the entries whose sign is + and over those whose sign is -. Between these, this sign vector is a hit. So the
+    interval's ends are quantiles of the smaller and of the larger of the two means (Hartigan 1969).
+    """
+    (m, columns), alpha = sums.shape, 1 - resampling.confidence
+    whole, scale = _in_steps(sums)
+    total, n_queries = whole.sum(axis=0), counts.sum(axis=0)
+    exact = 2**m <= resampling.samples
+    signs = _all_signs(m) if exact else _random_signs(m, resampling.samples, resampling.seed)
+    hits, lows, highs = np.zeros(columns, np.int64), [], []
     for chunk in signs:
-        hits += (np.abs(chunk @ whole) >= least).sum(axis=0)
-        total += len(chunk)
-    return hits / total if exact else (1 + hits) / (1 + total)
+        flipped, weights = chunk @ whole, chunk @ counts
+        # Each entry's sum is off by half a step at most, plus float noise far below one: totals that close are ties.
+        hits += (np.abs(flipped) >= np.abs(total) - (m + 1)).sum(axis=0)
+        means = np.stack([_steps_to_mean(total + s * flipped, n_queries + s * weights, m, scale) for s in (-1, 1)])
+        unknown = np.isnan(means).any(axis=0)  # one of the two sides has no queries: a hit whatever d is
+        lows.append(np.where(unknown, -1.0, means.min(axis=0)))
+        highs.append(np.where(unknown, 1.0, means.max(axis=0)))
+    n = sum(map(len, lows))
+    p_values = hits / n if exact else (1 + hits) / (1 + n)
+    # So many hits, and no more, make the p-value at most alpha; -1: none can. The slack is for alphas such as 1 - 0.8.
+    few = math.floor(alpha * n + _SLACK) if exact else math.floor(alpha * (1 + n) + _SLACK) - 1
+    ends = np.tile([-1.0, 1.0], (columns, 1))
+    if few >= 0:
+        ends[:, 0] = np.partition(np.concatenate(lows), few, axis=0)[few]
+        ends[:, 1] = np.partition(np.concatenate(highs), n - 1 - few, axis=0)[n - 1 - few]
+    for c in range(columns):
+        known = counts[:, c] > 0
+        if known.sum() < LEAST_ENTRIES:
+            ends[c] = math.nan
+        elif np.ptp(sums[known, c] / counts[known, c]) < _SAME:
+            ends[c] = _without_spread(total[c] / scale / n_queries[c], int(known.sum()), alpha, hits[c] <= few)
+    return p_values, ends
+
+
+def _steps_to_mean(steps: np.ndarray, weights: np.ndarray, m: int, scale: float) -> np.ndarray:
+    """Return the means of sums in steps, exactly 0 where the steps are a tie with it; NaN where there are no queries."""
+    with np.errstate(invalid="ignore", divide="ignore"):
+        means = np.where(np.abs(steps) <= m + 1, 0.0, steps) / scale / weights
+    return np.where(weights > 0, means, np.nan)
+
+
+def _without_spread(value: float, m: int, alpha: float, is_significant: bool) -> tuple[float, float]:
+    """Return an interval of a difference that all m entries have alike.
+
+    Up to a share 1 - (alpha / 2)^(1 / m) of all entries could be otherwise, from -1 to 1, and none of them be among m
+    (Hanley and Lippman-Hand 1983, the "rule of three"). It stops at 0 where the
+    difference is significant.
+    """
+    share = 1 - (alpha / 2) ** (1 / m)
+    low, high = value - share * (1 + value), value + share * (1 - value)
+    if is_significant:
+        low, high = (max(low, 0.0), high) if value > 0 else (low, min(high, 0.0))
+    return low, high
+
+
+def note(n_entries: int) -> str:
+    """Return why a row of a table has no interval; nothing where it has one."""
+    return "" if n_entries >= LEAST_ENTRIES else NO_INTERVAL
 
 
 def holm(p_values: np.ndarray) -> np.ndarray:
@@ -158,17 +234,6 @@ def _in_steps(sums: np.ndarray) -> tuple[np.ndarray, float]:
     peak = float(np.abs(sums).max(initial=0.0)) * max(len(sums), 1)
     scale = 2.0 ** min(36, 51 - math.frexp(peak)[1])
     return np.round(sums * scale), scale
-
-
-def _resamples(n_entries: int, samples: int, seed: int) -> Iterator[np.ndarray]:
-    """Yield how often each entry is drawn in each resample: float64 [chunk, M] until `samples` rows are out."""
-    generator = np.random.default_rng(seed)
-    step = max(1, _CHUNK // max(n_entries, 1))
-    for start in range(0, samples, step):
-        rows = min(step, samples - start)
-        drawn = generator.integers(0, n_entries, size=(rows, n_entries))
-        flat = (drawn + np.arange(rows)[:, None] * n_entries).ravel()
-        yield np.bincount(flat, minlength=rows * n_entries).reshape(rows, n_entries).astype(np.float64)
 
 
 def _all_signs(n: int) -> Iterator[np.ndarray]:

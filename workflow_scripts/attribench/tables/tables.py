@@ -15,7 +15,7 @@ import pandas as pd
 from attribench.common.errors import InputError
 from attribench.common.tables_io import read_table
 from attribench.formats.ranking import Method, Ranking
-from attribench.metrics import all_metrics, query_table
+from attribench.metrics import Metric, all_metrics, least_candidates, query_table, telling_metrics
 from attribench.tables import statistics
 from attribench.tables.statistics import Resampling
 
@@ -23,7 +23,7 @@ Tables = dict[tuple[str, str, str], pd.DataFrame]
 
 SUMMARY_COLUMNS = (
     *("benchmark", "split", "prompt_type", "extractor", "variant", "metric", "value", "ci_low", "ci_high"),
-    *("n_queries", "n_entries", "chance", "ceiling", "n_invalid"),
+    *("n_queries", "n_entries", "chance", "ceiling", "n_invalid", "ceiling_low", "ceiling_high", "note"),
 )
 BREAKDOWN_COLUMNS = (*SUMMARY_COLUMNS[:5], "group", "level", *SUMMARY_COLUMNS[5:])
 SIZE_COLUMNS = (*SUMMARY_COLUMNS[:5], "database_size", *SUMMARY_COLUMNS[5:])
@@ -33,7 +33,7 @@ LEFT_OUT_COLUMNS = ("collection", "reason", "ending", "count", "example")
 INVALID_COLUMNS = ("collection", "path", "role", "reason")
 COMPARISON_COLUMNS = (
     *("benchmark", "split", "prompt_type", "metric", "extractor_a", "variant_a", "extractor_b", "variant_b"),
-    *("difference", "ci_low", "ci_high", "p_value", "p_holm", "n_queries", "n_entries"),
+    *("difference", "ci_low", "ci_high", "p_value", "p_holm", "n_queries", "n_entries", "note"),
 )
 # First and last number of exemplars of each bin of the breakdown.
 EXEMPLAR_BINS = ((1, 1), (2, 2), (3, 4), (5, 8), (9, 16), (17, 32), (33, 64), (65, None))
@@ -41,8 +41,8 @@ EXEMPLAR_BINS = ((1, 1), (2, 2), (3, 4), (5, 8), (9, 16), (17, 32), (33, 64), (6
 
 def split_table(tables: Tables, split: str, recall_ks: list[int]) -> pd.DataFrame:
     """Return SPLIT.csv: one row per method, by feature and name, in the columns of the published benchmark."""
-    metrics, rows = all_metrics(recall_ks), []
-    methods = _methods(tables, split, recall_ks)
+    rows, methods = [], _methods(tables, split, recall_ks)
+    metrics = [metric for metric in telling_metrics(methods.values(), recall_ks) if metric.published]
     prompt_types = _prompt_types(methods)
     for method, table in methods.items():
         row = {"name": method.name, "feature": method.extractor}
@@ -58,8 +58,8 @@ def split_table(tables: Tables, split: str, recall_ks: list[int]) -> pd.DataFram
 def summary_table(tables: Tables, benchmark: str, recall_ks: list[int], resampling: Resampling) -> pd.DataFrame:
     """Return summary.csv: one row per split, prompt type, method and metric."""
     rows: list[dict] = []
-    for split, prompt_type, methods in _groups(tables, recall_ks):
-        for row in _summaries(methods, recall_ks, resampling):
+    for split, prompt_type, methods, metrics in _groups(tables, recall_ks):
+        for row in _summaries(methods, metrics, resampling.confidence):
             rows.append({"benchmark": benchmark, "split": split, "prompt_type": prompt_type, **row})
     return pd.DataFrame(rows, columns=SUMMARY_COLUMNS)
 
@@ -67,19 +67,19 @@ def summary_table(tables: Tables, benchmark: str, recall_ks: list[int], resampli
 def read_summary(path: Path | str) -> pd.DataFrame:
     """Read summary.csv, or database_sizes.csv, exactly."""
     counts = ("database_size", "n_queries", "n_entries", "n_invalid")
-    types = {**dict.fromkeys(SUMMARY_COLUMNS[:6], "object"), **dict.fromkeys(counts, "int64")}
+    types = {**dict.fromkeys((*SUMMARY_COLUMNS[:6], "note", "label"), "object"), **dict.fromkeys(counts, "int64")}
     return read_table(path, "summary", types, needed=SUMMARY_COLUMNS)
 
 
 def breakdown_table(tables: Tables, benchmark: str, recall_ks: list[int], resampling: Resampling) -> pd.DataFrame:
     """Return breakdown.csv: summary.csv's rows within each bin of the number of exemplars, and in each category there is."""
     rows: list[dict] = []
-    for split, prompt_type, methods in _groups(tables, recall_ks):
+    for split, prompt_type, methods, metrics in _groups(tables, recall_ks):
         head = {"benchmark": benchmark, "split": split, "prompt_type": prompt_type}
         order, section = list(methods), []
         for group, level, chosen in _levels(methods):
             of_level = {method: table[chosen] for method, table in methods.items()}
-            for row in _summaries(of_level, recall_ks, resampling):
+            for row in _summaries(of_level, metrics, resampling.confidence):
                 section.append({**head, "group": group, "level": level, **row})
         # Method by method, as in summary.csv; a method's levels stay in their order.
         rows += sorted(section, key=lambda row, order=order: order.index((row["extractor"], row["variant"])))
@@ -145,9 +145,9 @@ def comparisons_table(tables: Tables, benchmark: str, recall_ks: list[int], resa
 
     p_holm is Holm's adjustment over the pairs of one split, prompt type and metric.
     """
-    metrics, rows = all_metrics(recall_ks), []
-    columns = [metric.column for metric in metrics]
-    for split, prompt_type, methods in _groups(tables, recall_ks):
+    rows = []
+    for split, prompt_type, methods, metrics in _groups(tables, recall_ks):
+        columns = [metric.column for metric in metrics]
         pairs = list(combinations(methods, 2))
         if not pairs:
             continue
@@ -163,7 +163,8 @@ def comparisons_table(tables: Tables, benchmark: str, recall_ks: list[int], resa
             for (a, b), difference, p_holm in zip(pairs, differences, adjusted, strict=True):
                 names = (benchmark, split, prompt_type, metric.name, *a, *b)
                 numbers = (difference.value, difference.ci_low, difference.ci_high, difference.p_value, p_holm)
-                rows.append((*names, *numbers, difference.n_queries, difference.n_entries))
+                counts = (difference.n_queries, difference.n_entries)
+                rows.append((*names, *numbers, *counts, statistics.note(difference.n_entries)))
     return pd.DataFrame(rows, columns=COMPARISON_COLUMNS)
 
 
@@ -187,12 +188,38 @@ def _prompt_types(methods: dict[Method, pd.DataFrame]) -> list[str]:
     return list(dict.fromkeys(next(iter(methods.values()))["prompt_type"]))
 
 
-def _groups(tables: Tables, recall_ks: list[int]) -> Iterator[tuple[str, str, dict[Method, pd.DataFrame]]]:
-    """Yield each split and prompt type with its methods' rows."""
+def _groups(
+    tables: Tables, recall_ks: list[int]
+) -> Iterator[tuple[str, str, dict[Method, pd.DataFrame], list[Metric]]]:
+    """Yield each split and prompt type with its methods' rows, and the metrics that the split has."""
     for split in dict.fromkeys(split for split, _, _ in tables):
         methods = _methods(tables, split, recall_ks)
+        metrics = telling_metrics(methods.values(), recall_ks)
         for prompt_type in _prompt_types(methods):
-            yield split, prompt_type, {m: t[t["prompt_type"] == prompt_type] for m, t in methods.items()}
+            yield split, prompt_type, {m: t[t["prompt_type"] == prompt_type] for m, t in methods.items()}, metrics
+
+
+def left_out(tables: Tables, recall_ks: list[int]) -> list[str]:
+    """Return a sentence for each split of which the tables leave out metrics that cannot tell rankings apart."""
+    sentences = []
+    for split in dict.fromkeys(split for split, _, _ in tables):
+        of_split = [table for (name, _, _), table in tables.items() if name == split]
+        kept = [metric.name for metric in telling_metrics(of_split, recall_ks)]
+        if names := [metric.name for metric in all_metrics(recall_ks) if metric.name not in kept]:
+            sentences.append(
+                f"{split}: {', '.join(names)} left out of tables and figures, because a query has only "
+                f"{least_candidates(of_split)} candidates (database images and exemplars): every ranking has the same value"
+            )
+    return sentences
+
+
+def with_labels(table: pd.DataFrame, labels: dict[Method, str]) -> pd.DataFrame:
+    """Return `table` with a last column `label` for its columns extractor and variant, or label_a and label_b for two."""
+    for end in ("", "_a", "_b"):
+        if {f"extractor{end}", f"variant{end}"} <= {*table.columns}:
+            methods = zip(table[f"extractor{end}"], table[f"variant{end}"], strict=True)
+            table = table.assign(**{f"label{end}": [labels[Method(*method)] for method in methods]})
+    return table
 
 
 def _levels(methods: dict[Method, pd.DataFrame]) -> Iterator[tuple[str, str, np.ndarray]]:
@@ -211,29 +238,36 @@ def _levels(methods: dict[Method, pd.DataFrame]) -> Iterator[tuple[str, str, np.
         yield "category", level, category == level
 
 
-def _summaries(methods: dict[Method, pd.DataFrame], recall_ks: list[int], resampling: Resampling) -> Iterator[dict]:
+def _summaries(methods: dict[Method, pd.DataFrame], metrics: list[Metric], confidence: float) -> Iterator[dict]:
     """Yield summary.csv's columns from `extractor` on, of each method and metric over the rows of `methods`."""
-    metrics = all_metrics(recall_ks)
-    columns = [metric.column for metric in metrics]
-    values = np.hstack([table[columns].to_numpy() for table in methods.values()])
-    sums, counts = statistics.column_sums(values, next(iter(methods.values()))["entry"].to_numpy())
-    ends = statistics.intervals(sums, counts, resampling)
-    column = 0
+    entry = next(iter(methods.values()))["entry"].to_numpy()
     for method, table in methods.items():
-        valid = table[table["valid"]]
-        m, n = valid["n_exemplars"].to_numpy(), valid["n_candidates"].to_numpy()
-        for metric in metrics:
+        valid = table["valid"].to_numpy()
+        m, n = table.loc[valid, "n_exemplars"].to_numpy(), table.loc[valid, "n_candidates"].to_numpy()
+        ceilings = np.full((len(table), len(metrics)), math.nan)
+        ceilings[valid] = np.stack([metric.ceiling(m, n) for metric in metrics], axis=1)
+        values = table[[metric.column for metric in metrics]].to_numpy()
+        bounds = np.max(ceilings[valid], axis=0, initial=0.0)
+        sums, counts = statistics.column_sums(values, entry)
+        ends = statistics.intervals(sums, counts, bounds, confidence)
+        # What can be reached is known of every entry that there is, so none is added that was not seen.
+        ceiling_sums, ceiling_counts = statistics.column_sums(ceilings, entry)
+        ceiling_ends = statistics.intervals(ceiling_sums, ceiling_counts, bounds, confidence, unseen=0.0)
+        for i, metric in enumerate(metrics):
+            n_entries = int((counts[:, i] > 0).sum())
             yield {
                 "extractor": method.extractor,
                 "variant": method.variant,
                 "metric": metric.name,
-                "value": statistics.mean(values[:, column]),
-                "ci_low": ends[column, 0],
-                "ci_high": ends[column, 1],
-                "n_queries": len(valid),
-                "n_entries": int((counts[:, column] > 0).sum()),
+                "value": statistics.mean(values[:, i]),
+                "ci_low": ends[i, 0],
+                "ci_high": np.minimum(ends[i, 1], ceiling_ends[i, 1]),  # no entry exceeds its ceiling
+                "n_queries": len(m),
+                "n_entries": n_entries,
                 "chance": statistics.mean(np.asarray(metric.chance(m, n), np.float64)),
-                "ceiling": statistics.mean(np.asarray(metric.ceiling(m, n), np.float64)),
-                "n_invalid": len(table) - len(valid),
+                "ceiling": statistics.mean(ceilings[:, i]),
+                "n_invalid": len(table) - len(m),
+                "ceiling_low": ceiling_ends[i, 0],
+                "ceiling_high": ceiling_ends[i, 1],
+                "note": statistics.note(n_entries),
             }
-            column += 1
