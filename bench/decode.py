@@ -2,12 +2,14 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
 from attribench.decode.decode import decode_shard
 from attribench.decode.preprocessing import Preprocessing, load_pixels
+from attribench.decode.reading import AS_PUBLISHED, Reading
 from PIL import Image
 from skimage import data
 
@@ -55,6 +57,22 @@ def side_by_side(options: Options) -> Iterator[Row]:
         yield from compare("decode, PNG 512 x 512", UNIT, contestants, options)
 
 
+def decoders(options: Options) -> Iterator[Row]:
+    """Measure what the quick decoder of PNG files is worth, beside Pillow, which decodes them where EXIF is applied."""
+    with photographs(max(4, round(IMAGES * options.scale))) as (folder, names):
+
+        def load(group: list[Preprocessing], reading: Reading) -> None:
+            for name in names:
+                load_pixels(folder / name, group, reading)
+
+        for case, group in (("one preprocessing", PUBLISHED[:1]), ("the five", PUBLISHED)):
+            contestants = [
+                Contestant("Pillow alone", partial(load, group, Reading(exif="apply")), len(names)),
+                Contestant("as published", partial(load, group, AS_PUBLISHED), len(names)),
+            ]
+            yield from compare(f"{case}, PNG 512 x 512", UNIT, contestants, options)
+
+
 def processes(options: Options) -> Iterator[Row]:
     """Measure a whole shard, the start of the processes included, with as many as there are cores, and with one."""
     if options.threads == 1 or options.clock == "cpu":  # which does not see other processes' time
@@ -86,4 +104,4 @@ def _memory_of(folder: Path, names: list[str]) -> float:
     return memory.grown
 
 
-BENCHMARKS = [side_by_side, processes, memory]
+BENCHMARKS = [side_by_side, decoders, processes, memory]

@@ -2,9 +2,9 @@
 
 import io
 import time
+from multiprocessing import active_children
 
 import numpy as np
-import psutil
 import pytest
 from attribench.common.errors import InputError
 from attribench.decode import VERSION
@@ -15,6 +15,8 @@ from attribench.decode.reading import AS_PUBLISHED
 from attribench.formats.shards import ShardWriter, open_pixel_shard
 from helpers import golden_bytes
 from helpers.images import picture
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from PIL import Image
 from torchvision import transforms
 
@@ -69,6 +71,23 @@ def test_every_size_gives_torchvisions_pixels(tmp_path, text):
         image.save(tmp_path / "a.bmp")
         [found] = load_pixels(tmp_path / "a.bmp", [preprocessing])
         assert np.array_equal(found, np.asarray(reference(image))), size
+
+
+@settings(max_examples=300, deadline=None)
+@given(data=st.data())
+def test_a_part_that_is_resized_alone_has_torchvisions_pixels(tmp_path_factory, data):
+    """In square images whose sides' ratio has few bits, as that of 512 and 256 has; others are resized whole."""
+    short = data.draw(st.sampled_from([16, 24, 32, 40]))
+    scale = data.draw(st.sampled_from([1 / 2, 3 / 4, 5 / 4, 3 / 2, 2, 3, 13 / 8]))
+    sides = [int(short * scale), int(short * data.draw(st.sampled_from([1, 1, 1, 1.25, 2, 6])) * scale)]
+    image = picture(*data.draw(st.permutations(sides)), seed=data.draw(st.integers(0, 99)))
+    name = data.draw(st.sampled_from(["nearest", "bilinear", "bicubic", "lanczos"]))
+    preprocessing = Preprocessing(short, data.draw(st.integers(1, short)), name)
+    path = tmp_path_factory.getbasetemp() / "part.png"
+    image.save(path)
+    mode = transforms.InterpolationMode(name)
+    reference = transforms.Compose([transforms.Resize(short, mode), transforms.CenterCrop(preprocessing.crop)])
+    np.testing.assert_array_equal(load_pixels(path, [preprocessing])[0], np.asarray(reference(image)))
 
 
 def test_squashing_gives_torchvisions_pixels(tmp_path):
@@ -147,12 +166,11 @@ def test_processes_that_decode_faster_than_a_disk_writes_wait_for_it(tmp_path, m
 
 def test_a_process_that_is_killed_stops_the_shard_with_a_message(tmp_path, monkeypatch):
     """As the system does when memory is short."""
-    append, before = ShardWriter.append, {child.pid for child in psutil.Process().children()}
+    append = ShardWriter.append
 
     def append_and_kill(writer, block):
-        for child in psutil.Process().children():
-            if child.pid not in before and "spawn_main" in " ".join(child.cmdline()):
-                child.kill()
+        for child in active_children():
+            child.kill()
         append(writer, block)
 
     monkeypatch.setattr(ShardWriter, "append", append_and_kill)

@@ -68,11 +68,23 @@ def _fit(image: Image.Image, preprocessing: Preprocessing) -> np.ndarray:
     size = (preprocessing.resize, scaled_long) if width <= height else (scaled_long, preprocessing.resize)
     crop = preprocessing.crop
     left, top = round((size[0] - crop) / 2.0), round((size[1] - crop) / 2.0)
+    part = (left, top, left + crop, top + crop)
     resampling = Image.Resampling[preprocessing.interpolation.upper()]
-    box = (left, top, left + crop, top + crop)
-    if size[0] * size[1] > _MAX_RESIZED:
+    if size == image.size:
+        image = image.crop(part)
+    elif _is_exact(image.size, size) or size[0] * size[1] > _MAX_RESIZED:
         scales = (width / size[0], height / size[1]) * 2
-        image = image.resize((crop, crop), resampling, [scale * side for scale, side in zip(scales, box, strict=True)])
+        image = image.resize((crop, crop), resampling, tuple(s * side for s, side in zip(scales, part, strict=True)))
     else:
-        image = (image if size == image.size else image.resize(size, resampling)).crop(box)
-    return np.asarray(image.convert("RGB"))
+        image = image.resize(size, resampling).crop(part)
+    return np.asarray(image if image.mode == "RGB" else image.convert("RGB"))
+
+
+def _is_exact(size: tuple[int, int], resized: tuple[int, int]) -> bool:
+    """Return whether the part that is cut out may be resized alone, which gives the same to the last bit.
+
+    It does in a square image whose sides' ratio has few bits, as that of 512 and 256 has: Pillow's floats then hold, without
+    rounding, where each new pixel lies. In others, Pillow may resize the two sides in another order, and round otherwise.
+    """
+    (side, other), new = size, resized[0]
+    return side == other and side < 1 << 16 and (side << 8) % new == 0
