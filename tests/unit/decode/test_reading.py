@@ -104,12 +104,13 @@ def test_what_the_system_refuses_is_no_fault_of_the_image(tmp_path):
 def test_too_little_memory_is_no_fault_of_the_image(tmp_path, monkeypatch):
     picture().save(tmp_path / "a.png")
 
-    def too_large(image):
+    def too_large(*_):
         raise MemoryError
 
-    monkeypatch.setattr(reading_module, "as_rgb", too_large)
-    with pytest.raises(InputError, match=r"a.png: not enough memory .* max_pixels"):
-        read(tmp_path / "a.png", APPLY)
+    for module, name in ((preprocessing_module, "_fit"), (reading_module, "as_rgb")):
+        monkeypatch.setattr(module, name, too_large)
+        with pytest.raises(InputError, match=r"a.png: not enough memory .* max_pixels"):
+            load_pixels(tmp_path / "a.png", [SMALL], APPLY)
 
 
 # --- large images -------------------------------------------------------------------------------------------------------

@@ -50,7 +50,7 @@ class Reading:
         at_least: the width and height that are needed; a JPEG may then be decoded smaller than it is, which is quick. Raises
         UnreadableImage for a file that is no whole image, and InputError for one that is not there or cannot be read.
         """
-        with _opened(path) as file, ExitStack() as stack:
+        with _opened(path) as file, _short_memory_as_input_error(path), ExitStack() as stack:
             with _faults_as_unreadable(path):
                 image = open_image(file)
                 self._refuse_large(image)
@@ -121,16 +121,23 @@ def _opened(path: Path | str) -> Iterator[BinaryIO]:
 
 
 @contextmanager
-def _faults_as_unreadable(path: Path | str) -> Iterator[None]:
-    """Raise UnreadableImage for what a decoder raises, and InputError where memory is short, which is no image's fault."""
+def _short_memory_as_input_error(path: Path | str) -> Iterator[None]:
+    """Stop the job where memory is short, when an image is decoded or used: that says nothing about the image."""
     try:
         yield
-    except UnreadableImage:
-        raise
     except MemoryError as error:
         raise InputError(
             f"{path}: not enough memory to decode it; expected more, or a smaller value of the config key max_pixels"
         ) from error
+
+
+@contextmanager
+def _faults_as_unreadable(path: Path | str) -> Iterator[None]:
+    """Raise UnreadableImage for what a decoder raises."""
+    try:
+        yield
+    except (UnreadableImage, MemoryError):
+        raise
     except UnidentifiedImageError as error:
         is_empty = not Path(path).stat().st_size
         raise UnreadableImage("the file is empty" if is_empty else "no image in a format that is read here") from error
