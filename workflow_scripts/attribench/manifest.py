@@ -216,17 +216,27 @@ def shared_images(root: Path | str, database: Iterable[str], split: Iterable[str
 
     They are the same if their paths lead there, through links to files or folders; files need not be there.
     """
-    folders: dict[str, str] = {}
+    folders: dict[str, tuple[str, set[str]]] = {}  # where each really lies, and the links in it
 
     def resolved(path: str) -> str:
-        folder, name = os.path.split(path)
+        folder, _, name = path.rpartition("/")
         if folder not in folders:
-            folders[folder] = os.path.realpath(os.path.join(root, folder))
-        file = os.path.join(folders[folder], name)
-        return os.path.realpath(file) if os.path.islink(file) else file
+            real = os.path.realpath(os.path.join(root, folder))
+            folders[folder] = real, _links_in(real)
+        real, links = folders[folder]
+        return os.path.realpath(f"{real}/{name}") if name in links else f"{real}/{name}"
 
     own = {resolved(path): path for path in split}
     return [(path, own[file]) for path in database if (file := resolved(path)) in own]
+
+
+def _links_in(folder: str) -> set[str]:
+    """Return the names of the links in `folder`: one listing is quicker than to ask for each of a million files."""
+    try:
+        with os.scandir(folder) as entries:
+            return {entry.name for entry in entries if entry.is_symlink()}
+    except OSError:
+        return set()
 
 
 def database_rows(listed_in: str, paths: list[str], limit: int | None = None) -> list[ManifestRow]:

@@ -42,6 +42,12 @@ def test_what_is_written_is_read(tmp_path):
     pd.testing.assert_frame_equal(read_table(tmp_path / "t.csv", "table", TYPES), table(), check_exact=True)
 
 
+def test_every_text_is_read_as_it_was_written(tmp_path):
+    texts = ["a\rb", "a\r\nb", "\r", "a\nb", "\u2028", "\x85", ' "', ",", "\x1c"]
+    write_table(tmp_path / "t.csv", pd.DataFrame({"name": texts, "n": range(len(texts))}))
+    assert read_table(tmp_path / "t.csv", "table", TYPES)["name"].tolist() == texts
+
+
 @settings(derandomize=True, deadline=None, database=None)
 @given(st.lists(st.floats(allow_nan=False, allow_infinity=False), min_size=1))
 def test_floats_keep_every_bit(tmp_path_factory, values):
@@ -60,6 +66,9 @@ def test_floats_keep_every_bit(tmp_path_factory, values):
         (b"name,n\na,\n", "a value is not of its column's type"),
         (b"name,n,x\na,1,high\n", "a value is not of its column's type.*high"),
         (b"name,n,ok\na,1,yes\n", "a value is not of its column's type"),
+        (b"name,n,n\na,1,2\n", "column `n` is there more than once"),
+        (b"name,n,x\na,1\n", "found 2 fields; expected 3"),
+        (b'name,n\n"a,1\n', "not CSV"),
     ],
 )
 def test_another_file_is_refused_by_name(tmp_path, content, message):

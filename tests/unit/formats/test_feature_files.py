@@ -295,3 +295,24 @@ def test_bad_feature_files_are_refused_and_nothing_is_written(tmp_path, name):
     with pytest.raises(InputError, match=message):
         imported(tmp_path / source, tmp_path / "shards", PATHS)
     assert not (tmp_path / "shards").exists()
+
+
+@pytest.mark.parametrize("path", ["a\0b.jpg", "half \ud800.jpg"], ids=ascii)
+def test_paths_that_cannot_be_stored_are_refused(tmp_path, path):
+    torch.save({"features": torch.ones(2, 3), "paths": ["a.jpg", path]}, tmp_path / "a.pth")
+    np.savez(tmp_path / "a.npz", features=np.ones((2, 3), np.float32), paths=np.array(["a.jpg", path]))
+    for name in ("a.pth", "a.npz"):
+        with pytest.raises(InputError, match=f"{name}: the path .* is not UTF-8 or holds a zero byte"):
+            imported(tmp_path / name, tmp_path / "shards", ["a.jpg"])
+    np.savez(tmp_path / "b.npz", features=np.ones((1, 3), np.float32), paths=np.array([b"\xff.jpg"]))
+    with pytest.raises(InputError, match="b.npz: `paths` is not UTF-8"):
+        imported(tmp_path / "b.npz", tmp_path / "shards", ["a.jpg"])
+
+
+def test_the_list_beside_an_array_keeps_every_character(tmp_path):
+    paths = ["a\u2028b.jpg", " c\x85.jpg", "d\re.jpg"]
+    np.save(tmp_path / "a.npy", FEATURES[:3])
+    (tmp_path / "a.txt").write_text("\n".join(paths), encoding="utf-8", newline="")
+    features, found, _ = imported(tmp_path / "a.npy", tmp_path / "shards", paths[::-1])
+    assert found == paths[::-1]
+    np.testing.assert_array_equal(features, FEATURES[2::-1])

@@ -5,6 +5,7 @@ import os
 import pytest
 from attribench.common.errors import InputError
 from attribench.provenance.fingerprints import compare, is_as_recorded, note_touched, read_record, write_fingerprints
+from helpers.unprivileged import call_unprivileged
 
 FILES = ["a.jpg", "b/c.jpg"]
 
@@ -90,3 +91,46 @@ def test_missing_files_are_listed_and_nothing_is_written(root):
     with pytest.raises(InputError, match=r"1 file\(s\) missing below .*\n  no.jpg"):
         write_fingerprints(root / "record.csv", root, ["a.jpg", "no.jpg"], "t")
     assert (root / "record.csv").read_bytes() == before
+
+
+UNREADABLE = {
+    "a" * 300 + ".jpg": "File name too long",
+    "a\0.jpg": "embedded null byte",
+    "loop.jpg": "Too many levels of symbolic links",
+    "b": "no file",
+    "pipe.jpg": "no file",
+}
+
+
+@pytest.mark.parametrize("name", UNREADABLE, ids=ascii)
+def test_a_file_that_the_system_refuses_is_listed_with_the_reason(root, name):
+    (root / "loop.jpg").symlink_to("loop.jpg")
+    os.mkfifo(root / "pipe.jpg")
+    before = (root / "record.csv").read_bytes()
+    assert token(root, [*FILES, name]) != "token-1", (
+        "to compare raises nothing: the job that reads it says what is wrong"
+    )
+    with pytest.raises(InputError) as error:
+        write_fingerprints(root / "record.csv", root, [*FILES, name, "gone.jpg"], "t")
+    first, gone, second, refused = str(error.value).splitlines()
+    assert "1 file(s) missing below" in first and gone == "  gone.jpg"
+    assert "1 file(s) cannot be read below" in second and refused.endswith(f"({UNREADABLE[name]})")
+    assert (root / "record.csv").read_bytes() == before
+
+
+def test_a_file_that_may_not_be_read_is_listed_with_the_reason(root):
+    (root / "a.jpg").chmod(0)
+    code = (
+        "from attribench.provenance.fingerprints import *\nwrite_fingerprints('r.csv', '.', ['a.jpg', 'b/c.jpg'], 't')"
+    )
+    said = call_unprivileged(root, code)
+    assert said == "1 file(s) cannot be read below . (expected: 2):\n  a.jpg (Permission denied)"
+
+
+def test_names_with_line_ends_are_recorded(root):
+    files = ["a\rb.jpg", "a\nb.jpg", "a\r\n.jpg", "\u2028.jpg", " .jpg", 'a,"b".jpg']
+    for name in files:
+        (root / name).write_text(name)
+    write_fingerprints(root / "record.csv", root, files, "t")
+    assert list(read_record(root / "record.csv").fingerprints) == files
+    assert compare(root / "record.csv", root, files) == ("t", {})

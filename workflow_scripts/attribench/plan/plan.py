@@ -273,11 +273,11 @@ class Plan(Paths):
         root, [kind] = self.config.root, listing.keys() - {"origin"}
         for split in self.config.splits:
             try:
-                database = collect(root, listing, self.config.database_limit).rows
+                database = self._given_files(self.database)
                 rows = collect(root, self.listing(split), None).rows
             except InputError:  # not yet downloaded, or for the job that reads it to refuse
                 continue
-            both = shared_images(root, [row.path for row in database], [row.path for row in rows])
+            both = shared_images(root, database, [row.path for row in rows])
             if both:
                 key = f"benchmarks.{self.config.benchmark}.database.{kind}"
                 raise InputError(
@@ -315,11 +315,16 @@ class Plan(Paths):
             return recorded
         paths = self.collection_paths(collection)
         try:
-            limit = self.config.database_limit if collection == self.database else None
-            files = given_files(self.config.root, self.listing(collection), limit)
+            files = self._given_files(collection)
         except InputError as error:  # not yet rendered or downloaded, or for the job that reads it to refuse
             return digest(recorded_token(record), str(error), *self._download_tokens(paths))
         return self._token(record, files, paths)
+
+    @cache  # noqa: B019  a run has one plan
+    def _given_files(self, collection: str) -> list[str]:
+        """Return the given files that the collection comes from. Raises InputError where they cannot be listed."""
+        limit = self.config.database_limit if collection == self.database else None
+        return given_files(self.config.root, self.listing(collection), limit)
 
     @cache  # noqa: B019  a run has one plan
     def files_token(self, record: str, *paths: str) -> str:
