@@ -65,19 +65,19 @@ def test_scores_rank_as_the_features_that_they_are_of(tmp_path, order, hard_nega
 
 @pytest.mark.parametrize("hard_negatives", [False, True])
 def test_an_exemplar_of_several_entries_has_one_column(tmp_path, hard_negatives):
-    """The exemplars 0 (of entry 0) and 7 (of entry 3) are one image: ranks are those of its features."""
+    """The exemplars 3 (of entry 2) and 7 (of entry 3) are one image: ranks are those of its features."""
     queries, query_entry, exemplars, exemplar_entry, database = made_up()
-    exemplars[7] = exemplars[0]
+    exemplars[7] = exemplars[3]
     made = queries, query_entry, exemplars, exemplar_entry, database
     write_manifests(tmp_path, made)
-    rows = [row._replace(path=row.path.replace("e/7", "e/0")) for row in read_manifest(tmp_path / "split.csv")]
+    rows = [row._replace(path=row.path.replace("e/7", "e/3")) for row in read_manifest(tmp_path / "split.csv")]
     write_manifest(tmp_path / "split.csv", rows)
     found = ranked(tmp_path, write_scores(tmp_path / "s.h5", made), hard_negatives=hard_negatives, top_k=7)
     ranker = Ranker(queries, query_entry, exemplars, exemplar_entry, top_k=7)
     ranker.add(database, None)
     if hard_negatives:
         entries = np.stack([exemplar_entry, np.full(10, -1)], axis=1)
-        entries[0, 1] = 3
+        entries[3, 1] = 3
         ranker.add_hard_negatives(exemplars, entries, np.arange(10) != 7)
     expected = ranker.finish()
     for name in ("offsets", "ranks", "exemplar", "neighbour_index"):

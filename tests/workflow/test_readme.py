@@ -32,7 +32,7 @@ def test_the_commands_are_those_that_are_tested():
         "make sample",
         "make test",
         ".venv/bin/snakemake --cores 8 all",
-        ".venv/bin/snakemake --cores 8 all --config extractors='[color]' recall_ks='[1,10]' results=results_color",
+        ".venv/bin/snakemake --cores 8 all --config extractors=color recall_ks=1,10 results=results_color",
         ".venv/bin/snakemake --cores 8 all --configfile mine.yaml",
         f"{abc[0]} -n {abc[1]}",
         f"{abc[0]} --cores 8 all {abc[1]} database_source=features variants='[pretrained,tuned]'",

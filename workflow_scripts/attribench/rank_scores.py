@@ -135,7 +135,7 @@ def _pair_scores(
     """Return scores float64 [R]: of query q with the exemplars `pairs[offsets[q]:offsets[q + 1]]`, by first rows."""
     scores = np.full(len(pairs), np.nan)
     owner = np.repeat(np.arange(len(offsets) - 1), np.diff(offsets))
-    file_row, file_column = np.empty(len(offsets) - 1, np.int64), np.empty(exemplar.max(initial=-1) + 1, np.int64)
+    file_row, file_column = np.full(len(offsets) - 1, -1), np.full(exemplar.max(initial=-1) + 1, -1)
     file_row[query[query >= 0]] = np.flatnonzero(query >= 0)
     file_column[exemplar[exemplar >= 0]] = np.flatnonzero(exemplar >= 0)
     row, column = file_row[owner], file_column[pairs]
