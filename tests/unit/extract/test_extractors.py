@@ -23,6 +23,7 @@ from attribench.provenance.keys import digest
 from helpers.config import DEFAULTS, REPOSITORY, changed
 from helpers.extraction import TINY, extracted
 from helpers.images import picture, rotated
+from helpers.model_folders import clip_folder, timm_folder
 from helpers.published_networks import (
     Sscd,
     clip_archive,
@@ -256,9 +257,20 @@ def test_a_hub_gives_the_extractor_that_the_files_give(tmp_path, root, states, h
     entries = {name: registry[name] for name in repositories}
     entries |= {"tiny": ExtractorEntry(library="timm", model="test_vit.r160_in1k")}
     entries |= {"laion": ExtractorEntry(library="open_clip", model="ViT-B-32", pretrained="laion2b_s34b_b79k")}
-    *found, tiny, laion = loaded_from(f"http://127.0.0.1:{hub.server_port}", tmp_path, entries)
+    # What is a model's own repository, with its config, gives what a folder with the same files gives.
+    folders = {"clip": clip_folder(tmp_path / "clip"), "vit": timm_folder(tmp_path / "vit")}
+    hub.files |= {(f"me/{n}", p.name): p.read_bytes() for n in folders for p in (tmp_path / n).iterdir()}
+    libraries = {"clip": "open_clip", "vit": "timm"}
+    entries |= {f"my_{n}": ExtractorEntry(library=libraries[n], model=f"hf-hub:me/{n}") for n in folders}
+    entries |= {"none": ExtractorEntry(library="open_clip", model="hf-hub:me/none")}
+    *found, tiny, laion, my_clip, my_vit, none = loaded_from(f"http://127.0.0.1:{hub.server_port}", tmp_path, entries)
     assert found == [f"{name} {load_extractor(name, entry_of(name), root).weights}" for name in repositories]
-    assert {path.split("/resolve/")[0][1:] for path in hub.served} == {place[0] for place in repositories.values()}
+    served = {path.split("/resolve/")[0][1:] for path in hub.served}
+    assert served == {place[0] for place in repositories.values()} | {"me/clip", "me/vit"}
+    for n, line in (("clip", my_clip), ("vit", my_vit)):
+        same = ExtractorEntry(library=libraries[n], model=folders[n])
+        assert line == f"my_{n} {load_extractor(n, same, tmp_path).weights}"
+    assert none.startswith("extractor none: the open_clip_config.json of me/none could not be had from the hub: "), none
     refused = "extractor {}: the weights of {} could not be had from the hub: "
     assert tiny.startswith(refused.format("tiny", "test_vit.r160_in1k")), tiny
     assert laion.startswith(refused.format("laion", "ViT-B-32 laion2b_s34b_b79k")), laion

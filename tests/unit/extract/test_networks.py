@@ -1,6 +1,5 @@
 """Networks of every origin: preprocessing is their own, outputs become features, and they are resampled to another size."""
 
-import json
 from collections import namedtuple
 
 import numpy as np
@@ -15,18 +14,12 @@ from attribench.extract.readout import read_out
 from attribench.extract.registry import ExtractorEntry
 from helpers.extraction import extracted
 from helpers.images import picture
+from helpers.model_folders import TINY_CLIP, clip_folder, timm_folder, tiny_tower
 from safetensors.torch import save_file
 from timm.layers import resample_abs_pos_embed
 
 PIXELS = dict(interpolation="bicubic", mean=[0.5] * 3, std=[0.5] * 3)
 FILE = {"file": "w.safetensors"}
-TINY_CLIP = {
-    "embed_dim": 32,
-    "vision_cfg": {"image_size": 64, "layers": 1, "width": 64, "head_width": 32, "patch_size": 16},
-    # Of the hub: nothing here can make such a tower.
-    "text_cfg": {"hf_model_name": "no/such-model", "hf_tokenizer_name": "no/such-model"},
-}
-PREPROCESS = {"mean": [0.5] * 3, "std": [0.25] * 3, "interpolation": "bilinear", "resize_mode": "squash"}
 
 
 def entry_of(library, model, **settings):
@@ -35,34 +28,6 @@ def entry_of(library, model, **settings):
 
 def square(size, **settings):
     return dict(resize=size, crop=size, **PIXELS, **settings)
-
-
-def tiny_tower():
-    """Return the image tower of TINY_CLIP, drawn."""
-    torch.manual_seed(1)
-    text = {"context_length": 8, "vocab_size": 64, "width": 32, "heads": 2, "layers": 1}
-    return open_clip.CLIP(TINY_CLIP["embed_dim"], TINY_CLIP["vision_cfg"], text).visual
-
-
-def clip_folder(folder, **config):
-    """Make a folder as open_clip lays one out; return its name for `model`."""
-    folder.mkdir()
-    content = {"model_cfg": TINY_CLIP, "preprocess_cfg": PREPROCESS, **config}
-    (folder / "open_clip_config.json").write_text(json.dumps(content))
-    tensors = {f"visual.{name}": tensor.contiguous() for name, tensor in tiny_tower().state_dict().items()}
-    save_file(tensors | {"text.any": torch.zeros(1)}, folder / "open_clip_model.safetensors")
-    return f"local-dir:{folder.name}"
-
-
-def timm_folder(folder, **config):
-    """Make a folder as timm lays one out; return its name for `model`."""
-    folder.mkdir()
-    network = timm.create_model("test_vit")
-    stated = {"input_size": [3, 160, 160], "crop_pct": 0.8, "interpolation": "bilinear", "fixed_input_size": True}
-    stated |= {"mean": [0.1] * 3, "std": [0.2] * 3, "num_classes": 1000, "classifier": "head", **config}
-    (folder / "config.json").write_text(json.dumps({"architecture": "test_vit", "pretrained_cfg": stated}))
-    save_file(network.state_dict(), folder / "model.safetensors")
-    return f"local-dir:{folder.name}"
 
 
 # --- preprocessing --------------------------------------------------------------------------------------------------------
@@ -185,6 +150,19 @@ def test_weights_of_quick_gelu_are_refused_for_a_network_without_it(tmp_path):
         InputError, match="`openai` were trained with QuickGELU, .*expected the model ViT-B-32-quickgelu"
     ):
         load_extractor("clip", entry_of("open_clip", "ViT-B-32", pretrained="openai", **square(224)), tmp_path)
+
+
+def test_weights_that_do_not_fit_are_refused_before_anything_is_decoded(tmp_path):
+    clip = clip_folder(tmp_path / "clip")
+    mobile_clip = {"image_encoder.model.patch_emb.0.block.conv.weight": torch.zeros(1)}
+    for tensors, message in (({"odd": torch.zeros(1)}, " missing: .*not expected: odd"), (mobile_clip, "")):
+        save_file(tensors, tmp_path / "w.safetensors")
+        for library, model, size in (("timm", "test_vit", 160), ("open_clip", clip, 64)):
+            with pytest.raises(InputError, match=f"w.safetensors: does not fit the network.*{message}"):
+                refuse_unfit("net", entry_of(library, model, pretrained=FILE, **square(size)), tmp_path)
+    other = clip_folder(tmp_path / "other", model_cfg={**TINY_CLIP, "embed_dim": 16})
+    with pytest.raises(InputError, match=r"visual.proj \(64, 32\), not \(64, 16\)"):
+        refuse_unfit("net", entry_of("open_clip", other), tmp_path)
 
 
 # --- outputs --------------------------------------------------------------------------------------------------------------

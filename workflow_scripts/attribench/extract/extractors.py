@@ -11,9 +11,10 @@ from typing import Any
 from attribench.common.errors import InputError
 from attribench.decode.preprocessing import Preprocessing
 from attribench.extract import libraries
+from attribench.extract.checkpoints import weights_file
 from attribench.extract.libraries import NetworkInput
 from attribench.extract.readout import Pool, cannot_run, read_out
-from attribench.extract.registry import ExtractorEntry
+from attribench.extract.registry import ExtractorEntry, WeightsFile
 
 
 @dataclass(frozen=True)
@@ -99,14 +100,24 @@ def load_extractor(name: str, entry: ExtractorEntry, root: Path | str) -> Networ
 def refuse_unfit(name: str, entry: ExtractorEntry, root: Path | str) -> None:
     """Raise InputError where the network of the registry's entry `name` cannot make features of images of the entry's size.
 
-    For use before images are decoded: weights need not be there, and where a library can, nothing is computed.
+    For use before images are decoded: weights need not be there, and where a library can, nothing is computed. Weights that
+    lie in files here are loaded, to see that they fit.
     """
     with _faults_of(name, entry):
         size = input_of(entry, root).preprocessing.crop
         library = _library_of(entry)
-        if not hasattr(library, "outline") or (module := library.outline(entry, Path(root), size)) is None:
-            return
-        _try_out(module, size, entry)
+        module = library.outline(entry, Path(root), size) if hasattr(library, "outline") else None
+        if module is not None:
+            _try_out(module, size, entry)
+        if _has_weights(entry, root):
+            library.load(entry, Path(root), size)
+
+
+def _has_weights(entry: ExtractorEntry, root: Path | str) -> bool:
+    """Return whether the entry's weights lie in a file, or a folder, that is there."""
+    if isinstance(entry.pretrained, WeightsFile):
+        return weights_file(entry.pretrained, root).is_file()
+    return entry.pretrained == "hub" and bool(files_of(entry, root))
 
 
 def _try_out(module: Any, size: int, entry: ExtractorEntry) -> None:

@@ -240,8 +240,10 @@ def _load(tower: Any, tensors: dict[str, Any], path: Path) -> None:
     import torch
     from open_clip.convert import convert_state_dict
 
-    # Files of MobileCLIP's authors have names of their own.
-    tensors = convert_state_dict(SimpleNamespace(visual=tower), tensors)
+    try:  # files of MobileCLIP's authors have names of their own
+        tensors = convert_state_dict(SimpleNamespace(visual=tower), tensors)
+    except (LookupError, AttributeError, RuntimeError, ValueError) as error:
+        raise InputError(f"{path}: does not fit the network ({type(error).__name__}: {error})") from error
     whole = {name: tensor for name, tensor in tensors.items() if name.startswith("visual.")}
     if whole:
         load_strictly(torch.nn.ModuleDict({"visual": tower}), whole, path)
