@@ -161,6 +161,41 @@ BAD = {
         "source.pth",
         r"source.pth: not a file of plain tensors \(Unsupported global: GLOBAL numpy",
     ),
+    "one tensor": (
+        lambda folder: torch.save(torch.zeros(10, 4), folder / "source.pth"),
+        "source.pth",
+        r"source.pth: has no features, paths; found one tensor \[10, 4\], without the paths of its rows; expected\n.pth: a",
+    ),
+    "a list of tensors": (
+        lambda folder: torch.save([torch.zeros(4)] * 10, folder / "source.pth"),
+        "source.pth",
+        "source.pth: has no features, paths; found list; expected",
+    ),
+    "a table": (
+        lambda folder: (folder / "source.parquet").write_bytes(b"PAR1"),
+        "source.parquet",
+        "source.parquet: unknown ending '.parquet'; expected one of .pth.*: write features .* by `numpy.savez",
+    ),
+    "a pointer": (
+        lambda folder: (folder / "source.npz").write_text("version https://git-lfs.github.com/spec/v1\n"),
+        "source.npz",
+        "source.npz: is a pointer of Git LFS, .*`git lfs pull`",
+    ),
+    "a web page": (
+        lambda folder: (folder / "source.h5").write_text("\n<!DOCTYPE html><html>"),
+        "source.h5",
+        "source.h5: is a web page",
+    ),
+    "an array of objects": (
+        lambda folder: (np.save(folder / "source.npy", FEATURES.astype(object)), (folder / "source.txt").touch()),
+        "source.npy",
+        "source.npy: cannot be mapped|source.txt: is empty",
+    ),
+    "bfloat16 that numpy does not know": (
+        lambda folder: np.savez(folder / "source.npz", features=FEATURES.astype(np.float16).view("V2"), paths=PATHS),
+        "source.npz",
+        "source.npz: features are void16; expected one of float16",
+    ),
     "integer": (
         lambda folder: torch.save({"feats": torch.zeros(10, 4).int(), "paths": PATHS}, folder / "source.pth"),
         "source.pth",

@@ -8,8 +8,8 @@ from attribench.common.errors import InputError
 from attribench.common.files import refuse_placeholder
 
 _EXPORT = (
-    "where its objects' code is installed, write its tensors alone, of a network by "
-    '`torch.save(network.state_dict(), "tensors.pth")`; '
+    "other objects could run any code: where it was made, save tensors, lists and text alone (of a network: "
+    '`torch.save(network.state_dict(), "tensors.pth")`); '
 )
 
 

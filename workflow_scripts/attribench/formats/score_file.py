@@ -13,7 +13,7 @@ import h5py
 import numpy as np
 
 from attribench.common.errors import InputError, listed
-from attribench.common.files import open_given
+from attribench.common.files import open_given, refuse_placeholder
 
 AXES = ("queries", "database", "exemplars")
 _SCORES = {"database_scores": ("queries", "database"), "exemplar_scores": ("queries", "exemplars")}
@@ -73,9 +73,10 @@ class ScoreFile:
 
 
 def require_score_file(path: Path) -> None:
-    """Raise InputError when there is no score file at `path`, or none that may be read."""
+    """Raise InputError when there is no score file at `path`, or none that may be read, or a placeholder."""
     with open_given(path, "score file"):
         pass
+    refuse_placeholder(path)
 
 
 @contextmanager
