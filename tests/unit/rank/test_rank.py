@@ -118,7 +118,7 @@ def shared_images():
 
 @pytest.mark.parametrize("ranked", [shared_images], indirect=True)
 def test_an_exemplar_of_several_entries_is_ranked_by_each_and_is_one_hard_negative(ranked):
-    found = read_rank_file(ranked("plain", Options(top_k=400, hard_negatives=True, near_duplicates=0.6)))
+    found = read_rank_file(ranked("plain", Options(top_k=400, hard_negatives=True, near_duplicates=0.0)))
     rows, values = (part[:30] for part in shared_images()["split"])
     exemplars, database = values[:10], images()["database"][1]
     valid = np.arange(N_DATABASE) % 17 != 16
@@ -137,6 +137,26 @@ def test_an_exemplar_of_several_entries_is_ranked_by_each_and_is_one_hard_negati
         assert found.n_candidates[q] == len(candidates) + len(own)
     near = [pair[:2] for pair in found.near_duplicates]
     assert len(near) == len(set(near)) and "e0.jpg" in {exemplar for exemplar, _ in near}
+
+
+@pytest.mark.parametrize("quantile", [0.0, 0.5, 0.9, 1.0])
+def test_near_duplicates_are_a_share_of_the_extractors_own_similarities(ranked, quantile):
+    everything, found = (
+        read_rank_file(ranked("plain", Options(top_k=3, near_duplicates=q))).near_duplicates for q in (0.0, quantile)
+    )
+    assert len(everything) == 3 * 10  # three neighbours of each exemplar, of which none is invalid
+    kept = sorted(everything, key=lambda row: -row[2])
+    assert sorted(found, key=lambda row: -row[2]) == kept[: len(found)]
+    assert len(found) == {0.0: 30, 0.5: 15, 0.9: 3, 1.0: 1}[quantile]
+
+
+def test_every_copy_is_a_near_duplicate(ranked, tmp_path):
+    """Of ten exemplars eight have a copy in the database, of which the quantile alone would list one."""
+    rows, values = images()["database"]
+    values[:8] = 3 * images()["split"][1][:8]
+    write_collection(tmp_path, "database", rows, values, SHARDS["database"])
+    found = read_rank_file(ranked("plain", Options(top_k=3, near_duplicates=1.0))).near_duplicates
+    assert [(exemplar, path) for exemplar, path, _ in found] == [(f"e{i}.jpg", f"d/{i}.jpg") for i in range(8)]
 
 
 def test_golden_bytes_of_ranks(ranked):

@@ -147,7 +147,7 @@ class Settings(Closed):
     database_limit: Positive | None
     database_sizes: _one_or_more(Positive)
     hard_negatives: bool
-    near_duplicates: number(ge=-1, le=1) | None
+    near_duplicates: number(ge=0, le=1) | None
     invalid_images: Literal["fail", "quarantine"]
     max_pixels: Positive
     exif: Exif

@@ -16,6 +16,7 @@ from attribench.rank.mappers import load_mappers
 from attribench.rank.ranker import Ranker
 
 BLOCK_ROWS = 8192
+_COPY = 1 - 1e-6  # the similarity from which on features of any extractor are those of a copy
 
 log = logging.getLogger(__name__)
 
@@ -25,8 +26,8 @@ class Options:
     """Say what is ranked beyond the whole database.
 
     top_k: neighbours kept for each query; database_sizes: rising numbers of images; hard_negatives: whether the exemplars
-    of the other entries are candidates; near_duplicates: the similarity from which a database image is listed beside
-    an exemplar, or None.
+    of the other entries are candidates; near_duplicates: the quantile of the similarities of exemplars and their `top_k`
+    nearest database images from which on a database image is listed beside an exemplar, or None.
     """
 
     top_k: int = 10
@@ -185,10 +186,16 @@ def _as_they_are(features: np.ndarray, threads: int) -> np.ndarray:
     return features
 
 
-def _near_duplicates(ranks: Ranks | None, similarity: float | None) -> _NearDuplicates:
-    if ranks is None:
+def _near_duplicates(ranks: Ranks | None, quantile: float | None) -> _NearDuplicates:
+    """Return the neighbours of exemplars whose similarity is at least a quantile of that of all, and every copy.
+
+    An extractor's own similarities tell what is near: from some networks all pairs of images have a cosine of 0.99.
+    """
+    if ranks is None or not (ranks.neighbour_index >= 0).any():
         return _NearDuplicates(np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0))
-    exemplar, column = np.nonzero((ranks.neighbour_index >= 0) & (ranks.neighbour_score >= similarity))
+    known = ranks.neighbour_index >= 0
+    threshold = np.quantile(ranks.neighbour_score[known], quantile, method="higher")
+    exemplar, column = np.nonzero(known & (ranks.neighbour_score >= min(threshold, _COPY)))
     return _NearDuplicates(exemplar, ranks.neighbour_index[exemplar, column], ranks.neighbour_score[exemplar, column])
 
 
