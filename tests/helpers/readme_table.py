@@ -13,17 +13,18 @@ def sample_table(summary: Path) -> str:
     with open(summary, newline="") as file:
         rows = [row for row in csv.DictReader(file) if row["metric"] == "mAP"]
     columns = list(dict.fromkeys((row["split"], row["prompt_type"]) for row in rows))
-    methods = list(dict.fromkeys((row["extractor"], row["variant"]) for row in rows))
-    cells = {(row["extractor"], row["variant"], row["split"], row["prompt_type"]): _cell(row) for row in rows}
+    methods = list(dict.fromkeys(row["label"] for row in rows))
+    cells = {(row["label"], row["split"], row["prompt_type"]): _cell(row) for row in rows}
     chance = {(row["split"], row["prompt_type"]): f"{float(row['chance']):.3f}" for row in rows}
     lines = [["method", *(f"{split}, {prompt_type}" for split, prompt_type in columns)], ["---"] * (len(columns) + 1)]
-    lines += [[f"`{e}_{v}`", *(cells[e, v, *column] for column in columns)] for e, v in methods]
+    lines += [[f"`{label}`", *(cells[label, *column] for column in columns)] for label in methods]
     lines.append(["chance", *(chance[column] for column in columns)])
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 
 def _cell(row: dict) -> str:
-    return f"{float(row['value']):.2f} [{float(row['ci_low']):.2f}, {float(row['ci_high']):.2f}]"
+    """Return the value and its interval, with as many digits as chance has."""
+    return f"{float(row['value']):.3f} [{float(row['ci_low']):.3f}, {float(row['ci_high']):.3f}]"
 
 
 def main() -> None:

@@ -53,9 +53,9 @@ def methods_of(data: pd.DataFrame) -> list[Method]:
     return [Method(*names) for names in zip(data["extractor"], data["variant"], strict=True)]
 
 
-def _metric_key(metric: str) -> tuple[int, int, str]:
-    """Sort mAP first, then recall by k, then whatever else there is."""
+def _metric_key(metric: str) -> tuple[int, str, int]:
+    """Sort mAP first, then recall by k, then whatever else there is, by name and k."""
     name, _, k = metric.partition("@")
     if metric == "mAP":
-        return (0, 0, "")
-    return (1, int(k), "") if name == "recall" and k.isdigit() else (2, 0, metric)
+        return (0, "", 0)
+    return (1 if name == "recall" else 2, name, int(k) if k.isdigit() else 0)

@@ -36,8 +36,8 @@ class Number(NamedTuple):
 
     @property
     def cut_off(self) -> int | None:
-        """Return the k of recall@k; None for another metric."""
-        match = re.fullmatch(r"recall@([1-9]\d*)", self.metric, re.ASCII)
+        """Return the k of a metric such as recall@k; None for one without."""
+        match = re.fullmatch(r".+@([1-9]\d*)", self.metric, re.ASCII)
         return int(match[1]) if match else None
 
 
