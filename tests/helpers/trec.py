@@ -7,7 +7,7 @@ from urllib.parse import unquote
 import ir_measures
 import pytest
 from attribench.formats.ranking import Ranking
-from attribench.metrics import query_table, recall_name
+from attribench.metrics import query_table
 from ir_measures import AP, RR, P, R
 
 
@@ -17,8 +17,8 @@ def expected_measures(ranking: Ranking, depth: int) -> Iterator[tuple[str, dict]
     table = query_table(ranking, cut_offs)
     for q, row in table[table["valid"]].iterrows():
         ranks = ranking.ranks[ranking.pairs(q)].tolist()
-        measures = {R @ k: row[recall_name(k)] for k in cut_offs}
-        measures |= {P @ k: row[recall_name(k)] * len(ranks) / k for k in cut_offs}
+        measures = {R @ k: row[f"recall@{k}"] for k in cut_offs}
+        measures |= {P @ k: row[f"recall@{k}"] * len(ranks) / k for k in cut_offs}
         measures[AP @ depth] = math.fsum(i / r for i, r in enumerate(ranks, 1) if r <= depth) / len(ranks)
         measures[RR @ depth] = 1 / row["best_rank"] if row["best_rank"] <= depth else 0
         yield row["query"], measures
