@@ -207,7 +207,7 @@ def memory(options: Options) -> Iterator[Row]:
         cases += [(2048, 100_000), (2048, 1_000_000), (2048, 10_000_000)]
     for n_queries, n_rows in cases:
         paths = _write_database(Path(options.folder), n_rows)
-        seconds, used = in_fresh_process(_rank_files, paths, n_queries, options)
+        seconds, used = in_fresh_process(_rank_files, paths, n_rows, n_queries, options)
         for path in paths:
             path.unlink()
         case = f"{n_queries:,} queries, d = 768, float16 shards"
@@ -235,13 +235,13 @@ def _write_database(folder: Path, n_rows: int) -> list[Path]:
     return paths
 
 
-def _rank_files(paths: list[Path], n_queries: int, options: Options) -> tuple[float, float]:
+def _rank_files(paths: list[Path], n_rows: int, n_queries: int, options: Options) -> tuple[float, float]:
     """Return seconds, and GB beyond what was held before."""
     data = made_up(768, n_queries, 1, WELL)
     with peak_memory() as used:
         start = CLOCKS[options.clock]()
         ranking = data.ranker(threads=options.threads)
-        for block, valid in stream_database(paths, "database", Invalid(), _IDENTITY, TILE_ROWS, set()):
+        for block, valid in stream_database(paths, "database", n_rows, Invalid(), _IDENTITY, TILE_ROWS, set()):
             ranking.add(block, valid)
         seconds = CLOCKS[options.clock]() - start
     return seconds, used.grown

@@ -18,7 +18,10 @@ from attribench.common.errors import InputError
 from attribench.common.files import is_refused
 from attribench.common.folders import left_out_text
 from attribench.common.text_files import check_config_file
+from attribench.decode.decode import unreadable
+from attribench.decode.reading import is_over_another_limit
 from attribench.formats.ranking import SCORES
+from attribench.formats.shards import invalid_images
 from attribench.plan.config import load
 from attribench.plan.lock import Locks
 from attribench.plan.plan import Plan
@@ -52,8 +55,9 @@ plan = without_traceback(lambda: Plan(load(config), trust_records=IS_JOB))
 config.update(plan.config.model_dump(mode="json"))
 
 if not IS_JOB:
-    without_traceback(plan.refuse_missing_files)
-    without_traceback(plan.refuse_split_images_in_database)
+    checks = (plan.refuse_missing_files, plan.refuse_other_results, plan.refuse_large_sizes)
+    for check in (*checks, plan.refuse_split_images_in_database):
+        without_traceback(check)
     locks = Locks(".snakemake")
     locks.settle()
     os.environ["ATTRIBENCH_RUN"] = str(os.getpid())
@@ -66,6 +70,7 @@ envvars:
 onstart:
     locks.note_run()
     plan.note_touched_files()
+    plan.note_results()
     without_traceback(plan.budget.refuse_if_too_large)
     if not IS_JOB and plan.budget.table:
         logger.info(plan.budget.table)
@@ -77,8 +82,12 @@ def one_of(names):
 
 
 def collections_from(origin):
-    """Return a pattern of the collections whose features come from `origin`: `images`, or `features` that exist already."""
-    return one_of([c for c in plan.collections if plan.features_come_from(c) == origin])
+    """Return a pattern of the collections whose features come from `images`, or are `features` that exist already.
+
+    Which these are depends on the extractor, whose name the path has next: the pattern looks ahead to it.
+    """
+    names = {c: plan.extractors_of(c, origin) for c in plan.collections}
+    return "|".join(f"{re.escape(c)}(?=/(?:{one_of(names[c])})/)" for c in names if names[c]) or "(?!)"
 
 
 wildcard_constraints:
@@ -108,6 +117,11 @@ def left_out_of(collection):
 def label_rows():
     """Return what tables and figures call each method: [extractor, variant, label]."""
     return [[*method, label] for method, label in plan.labels.items()]
+
+
+def listing_inputs(collection):
+    """Return what says which images a shard holds: the manifest, and the record of how it is cut."""
+    return {"manifest": manifest_of(collection), "fingerprints": plan.path("fingerprints", collection=collection)}
 
 
 def given_inputs(paths):

@@ -3,26 +3,26 @@
 
 @cache
 def decode_key(collection, shard):
-    """Return the key of pixels. With `fail`, no image was over the limit, so that another limit makes no other pixels."""
-    limit = plan.config.max_pixels if plan.config.invalid_images == "quarantine" else None
-    return key_of(
-        "decode",
-        code=decode.VERSION,
-        settings=[shard, plan.config.invalid_images, plan.config.exif, limit],
-        reads=[manifest_key(collection)],
-    )
+    """Return the key of the pixels that a job makes; if all features are there, of the pixels that they were made of."""
+    images, extractors = images_keys(collection, shard), plan.extractors_of(collection, "images")
+    if not extractors_to_run(collection, shard):
+        names = (collection, extractors[0], shard)
+        images = images[extract_keys(*names).index(extract_key(*names)) :]
+    return key_of("decode", code=decode.VERSION, settings=plan.config.exif, reads=images[:1])
 
 
 def preprocessings_of(collection, shard):
     """Return the preprocessings of the extractors to run (of all, if none is), as canonical texts."""
-    extractors = extractors_to_run(collection, shard) or plan.config.extractors
+    extractors = extractors_to_run(collection, shard) or plan.extractors_of(collection, "images")
     return sorted({plan.preprocessing[name] for name in extractors})
 
 
 def decode_inputs(wildcards):
-    """Return the manifest, as `ancient` if all features are current: a new equal one runs nothing."""
-    manifest = manifest_of(wildcards.collection)
-    return {"manifest": manifest if extractors_to_run(**wildcards) else ancient(manifest)}
+    """Return the listing, as `ancient` if all features are current: a new equal one runs nothing."""
+    listing = listing_inputs(wildcards.collection)
+    if extractors_to_run(**wildcards):
+        return listing
+    return {name: ancient(path) for name, path in only_there(listing).items()}
 
 
 def decode_mb():
@@ -40,17 +40,17 @@ rule decode:
     benchmark:
         benchmark_file("decode/{collection}/{shard}")
     wildcard_constraints:
-        collection=collections_from("images"),
+        collection=one_of([c for c in plan.collections if plan.extractors_of(c, "images")]),
     threads: 8
     resources:
         mem_mb=decode_mb(),
         runtime="4h",
     params:
         key=lambda w: decode_key(**w),
-        reads=lambda w: {manifest_of(w.collection): manifest_key(w.collection)},
-        # A function of `input` too, so that Snakemake does not compare it with that of an earlier run.
+        # Functions of `input` too, so that Snakemake does not compare them with those of an earlier run.
+        reads=lambda w, input: {manifest_of(w.collection): manifest_key(w.collection)},
         preprocessings=lambda w, input: preprocessings_of(**w),
-        quarantine=plan.config.invalid_images == "quarantine",
+        quarantine=lambda w, input: plan.config.invalid_images == "quarantine",
     message:
         "Decoding {wildcards.collection} {wildcards.shard} ({params.preprocessings})"
     script:

@@ -27,7 +27,7 @@ def features_to_read(collection, extractor):
     """Return the given files that make the collection's feature shards; none if all are current."""
     if all(is_current(path, key) for path, key in features_keys(collection, extractor).items()):
         return []
-    if plan.features_come_from(collection) == "features":
+    if extractor in plan.extractors_of(collection, "features"):
         return plan.feature_files(collection, extractor)
     return plan.collection_paths(collection) + plan.weights_paths(extractor)
 

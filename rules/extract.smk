@@ -5,14 +5,22 @@
 # carry their current key have no pixels as input. If such a job is forced, it decodes the images itself.
 
 
+# No key has the policy for invalid images in it: a shard without such images is the same under both. One with some is refused
+# at the start of a run that is to stop at them (`check_results`).
+
+
+@cache
+def extract_keys(collection, extractor, shard):
+    """Return the keys of a feature shard: first of the one that a job makes, then of others that serve as well."""
+    settings = [decode.VERSION, plan.config.exif, plan.extractor_identity(extractor)]
+    images = images_keys(collection, shard)
+    return [key_of("extract", code=extract.VERSION, settings=settings, reads=[key]) for key in images]
+
+
 @cache
 def extract_key(collection, extractor, shard):
-    return key_of(
-        "extract",
-        code=extract.VERSION,
-        settings=plan.extractor_identity(extractor),
-        reads=[decode_key(collection, shard)],
-    )
+    features = plan.path("features", collection=collection, extractor=extractor, shard=shard)
+    return key_of_shard(features, extract_keys(collection, extractor, shard))
 
 
 @cache
@@ -24,13 +32,14 @@ def has_features(collection, extractor, shard):
 @cache
 def extractors_to_run(collection, shard):
     """Return the extractors whose features of a shard are not there with their present key."""
-    extractors = dict.fromkeys(method.extractor for method in plan.feature_methods)
-    return [name for name in extractors if not has_features(collection, name, shard)]
+    used = {method.extractor for method in plan.feature_methods}
+    extractors = plan.extractors_of(collection, "images")
+    return [name for name in extractors if name in used and not has_features(collection, name, shard)]
 
 
 def refuse_unfit_networks():
     """Refuse networks that cannot take images of their extractor's size, before images are decoded."""
-    shards = [(c, s) for c in plan.collections if plan.features_come_from(c) == "images" for s in plan.shards(c)]
+    shards = [(c, s) for c in plan.collections if plan.extractors_of(c, "images") for s in plan.shards(c)]
     plan.refuse_unfit_networks(dict.fromkeys(name for shard in shards for name in extractors_to_run(*shard)))
 
 
@@ -47,7 +56,7 @@ def extract_inputs(wildcards):
     return by_content(
         f"extract/{wildcards.collection}/{wildcards.extractor}/{wildcards.shard}",
         {plan.path("features", **wildcards): extract_key(**wildcards)},
-        remade={"manifest": manifest_of(wildcards.collection)},
+        listing=listing_inputs(wildcards.collection),
         pixels=pixels_of(wildcards),
         **given_inputs(plan.weights_paths(wildcards.extractor)),
     )
@@ -81,13 +90,14 @@ rule extract:
         gpu=0 if plan.config.device == "cpu" else 1,
     params:
         key=lambda w: extract_key(**w),
-        # A function of `input` too, so that Snakemake does not compare it: the pixels go.
+        # Functions of `input` too, so that Snakemake does not compare them: the pixels go, and the key says all.
+        made_key=lambda w, input: extract_keys(**w)[0],
         reads=lambda w, input: extract_reads(w),
+        quarantine=lambda w, input: plan.config.invalid_images == "quarantine",
         preprocessing=lambda w: plan.preprocessing[w.extractor],
         entry=lambda w: plan.config.extractor_registry[w.extractor].identity(),
         precision=lambda w: plan.config.precision_of(w.extractor),
         compiled=lambda w: plan.config.is_compiled(w.extractor),
-        quarantine=plan.config.invalid_images == "quarantine",
     message:
         "Extracting {wildcards.extractor} of {wildcards.collection} {wildcards.shard}"
     script:

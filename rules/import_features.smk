@@ -11,13 +11,17 @@ def feature_token(collection, extractor):
 
 
 @cache
+def import_features_keys(collection, extractor, shard):
+    """Return the keys of a feature shard: first of the one that a job makes, then of others that serve as well."""
+    token, images = feature_token(collection, extractor), images_keys(collection, shard)
+    code = import_features.VERSION
+    return [key_of("import_features", code=code, settings=extractor, reads=[key, token]) for key in images]
+
+
+@cache
 def import_features_key(collection, extractor, shard):
-    return key_of(
-        "import_features",
-        code=import_features.VERSION,
-        settings=[extractor, shard],
-        reads=[manifest_key(collection), feature_token(collection, extractor)],
-    )
+    features = plan.path("features", collection=collection, extractor=extractor, shard=shard)
+    return key_of_shard(features, import_features_keys(collection, extractor, shard))
 
 
 def fingerprint_inputs(wildcards):
@@ -52,8 +56,8 @@ def import_features_inputs(wildcards):
     return by_content(
         f"import_features/{collection}/{extractor}/{wildcards.shard}",
         {plan.path("features", **wildcards): import_features_key(**wildcards)},
-        remade={
-            "manifest": manifest_of(collection),
+        listing={
+            **listing_inputs(collection),
             "fingerprint": plan.path("feature_fingerprint", collection=collection, extractor=extractor),
         },
         given=[plan.in_root(path) for path in plan.feature_files(collection, extractor)],
@@ -76,7 +80,9 @@ rule import_features:
         runtime="4h",
     params:
         key=lambda w: import_features_key(**w),
-        reads=lambda w: {manifest_of(w.collection): manifest_key(w.collection)},
+        # Functions of `input` too, so that Snakemake does not compare them: the key says all.
+        made_key=lambda w, input: import_features_keys(**w)[0],
+        reads=lambda w, input: {manifest_of(w.collection): manifest_key(w.collection)},
     message:
         "Importing {wildcards.extractor} of {wildcards.collection} {wildcards.shard}"
     script:

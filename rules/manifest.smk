@@ -8,9 +8,10 @@ localrules:
 
 @cache
 def manifest_key(collection):
-    limit = plan.config.database_limit if collection == plan.database else None
     reads = [plan.collection_token(collection), *([sample_key()] if plan.rendered else [])]
-    return key_of("manifest", code=manifest.VERSION, settings=[plan.listing(collection), limit], reads=reads)
+    return key_of(
+        "manifest", code=manifest.VERSION, settings=[plan.listing(collection), plan.limit(collection)], reads=reads
+    )
 
 
 def manifest_keys(collection):
@@ -32,6 +33,20 @@ def announce_left_out():
             logger.info(f"Left out: {left_out_text(rows)}; {path} has examples")
 
 
+@cache
+def images_keys(collection, shard):
+    """Return the keys of a shard's images, wherever they lie: first of those that a job takes, then others that serve."""
+    reads = [sample_key()] if plan.rendered else []
+    tokens = plan.shard_tokens(collection, shard)
+    return [key_of("images", code=manifest.VERSION, settings=shard, reads=[token, *reads]) for token in tokens]
+
+
+def key_of_shard(path, keys):
+    """Return the key of a feature shard: the one that it carries, if it is one of `keys`; else the first one."""
+    carried = carried_key(path)
+    return carried if carried in keys else keys[0]
+
+
 rule manifest:
     input:
         unpack(manifest_inputs),
@@ -49,8 +64,10 @@ rule manifest:
         key=lambda w: manifest_key(w.collection),
         token=lambda w: plan.collection_token(w.collection),
         listing=lambda w: plan.listing(w.collection),
-        limit=lambda w: plan.config.database_limit if w.collection == plan.database else None,
+        limit=lambda w: plan.limit(w.collection),
         images=lambda w: plan.images_of_features(w.collection),
+        # A function of `input` too, so that Snakemake does not compare it: the key says all.
+        how_listed=lambda w, input: plan.how_listed(w.collection),
     message:
         "Listing the images of {wildcards.collection}"
     script:

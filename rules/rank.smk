@@ -3,7 +3,7 @@
 
 def features_key(collection, extractor, shard):
     """Return the key of a feature shard, wherever it comes from."""
-    key = extract_key if plan.features_come_from(collection) == "images" else import_features_key
+    key = extract_key if extractor in plan.extractors_of(collection, "images") else import_features_key
     return key(collection, extractor, shard)
 
 
@@ -16,7 +16,7 @@ def features_keys(collection, extractor):
 
 def rank_reads(split, extractor):
     return (
-        {manifest_of(split): manifest_key(split)}
+        {manifest_of(c): manifest_key(c) for c in (split, plan.database)}
         | features_keys(split, extractor)
         | features_keys(plan.database, extractor)
     )
@@ -38,7 +38,8 @@ def rank_inputs(wildcards):
     return by_content(
         f"rank/{split}/{extractor}/{variant}",
         {plan.path("ranks", **wildcards): rank_key(**wildcards)},
-        remade={"manifest": manifest_of(split)},
+        # The database's says how many of its images are ranked.
+        remade={"manifest": manifest_of(split), "database_manifest": manifest_of(plan.database)},
         split=plan.features(split, extractor),
         database=plan.features(plan.database, extractor),
         **given_inputs([mapper] if mapper else []),

@@ -17,15 +17,16 @@ def code_of(script):
     return code_digest(SCRIPTS / f"{script}.py")
 
 
-def by_content(job, outputs, remade=None, **files):
+def by_content(job, outputs, remade=None, listing=None, **files):
     """Return the inputs of a `job`, for `unpack`: time stamps alone never make it run.
 
     outputs: the files that it makes, with their keys. remade: inputs that may be made anew with the same content, by a forced
-    job, say, which then does not make this one run. files: all other inputs, by name.
+    job, say, which then does not make this one run. listing: the same for what a new results folder lacks, though its shared
+    features are there. files: all other inputs, by name.
     """
-    remade = remade or {}
+    remade, listing = remade or {}, listing or {}
     if not all(is_current(path, key) for path, key in outputs.items()):
-        return remade | files
+        return remade | listing | files
     times = [os.path.getmtime(path) for path in [*outputs, benchmark_file(job)] if os.path.exists(path)]
 
     def marked(path):
@@ -33,9 +34,15 @@ def by_content(job, outputs, remade=None, **files):
         is_newer = os.path.isdir(path) or (os.path.exists(path) and os.path.getmtime(path) > min(times))
         return ancient(path) if is_newer else path
 
+    remade |= only_there(listing)
     return {name: map_paths(ancient, paths) for name, paths in remade.items()} | {
         name: map_paths(marked, paths) for name, paths in files.items()
     }
+
+
+def only_there(files):
+    """Return those of `files` (path by name) that exist. A missing input makes a job run, even one marked as `ancient`."""
+    return {name: path for name, path in files.items() if os.path.exists(path)}
 
 
 def map_paths(mark, paths):
@@ -49,8 +56,9 @@ def expected_keys():
     if plan.rendered:
         made |= dict.fromkeys([*plan.sample_files(), *plan.sample_folders()], sample_key())
     for collection in plan.collections:
-        shards = {plan.path("pixels", collection=collection, shard=s): s for s in plan.shards(collection)}
-        made |= {path: decode_key(collection, shard) for path, shard in shards.items()}
+        if plan.extractors_of(collection, "images"):
+            shards = {plan.path("pixels", collection=collection, shard=s): s for s in plan.shards(collection)}
+            made |= {path: decode_key(collection, shard) for path, shard in shards.items()}
         for extractor in plan.config.extractors:
             made |= features_keys(collection, extractor)
     for split in plan.config.splits:
@@ -78,5 +86,23 @@ def check_results():
             f"record of how:{shown}{rest}\nexpected files that were made here, or with this run's settings; remove them to "
             f"make them anew, or choose another `results` folder: rm -r {' '.join(foreign[:500])}"
         )
+    without_traceback(refuse_unfit_images)
     without_traceback(lambda: plan.plan_downloads(given_to_read()))
     atexit.register(show_downloads_of_dry_run)
+
+
+def refuse_unfit_images():
+    """Refuse features in which images are invalid that stop this run, or that another `max_pixels` left out."""
+    stops = plan.config.invalid_images == "fail"
+    for collection in plan.collections:
+        for extractor in plan.extractors_of(collection, "images"):
+            for shard in plan.shards(collection):
+                path = plan.path("features", collection=collection, extractor=extractor, shard=shard)
+                if is_current(path, features_key(collection, extractor, shard)):
+                    for image, reason in invalid_images(path, plan.n_taken(collection, shard)):
+                        if stops:
+                            raise unreadable(plan.in_root(image), reason)
+                        if is_over_another_limit(reason, plan.config.max_pixels):
+                            raise InputError(
+                                f"{path}: leaves out {image} ({reason}); remove it to make it anew: rm {path}"
+                            )

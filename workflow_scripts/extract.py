@@ -9,6 +9,7 @@ from attribench.extract.extractors import load_extractor
 from attribench.extract.forward import ForwardPass, choose_device, keep_freed_memory
 from attribench.extract.registry import ExtractorEntry
 from attribench.formats.manifest import shard_paths
+from attribench.provenance.fingerprints import read_listed
 from attribench.provenance.job import job
 
 if __name__ == "__main__":  # worker processes import this file
@@ -25,7 +26,8 @@ if __name__ == "__main__":  # worker processes import this file
             batch_size=config["batch_size"],
             compiled=params.compiled,
         )
-        part = shard_paths(snakemake.input.manifest, snakemake.wildcards.shard)
+        cut = read_listed(snakemake.input.fingerprints).cut
+        part = shard_paths(snakemake.input.manifest, snakemake.wildcards.shard, cut)
         output = snakemake.output.features
         decoding = dict(
             quarantine=params.quarantine,
@@ -43,5 +45,5 @@ if __name__ == "__main__":  # worker processes import this file
                 collection=snakemake.wildcards.collection,
                 preprocessing=params.preprocessing,
                 first_row=part.first_row,
-                key=params.key,
+                key=params.made_key,
             )

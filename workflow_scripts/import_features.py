@@ -2,6 +2,7 @@
 
 from attribench.formats.manifest import manifest_paths
 from attribench.import_features import import_shard
+from attribench.provenance.fingerprints import read_listed
 from attribench.provenance.job import job
 
 with job(snakemake):
@@ -12,5 +13,6 @@ with job(snakemake):
         shard=snakemake.wildcards.shard,
         extractor=snakemake.wildcards.extractor,
         collection=snakemake.wildcards.collection,
-        key=snakemake.params.key,
+        cut=read_listed(snakemake.input.fingerprints).cut,
+        key=snakemake.params.made_key,
     )

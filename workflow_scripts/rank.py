@@ -9,6 +9,7 @@ with job(snakemake):
     rank_split(
         snakemake.output.ranks,
         manifest=inputs.manifest,
+        database_manifest=inputs.database_manifest,
         split_shards=inputs.split,
         database_shards=inputs.database,
         mapper=inputs.given[0] if inputs.given else None,

@@ -69,9 +69,6 @@ def own_benchmark(database, shards):
     return {
         "benchmark": "own",
         "benchmarks": {"own": entry},
-        "extractor_registry": {"mine": {"library": "color"}},
-        "database_source": "features",
-        "split_source": "features",
         "database_shards": shards,
     }
 

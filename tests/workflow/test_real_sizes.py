@@ -176,6 +176,7 @@ def check_split(folder, split_file, n_queries):
     rank_split(
         folder / "ranks.h5",
         manifest=folder / "split.csv",
+        database_manifest=folder / "database.csv",
         mapper=None,
         split_shards=files["split"],
         database_shards=files["database"],

@@ -76,8 +76,6 @@ def test_scores_alone_need_no_image_and_no_extractor(tmp_path):
         "extractors": [],
         "score_methods": ["influence"],
         "score_registry": {"influence": "influence.h5"},
-        "database_source": "features",
-        "split_source": "features",
         "bootstrap": {"samples": 100},
     }
     clone = Clone(tmp_path / "clone", settings)

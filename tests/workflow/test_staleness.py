@@ -31,7 +31,6 @@ def case(key, value, expected, name=""):
     return pytest.param(key, value, expected, id=f"{key}-{name or value}")
 
 
-MINE = {"splits": {"sample_style": "dataset/json/test_sample_style.json"}, "database": {"folder": "dataset/database"}}
 OF_ONE = dict(decode=3, extract=3, rank=2, metrics=2)  # jobs of one extractor before the results
 SOURCE = {"benchmark": "sample", "kind": "http", "url": "http://127.0.0.1:9/", "files": ["a.tar"], "unpack": "tar",
           "provides": ["dataset/"], "licence": "", "unlocks": ""}  # fmt: skip
@@ -50,8 +49,8 @@ KEYS = [
     case("contact_sheet", {"queries": 3, "neighbours": 4}, jobs("contact"), "queries"),
     case("database_shards", 3, jobs(*FROM_RANK, decode=3, extract=6)),
     case("split_shards", 2, jobs(*FROM_RANK, decode=4, extract=8)),
-    case("database_limit", 10, jobs(*FROM_RANK, manifest=1, decode=1, extract=2)),
-    case("invalid_images", "quarantine", jobs(*FROM_DECODE)),
+    case("database_limit", 10, jobs(*FROM_RANK, manifest=1)),  # of the features that are there, the first are ranked
+    case("invalid_images", "quarantine", NOTHING),
     case("max_pixels", 300_000_000, NOTHING),
     case("exif", "apply", jobs(*FROM_DECODE)),
     case("extractors", ["color"], jobs(*RESULTS)),
@@ -60,10 +59,7 @@ KEYS = [
     case("splits", ["sample_style", "sample_object", "sample_style_val"],
          jobs("tables", manifest=1, decode=1, extract=2, rank=2, metrics=2, plots=3, contact=1), "one-more"),
     case("results", "elsewhere", jobs_from("manifest")),
-    case("root", "other_root", WHOLE),
     case("root", "moved", NOTHING),
-    case("benchmark", "mine",
-         jobs("tables", manifest=2, decode=2, extract=4, rank=2, metrics=2, plots=1, contact=1)),
     case("sample", {**TINY["sample"], "seed": 1}, WHOLE, "seed"),
     case("sample", {**TINY["sample"], "database_images": 21}, WHOLE, "images"),
     case("extractor_registry", registry(seed=1), jobs(*RESULTS, **OF_ONE), "seed"),
@@ -90,6 +86,8 @@ ELSEWHERE = {
     "split_source": "test_import_workflow.py",
     "score_methods": "test_score_workflow.py",
     "score_registry": "test_score_workflow.py",
+    "benchmark": "test_results_folders.py",
+    "features": "test_results_folders.py",
 }
 
 # The stages that run again when every module of a package changes, or one beside the packages; those after them as well.
@@ -160,15 +158,7 @@ def test_every_package_is_tried():
 
 @pytest.mark.parametrize(("key", "value", "expected"), KEYS)
 def test_a_config_key_re_runs_exactly_what_it_affects(clone, key, value, expected):
-    settings = copy.deepcopy(TINY)
-    settings["benchmarks"] = {"mine": {**MINE, "extractors": ["color"]}}
-    if key == "benchmarks":
-        settings["benchmarks"] |= value
-    else:
-        settings[key] = value
-    if key == "benchmark":
-        settings["root"] = "resources/sample"
-    clone.configure(settings)
+    clone.configure({**copy.deepcopy(TINY), key: value})
     planned = clone.planned()
     clone.configure(TINY)
     assert planned == expected
@@ -203,9 +193,10 @@ def test_only_the_pixels_that_are_needed_are_decoded(clone):
     entries = TINY["extractor_registry"]
     other = {**entries["tiny"], "resize": 40, "crop": 32}
     clone.configure({**TINY, "extractors": ["tiny", "other"], "extractor_registry": {**entries, "other": other}})
-    for config, expected in (({}, "bicubic-40-32"), ({"database_limit": 10}, "bicubic-40-32 bicubic-48-48")):
+    for config, expected in (({}, "bicubic-40-32"), ({"database_shards": 2}, "bicubic-40-32 bicubic-48-48")):
         output = clone.run("-n", config=config).stdout
-        assert f"Decoding sample_database 00000-of-00001 ({expected})" in output
+        shards = config.get("database_shards", 1)
+        assert f"Decoding sample_database 00000-of-0000{shards} ({expected})" in output
     assert "Decoding sample_style 00000-of-00001 (bicubic-40-32)" in output
     clone.configure(TINY)
 

@@ -27,15 +27,17 @@ def import_shard(
     shard: str,
     extractor: str,
     collection: str,
+    cut: int | None = None,
     key: str = "",
 ) -> None:
     """Write the features of one shard of a collection from an existing feature file.
 
     paths: those of the whole collection, in the order of its manifest; the file has to have all of them. shard: the shard's
-    name, IIIII-of-NNNNN. key: that of the job. Rows are found by path, never by position. Raises InputError that lists paths
-    which the file does not have, and for features that are NaN or infinite. Memory holds the paths and the shard.
+    name, IIIII-of-NNNNN. cut: as for `shard_slice`. key: that of the job. Rows are found by path, never by position. Raises
+    InputError that lists paths which the file does not have, and for features that are NaN or infinite. Memory holds the
+    paths and the shard.
     """
-    rows_of_shard = shard_slice(len(paths), shard)
+    rows_of_shard = shard_slice(len(paths), shard, cut)
     with open_feature_file(feature_file) as parts:
         known = [path for part in parts for path in part.paths]
         rows = _find_rows(feature_file, known, paths)

@@ -64,8 +64,7 @@ def collect(
             paths = [path for part in parts for path in part.paths]
         rows, files = database_rows(file, paths, limit), files_of(file)
         left_out = _without_features(root, file, paths, images)
-    # An image may be an exemplar of several entries.
-    read = list(dict.fromkeys(row.path for row in rows)) if listing["origin"] == "images" else []
+    read = [row.path for row in rows] if listing["origin"] == "images" else []
     return Collection(rows, files + read, left_out)
 
 

@@ -5,6 +5,7 @@ from attribench.common.errors import InputError
 from attribench.plan.config import Settings, load
 from attribench.plan.plan import Plan
 from helpers.config import CONFIG_FILES, DEFAULTS, REPOSITORY, changed
+from helpers.feature_files import write_feature_file
 
 
 def test_every_key_has_a_default_in_the_shipped_files():
@@ -152,6 +153,22 @@ REFUSED = {
     "a digest of no file": (dict(sources__json__sha256={"a": "0" * 64}), ["sources.json", "sha256 names a"]),
     "unknown key of download": (dict(download__retry=1), ["download.retry", "did you mean `retries`?"]),
     "a mirror that is no folder": (dict(download__mirrors={"http://a/": "http://b"}), ["download.mirrors", "http://b"]),
+    "neither a network nor features": (
+        dict(extractor_registry__a={"crop": 3}),
+        ["extractor_registry.a", "give `library`"],
+    ),
+    "a key of a network that is none": (
+        dict(extractor_registry__a={"features": "a.npy", "crop": 3}),
+        ["extractor_registry.a", "`crop` needs a `library`"],
+    ),
+    "features of splits alone": (
+        dict(extractors=["a"], extractor_registry__a={"features": {"splits": "a.npy"}}),
+        ["extractor_registry.a.features", "names no file for `database`"],
+    ),
+    "an extractor whose features are not there": (
+        dict(benchmark="abc", root="nowhere", splits=["bamfg"], extractors=["mymethod"]),
+        ["unknown value `mymethod`", "`mymethod: {features: FILE}`", "feats/mymethod/laion_subset.pth"],
+    ),
     "unknown precision": (dict(compare_precisions=["bf17"]), ["compare_precisions.0", "did you mean `bf16`?"]),
     "a precision of features that are given": (
         dict(benchmark="abc", compare_precisions=["bf16"], split_source="features"),
@@ -327,7 +344,25 @@ def test_a_missing_key_is_named():
         load(raw)
 
 
-@pytest.mark.parametrize("key", ["root", "results"])
+def test_a_size_beyond_the_database_is_refused_before_a_run(tmp_path):
+    mine = {"splits": {"a": "m.json"}, "database": {"folder": "d"}, "extractors": ["color"]}
+    (tmp_path / "d").mkdir()
+    for i in range(3):
+        (tmp_path / f"d/{i}.png").touch()
+    folder = dict(benchmark="mine", benchmarks__mine=mine, root=str(tmp_path), results=str(tmp_path / "results"))
+    features = {**mine, "database": {"features": "{extractor}.npz"}, "split_features": "{extractor}.npz"}
+    features["extractors"] = ["own"]
+    write_feature_file(tmp_path, "npz").rename(tmp_path / "own.npz")
+    for changes, n in ((folder, 3), ({}, 1500), ({**folder, "benchmarks__mine": features}, 10)):
+        Plan(load(changed(**changes, database_sizes=[1, n]))).refuse_large_sizes()
+        with pytest.raises(InputError, match=f"database_sizes has {n + 1}; expected at most {n}, the images"):
+            Plan(load(changed(**changes, database_sizes=[1, n + 1]))).refuse_large_sizes()
+    # Before a download, nobody knows.
+    (tmp_path / "abc").mkdir()
+    Plan(load(changed(benchmark="abc", root=str(tmp_path / "abc"), database_sizes=[10**9]))).refuse_large_sizes()
+
+
+@pytest.mark.parametrize("key", ["root", "results", "features"])
 def test_a_file_in_place_of_a_folder_is_refused(tmp_path, key):
     (tmp_path / "file").touch()
     with pytest.raises(InputError, match=f"config key {key}: .*/file is a file; expected a folder"):

@@ -60,6 +60,7 @@ def ranked(tmp_path, request):
         rank_split(
             tmp_path / f"ranks/{variant}.h5",
             manifest=tmp_path / "split.csv",
+            database_manifest=tmp_path / "database.csv",
             split_shards=shards["split"],
             database_shards=shards["database"],
             mapper=mappers[variant],

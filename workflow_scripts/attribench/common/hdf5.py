@@ -4,7 +4,7 @@ Every chunk carries a Fletcher-32 checksum. Equal content gives equal bytes: the
 stored, and the texts of a dataset have one fixed length, because HDF5 checksums no others.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -62,6 +62,17 @@ def open_checked(path: Path | str, what: str) -> Iterator[h5py.File]:
         raise InputError(f"{path}: not a readable HDF5 file ({error}); {REMEDY}") from error
     with file:
         yield file
+
+
+def refuse_other_files(path: Path | str, file: h5py.File, names: Iterable[str]) -> None:
+    """Raise InputError if a dataset of `names` has its data in another file, which no fingerprint of `path` would cover."""
+    for name in names:
+        dataset = file[name]
+        is_elsewhere = dataset.file.filename != file.filename or bool(dataset.external) or dataset.is_virtual
+        if is_elsewhere:
+            raise InputError(
+                f"{path}: `{name}` lies in another file (a link, or a virtual dataset); expected it in this one"
+            )
 
 
 @contextmanager

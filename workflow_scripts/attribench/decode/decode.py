@@ -18,7 +18,7 @@ from attribench.common.progress import progress
 from attribench.decode.eight_bits import UnreadableImage
 from attribench.decode.preprocessing import Preprocessing, load_pixels
 from attribench.decode.reading import AS_PUBLISHED, Reading
-from attribench.formats.shards import Rows, has_pixels, pixels_name, write_datasets
+from attribench.formats.shards import Rows, has_pixels, invalid_images, pixels_name, write_datasets
 
 CHUNK_IMAGES = 8  # that a process decodes at a time
 _CHUNKS_AHEAD = 4  # for each process: chunks that wait to be decoded, or are decoded and wait to be written
@@ -70,14 +70,19 @@ def decode_shard(
         for chunk in progress(chunks, "decode", len(paths), count=lambda chunk: len(chunk.reasons)):
             for row, reason in enumerate(chunk.reasons, first):
                 if reason and not quarantine:
-                    raise InputError(
-                        f"{Path(root) / paths[row]}: cannot be decoded ({reason}); replace the image, or set the config "
-                        "key invalid_images to quarantine to go on without such images"
-                    )
+                    raise unreadable(Path(root) / paths[row], reason)
                 rows.valid[row], rows.reasons[row] = not reason, reason
             for writer, pixels in zip(writers.values(), chunk.pixels, strict=True):
                 writer.append(pixels)
             first += len(chunk.reasons)
+
+
+def unreadable(path: Path | str, reason: str) -> InputError:
+    """Return the error for an image that cannot be decoded, where such images are not to be left out."""
+    return InputError(
+        f"{path}: cannot be decoded ({reason}); replace the image, or set the config key invalid_images to quarantine to go "
+        "on without such images: features that are made already stay"
+    )
 
 
 @contextmanager
@@ -94,10 +99,10 @@ def decoded_pixels(
 ) -> Iterator[Path | str]:
     """Yield the pixel shard `pixels` if it has `preprocessing`, else a temporary one with the images of `paths`.
 
-    A job that was forced is not given pixels, and those that a killed run has left may lack a preprocessing. The temporary
-    shard lies beside `output`, the feature shard that is made of it.
+    A job that was forced is not given pixels, and those that a killed run has left may lack a preprocessing, or have invalid
+    images from when these were to be left out. The temporary shard lies beside `output`, the feature shard made of it.
     """
-    if pixels and has_pixels(pixels, str(preprocessing)):
+    if pixels and has_pixels(pixels, str(preprocessing)) and (quarantine or not invalid_images(pixels)):
         yield pixels
         return
     temporary = Path(output).with_name(f".{Path(output).stem}.pixels.h5")

@@ -20,6 +20,7 @@ _LARGE = 25_000_000  # pixels, which take up to 400 MB
 _QUICK = 16_000_000  # pixels; of more, what a quicker decoder needs beside the image counts
 # PNG files that kornia_rs decodes to Pillow's pixels in less than half the time: by the header's bytes for depth and colour.
 _QUICK_PNG = {b"\x08\x00": "mono", b"\x08\x02": "rgb", b"\x08\x06": "rgba"}
+_BY_LIMIT = ", by the config key max_pixels"  # ends the reason of an image that is too large
 _TURNS = {  # by EXIF's number of the orientation
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -63,9 +64,7 @@ class Reading:
     def _refuse_large(self, image: Image.Image) -> None:
         if self.max_pixels is not None and _pixels(image) > self.max_pixels:
             width, height = image.size
-            raise UnreadableImage(
-                f"{width} x {height} pixels; expected at most {self.max_pixels}, by the config key max_pixels"
-            )
+            raise UnreadableImage(f"{width} x {height} pixels; expected at most {self.max_pixels}{_BY_LIMIT}")
 
     def _decode(self, image: Image.Image, file: BinaryIO) -> Image.Image:
         if image.format == "PNG" and self.exif == "ignore" and _pixels(image) <= _QUICK:
@@ -118,6 +117,11 @@ def _opened(path: Path | str) -> Iterator[BinaryIO]:
         raise InputError(f"{path}: cannot be opened ({reason}); expected an image file") from error
     with file:
         yield file
+
+
+def is_over_another_limit(reason: str, max_pixels: int) -> bool:
+    """Return whether `reason` says that an image is invalid for a limit of pixels other than `max_pixels`."""
+    return reason.endswith(_BY_LIMIT) and not reason.endswith(f" {max_pixels}{_BY_LIMIT}")
 
 
 @contextmanager

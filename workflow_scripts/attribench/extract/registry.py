@@ -30,15 +30,25 @@ class WeightsFile(Closed):
     match: Literal["name", "order"] = "name"
 
 
-class ExtractorEntry(Closed):
-    """Describe an extractor. What is not given of the preprocessing is the model's own, as its library states it.
+class FeatureFiles(Closed):
+    """Name files of features that exist already: of the database, and of splits (with {split} in it for each its own)."""
 
+    database: Annotated[str, Field(min_length=1)] | None = None
+    splits: Annotated[str, Field(min_length=1)] | None = None
+
+
+class ExtractorEntry(Closed):
+    """Describe an extractor: a network of a library, or features that exist already, or both for different images.
+
+    What is not given of the preprocessing is the model's own, as its library states it.
+    features: a file for all images, or with {collection} in it for each collection its own; or the files of each.
     label: its name in tables and figures; squash: resize both sides to `resize`, not the short one alone; precision: this
     extractor's, in place of the config key; seed: of the weights of an untrained network; output, pool: what features are
     made of, where a network returns several outputs, or one for each position (see `readout`).
     """
 
-    library: Literal[*libraries.NAMES]
+    library: Literal[*libraries.NAMES] | None = None
+    features: Annotated[str, Field(min_length=1)] | FeatureFiles | None = None
     label: Label | None = None
     model: str | None = None
     pretrained: WeightsFile | Name = "hub"
@@ -52,6 +62,23 @@ class ExtractorEntry(Closed):
     precision: PrecisionName | None = None
     output: int | str | None = None
     pool: Pool | None = None
+
+    def features_of(self, is_database: bool) -> str | None:
+        """Return the pattern of the features of the database, or of splits, that the entry gives; None for none."""
+        if isinstance(self.features, FeatureFiles):
+            return self.features.database if is_database else self.features.splits
+        return self.features
+
+    @model_validator(mode="after")
+    def _has_a_source(self) -> "ExtractorEntry":
+        if self.library is None and self.features is None:
+            raise ValueError("give `library` for a network, or `features` for the file of features that exist already")
+        network_keys = sorted(self.model_fields_set - {"library", "features", "label"})
+        if self.library is None and network_keys:
+            raise ValueError(
+                f"`{network_keys[0]}` needs a `library`; features that exist already are taken as they are"
+            )
+        return self
 
     @model_validator(mode="after")
     def _complete(self) -> "ExtractorEntry":
@@ -74,4 +101,4 @@ class ExtractorEntry(Closed):
     def identity(self) -> dict[str, Any]:
         """Return what tells the entry's features from others', but for the precision, as JSON holds it."""
         special = {key for key in ("output", "pool") if getattr(self, key) is None}
-        return self.model_dump(mode="json", exclude={"precision", "label", *special})
+        return self.model_dump(mode="json", exclude={"precision", "label", "features", *special})

@@ -14,6 +14,7 @@ import numpy as np
 
 from attribench.common.errors import InputError
 from attribench.common.files import open_given, refuse_placeholder
+from attribench.common.hdf5 import refuse_other_files
 from attribench.common.text_files import refuse_not_storable
 from attribench.common.torch_files import load_plain
 from attribench.formats.manifest import read_list_file
@@ -251,6 +252,7 @@ def _read_hdf5(path: Path, stack: ExitStack) -> list[Part]:
     for name in ("features", "paths"):
         if not isinstance(content[name], h5py.Dataset):
             raise InputError(f"{path}: `{name}` is a group; expected a dataset")
+    refuse_other_files(path, content, ("features", "paths"))
     features = content["features"]
     try:
         paths = _texts(path, content["paths"].asstr()[...])

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from attribench.common.errors import InputError
+from attribench.common.hdf5 import read_array
 from attribench.common.prefetch import read_ahead
 from attribench.formats.manifest import ManifestRow
 from attribench.formats.shards import FeatureIdentity, ShardReader, open_feature_shard
@@ -21,8 +22,8 @@ class Invalid:
     images: list[tuple[str, str, str, str]] = field(default_factory=list)
 
     def note(self, collection: str, shard: ShardReader, roles: list[str]) -> None:
-        """Add the invalid rows of `shard`, whose images have these `roles`."""
-        for row in np.flatnonzero(~shard.rows.valid):
+        """Add the invalid ones of the first rows of `shard`, whose images have these `roles`."""
+        for row in np.flatnonzero(~shard.rows.valid[: len(roles)]):
             self.images.append((collection, shard.rows.paths[row], roles[row], shard.rows.reasons[row]))
 
 
@@ -53,29 +54,39 @@ def read_collection(
 def stream_database(
     shards: list[Path | str],
     collection: str,
+    n_images: int,
     invalid: Invalid,
     identity: FeatureIdentity,
     block_rows: int,
     split_paths: set[str],
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Yield blocks (features [b, d], valid bool [b]) of the database in order, while a thread reads the next ones.
+    """Yield blocks (features [b, d], valid bool [b]) of the database's first `n_images`, while a thread reads the next ones.
 
-    Raises InputError for a shard whose features cannot be compared with those made as `identity`, and for an image that is
-    among `split_paths`: an exemplar that is also in the database would be its own distractor.
+    Raises InputError for shards that hold fewer, for a shard whose features cannot be compared with those made as
+    `identity`, and for an image that is among `split_paths`: an exemplar that is also in the database would be its own
+    distractor.
     """
 
     def blocks() -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        taken = 0
         for path in shards:
+            if taken == n_images:
+                return
             with open_feature_shard(path) as shard:
                 _check_identity(shard, identity, "the split's features")
-                both = split_paths.intersection(shard.rows.paths)
+                paths = shard.rows.paths[: n_images - taken]
+                both = split_paths.intersection(paths)
                 if both:
                     raise InputError(f"{min(both)}: is in the database and in the split; expected it in one of them")
-                invalid.note(collection, shard, ["database"] * len(shard.rows.paths))
-                first = 0
-                for block in shard.blocks(block_rows):
-                    yield block, shard.rows.valid[first : first + len(block)]
-                    first += len(block)
+                invalid.note(collection, shard, ["database"] * len(paths))
+                for start in range(0, len(paths), block_rows):
+                    rows = slice(start, min(start + block_rows, len(paths)))
+                    yield read_array(shard.data, rows), shard.rows.valid[rows]
+                taken += len(paths)
+        if taken < n_images:
+            raise InputError(
+                f"{shards[-1]}: the shards of {collection} hold {taken} images; its manifest lists {n_images}"
+            )
 
     return read_ahead(blocks(), _BLOCKS_AHEAD)
 

@@ -21,13 +21,26 @@ class ManifestRow(NamedTuple):
     category: str = ""
 
 
-def shard_slice(n_rows: int, shard: str) -> slice:
+def cut_of(n_images: int, earlier: int | None) -> int:
+    """Return the number by which a collection of `n_images` is cut into shards: the `earlier` one while it is about right.
+
+    So images that are removed at the end, or a few that come, leave all shards before them as they are. At worst, half of
+    the shards are empty, or the last one of a thousand is twice as large as the others.
+    """
+    is_about_right = earlier is not None and earlier / 2 <= n_images <= earlier + earlier // 1000
+    return earlier if is_about_right else n_images
+
+
+def shard_slice(n_rows: int, shard: str, cut: int | None = None) -> slice:
     """Return which of a collection's `n_rows` rows the shard named `IIIII-of-NNNNN` holds.
 
-    The slices of a collection's shards follow one another, and their sizes differ by at most one.
+    The slices of a collection's shards follow one another. Of `cut` rows (None: all), their sizes would differ by at most
+    one; if there are fewer, the last slices are shorter, and if there are more, the last one is longer.
     """
     number, count = map(int, shard.split("-of-"))
-    return slice(n_rows * number // count, n_rows * (number + 1) // count)
+    cut = n_rows if cut is None else cut
+    stop = n_rows if number + 1 == count else cut * (number + 1) // count
+    return slice(min(cut * number // count, n_rows), min(stop, n_rows))
 
 
 def shard_names(count: int) -> list[str]:
@@ -69,9 +82,9 @@ class Slice(NamedTuple):
     first_row: int
 
 
-def shard_paths(manifest: Path | str, shard: str) -> Slice:
-    """Read the part of a manifest that the shard named `IIIII-of-NNNNN` holds."""
-    rows = shard_slice(manifest_length(manifest), shard)
+def shard_paths(manifest: Path | str, shard: str, cut: int | None = None) -> Slice:
+    """Read the part of a manifest that the shard named `IIIII-of-NNNNN` holds; `cut` as for `shard_slice`."""
+    rows = shard_slice(manifest_length(manifest), shard, cut)
     return Slice(list(islice(manifest_paths(manifest), rows.start, rows.stop)), rows.start)
 
 

@@ -14,6 +14,7 @@ import numpy as np
 
 from attribench.common.errors import InputError, listed
 from attribench.common.files import open_given, refuse_placeholder
+from attribench.common.hdf5 import refuse_other_files
 
 AXES = ("queries", "database", "exemplars")
 _SCORES = {"database_scores": ("queries", "database"), "exemplar_scores": ("queries", "exemplars")}
@@ -32,6 +33,7 @@ class ScoreFile:
         wrong += [name for name in AXES if name not in wrong and file[name].ndim != 1]
         if wrong:
             raise InputError(f"{path}: {', '.join(wrong)} is no list of paths or table of scores; see docs/formats.md")
+        refuse_other_files(path, file, (*AXES, *_SCORES))
         for name, axes in _SCORES.items():
             expected = tuple(len(file[axis]) for axis in axes)
             if file[name].shape != expected or file[name].dtype.kind != "f":

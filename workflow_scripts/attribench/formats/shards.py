@@ -208,6 +208,16 @@ def has_pixels(path: Path | str, preprocessing: str) -> bool:
         return pixels_name(preprocessing) in file
 
 
+def invalid_images(path: Path | str, rows: int | None = None) -> list[tuple[str, str]]:
+    """Return path and reason of each invalid image among the first `rows` (None: all) of a shard."""
+    with open_checked(path, "shard") as file, damage_as_input_error(path):
+        invalid = np.flatnonzero(~read_array(file["valid"])[:rows])
+        if not len(invalid):  # as nearly always: texts take longer
+            return []
+        paths, reasons = read_texts(file["paths"]), read_texts(file["reasons"])
+        return [(paths[row], reasons[row]) for row in invalid]
+
+
 def open_pixel_shard(path: Path | str, preprocessing: str) -> AbstractContextManager[ShardReader]:
     """Open the images after `preprocessing` (its canonical text) in the pixel shard at `path`."""
     return open_shard(path, pixels_name(preprocessing))

@@ -16,7 +16,7 @@ from attribench.common.errors import InputError, nearest
 from attribench.common.schema import Closed, FilePath, Label, Name, Positive, expanded, number, whole
 from attribench.decode.reading import Exif
 from attribench.download.table import DownloadSettings, Source
-from attribench.extract.registry import ExtractorEntry, PrecisionName
+from attribench.extract.registry import ExtractorEntry, FeatureFiles, PrecisionName
 from attribench.formats.ranking import PRETRAINED, SCORES
 from attribench.plan.messages import explain
 
@@ -134,6 +134,7 @@ class Settings(Closed):
     benchmark: Name
     root: Folder | None
     results: Folder
+    features: Folder | None
     splits: Names | None
     extractors: AnyNames | None
     variants: Names
@@ -177,6 +178,7 @@ class Config(Settings):
     """
 
     root: Folder
+    features: Folder
     splits: Names
     extractors: AnyNames
     database_shards: Shards
@@ -206,6 +208,21 @@ class Config(Settings):
         """Return the precision that the extractor computes in."""
         entry = self.extractor_registry[extractor]
         return "float32" if entry.library == "color" else entry.precision or self.precision
+
+    def feature_pattern(self, extractor: str, is_database: bool) -> str | None:
+        """Return the pattern of the existing feature files of the database, or of splits; None if images are taken."""
+        entry, benchmark = self.extractor_registry[extractor], self.entry
+        given = benchmark.database.features if is_database else benchmark.split_features
+        source = self.database_source if is_database else self.split_source
+        if pattern := entry.features_of(is_database):
+            return pattern
+        return given if source == "features" or entry.library is None else None
+
+    def takes_images(self, extractor: str, is_database: bool) -> bool:
+        """Return whether the extractor runs on the images of the database, or of splits."""
+        source = self.database_source if is_database else self.split_source
+        entry = self.extractor_registry[extractor]
+        return source == "images" and entry.library is not None and not entry.features_of(is_database)
 
     def is_compiled(self, extractor: str) -> bool:
         """Return whether torch compiles the extractor's network."""
@@ -263,9 +280,11 @@ def _beside_config(path: str | None) -> str | None:
 
 def _filled_in(settings: Settings) -> Config:
     entry = settings.benchmarks[settings.benchmark]
+    results = settings.results.rstrip("/") or "/"
     chosen = {
         "root": (settings.root or default_root(settings.benchmark)).rstrip("/") or "/",
-        "results": settings.results.rstrip("/") or "/",
+        "results": results,
+        "features": (settings.features or f"{results}/features").rstrip("/") or "/",
         "splits": settings.splits or entry.default_splits or list(entry.splits),
         "extractors": entry.extractors if settings.extractors is None else settings.extractors,
         "database_shards": settings.database_shards or entry.database_shards,
@@ -274,17 +293,40 @@ def _filled_in(settings: Settings) -> Config:
         "published_numbers": _beside_config(settings.published_numbers),
         "compared_extractors": {},
     }
-    return Config(**{**dict(settings), **chosen})
+    return _with_own_features(Config(**{**dict(settings), **chosen}))
+
+
+def _with_own_features(config: Config) -> Config:
+    """Return `config` with an entry for each extractor that has none, but whose features lie where the benchmark's do."""
+    registry = dict(config.extractor_registry)
+    for name in config.extractors:
+        files = _own_feature_files(config, name)
+        if name not in registry and any(os.path.exists(os.path.join(config.root, file)) for file in files):
+            entry = config.entry
+            registry[name] = ExtractorEntry(
+                features=FeatureFiles(database=entry.database.features, splits=entry.split_features)
+            )
+    return config.model_copy(update={"extractor_registry": registry})
+
+
+def _own_feature_files(config: Config, extractor: str) -> list[str]:
+    """Return where the benchmark's features of `extractor` would lie, below the root; none if it does not say."""
+    database, of_split = config.entry.database.features, config.entry.split_features
+    if not (database and of_split and "{extractor}" in database + of_split):
+        return []
+    files = [database, *(of_split.replace("{split}", split) for split in config.splits)]
+    return [file.replace("{extractor}", extractor) for file in files]
 
 
 # --- checks of one key against another -----------------------------------------------------------------------------------
 
 
-def _refuse_unknown(key: str, values: list, choices: Iterable[str]) -> None:
+def _refuse_unknown(key: str, values: list, choices: Iterable[str], hint: str = "") -> None:
     choices = list(choices)
     for value in values:
         if value not in choices:
             valid = ", ".join(map(str, choices)) or "none, because the list is empty"
+            valid += hint
             raise InputError(
                 f"config key {key}: unknown value `{value}`{nearest(value, choices) or '.'} Valid: {valid}"
             )
@@ -301,7 +343,11 @@ def _check_contact_sheet(config: Config) -> None:
 def _check_names(config: Config) -> None:
     """Raise InputError for a name that does not exist, or that a list has twice."""
     _refuse_unknown("splits", config.splits, config.entry.splits)
-    _refuse_unknown("extractors", config.extractors, config.extractor_registry)
+    for extractor in config.extractors:
+        own = f". Features of your own need a line `{extractor}: {{features: FILE}}` below `extractor_registry`"
+        if files := _own_feature_files(config, extractor):
+            own += f", or {', '.join(files)} below the root"
+        _refuse_unknown("extractors", [extractor], config.extractor_registry, own)
     _refuse_unknown("variants", config.variants, config.variant_names)
     _refuse_unknown("score_methods", config.score_methods, config.score_registry)
     for name, source in config.sources.items():
@@ -332,26 +378,32 @@ def _check_sizes(config: Config) -> None:
 
 
 def _check_features(config: Config) -> None:
-    """Raise InputError where the benchmark's entry lacks what features are made of, or no extractor would use it."""
+    """Raise InputError where an extractor's features can be made of nothing."""
     entry = config.entry
-    for key, name, path in (
-        ("database_source", "database.features", entry.database.features),
-        ("split_source", "split_features", entry.split_features),
+    for key, name, is_database in (
+        ("database_source", "database.features", True),
+        ("split_source", "split_features", False),
     ):
-        source = getattr(config, key)
-        if source == "images" and not config.extractors:
-            raise InputError(
-                f"config key {key} is `images`, but there is no extractor to run on them; expected `features`"
-            )
-        if source == "features" and config.extractors and not path:
+        for extractor in config.extractors:
+            if config.takes_images(extractor, is_database) or config.feature_pattern(extractor, is_database):
+                continue
+            of = "database" if is_database else "splits"
+            if config.extractor_registry[extractor].library is None:
+                raise InputError(
+                    f"config key extractor_registry.{extractor}.features: names no file for `{of}`; expected its path below "
+                    "the root"
+                )
             raise InputError(
                 f"config key {key} is `features`, but benchmarks.{config.benchmark}.{name} is not given; expected the path "
-                "of a feature file below the root, with {extractor} (and {split}) in it"
+                f"of a feature file below the root, with {{extractor}} (and {{split}}) in it, or `features` in the entries "
+                f"of extractor_registry that have some"
             )
-    if config.database_source == "images" and not (entry.database.folder or entry.database.list):
+    if entry.database.folder or entry.database.list:
+        return
+    if not config.extractors or any(config.takes_images(extractor, True) for extractor in config.extractors):
         raise InputError(
-            f"config key database_source is `images`, but benchmarks.{config.benchmark}.database has neither `folder` "
-            "nor `list`; give one, or set database_source: features"
+            f"config key database_source is `{config.database_source}`, but benchmarks.{config.benchmark}.database has "
+            "neither `folder` nor `list`; give one, or features of the database for every extractor"
         )
 
 
@@ -367,7 +419,8 @@ def _with_compared(config: Config) -> Config:
         extractors.append(extractor)
         entry = registry[extractor]
         for precision in config.compare_precisions:
-            if entry.library == "color" or precision == config.precision_of(extractor):
+            is_network = entry.library not in (None, "color") and entry.features is None
+            if not is_network or precision == config.precision_of(extractor):
                 continue
             name = f"{extractor}_{precision}"
             if name in registry or name in config.score_registry:

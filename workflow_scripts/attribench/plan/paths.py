@@ -1,18 +1,24 @@
 """Paths: where every file of a run lies, and which files each rule makes. All of it follows from the config alone."""
 
+import os
+
 from attribench.formats.feature_files import files_of
 from attribench.formats.manifest import shard_names
 from attribench.formats.ranking import PRETRAINED, SCORES, Method
 from attribench.plan.config import Config
 
-# Below the results folder, by kind; `{…}` are the rules' wildcards.
+# Below the features folder, which several results folders may share, by kind; `{…}` are the rules' wildcards.
+FEATURES = {
+    # Beside the folder, whose files may be removed when all is ranked.
+    "fingerprints": "../.{features}/{collection}.csv",
+    "features": "{collection}/{extractor}/{shard}.h5",
+    "feature_fingerprint": "{collection}/{extractor}/.fingerprint.csv",
+}
+# Below the results folder.
 FILES = {
     "manifest": "manifests/{collection}.csv",
     "left_out": "manifests/{collection}.left_out.csv",
-    "fingerprints": "manifests/.fingerprints/{collection}.csv",
     "pixels": "pixels/{collection}/{shard}.h5",
-    "features": "features/{collection}/{extractor}/{shard}.h5",
-    "feature_fingerprint": "features/{collection}/{extractor}/.fingerprint.csv",
     "ranks": "ranks/{split}/{extractor}/{variant}.h5",
     "score_fingerprint": "ranks/{split}/{extractor}/.fingerprint.csv",
     "metrics": "metrics/{split}/{extractor}/{variant}.csv",
@@ -52,6 +58,9 @@ class Paths:
 
     def pattern(self, kind: str) -> str:
         """Return the path of a kind of file, with its wildcards left open."""
+        if kind in FEATURES:
+            name = os.path.basename(self.config.features)
+            return os.path.normpath(f"{self.config.features}/{FEATURES[kind].replace('{features}', name)}")
         return f"{self.config.results}/{FILES[kind]}"
 
     def path(self, kind: str, **wildcards: str) -> str:
@@ -103,19 +112,26 @@ class Paths:
         """Return the path of a file below the benchmark's root; an absolute path stays as it is."""
         return path if path.startswith("/") else f"{self.config.root}/{path}"
 
-    def features_come_from(self, collection: str) -> str:
-        """Return what the collection's features are made from: `images`, or `features` that exist already."""
-        return self.config.database_source if collection == self.database else self.config.split_source
+    def extractors_of(self, collection: str, origin: str) -> list[str]:
+        """Return the extractors whose features of the collection come from `images`, or are `features` that exist."""
+        is_database = collection == self.database
+        takes_images = {name: self.config.takes_images(name, is_database) for name in self.config.extractors}
+        return [name for name, takes in takes_images.items() if takes == (origin == "images")]
 
     def listing(self, collection: str) -> dict[str, str]:
         """Return what lists the collection's images, as `manifest.collect` takes it; paths are below the root."""
-        database, origin = self.config.entry.database, self.features_come_from(collection)
+        database, origin = (
+            self.config.entry.database,
+            "images" if self.extractors_of(collection, "images") else "features",
+        )
         if collection != self.database:
             return {"split": self.config.entry.splits[collection], "origin": origin}
-        if origin == "features" and self.config.extractors:
+        is_listed = (database.folder or database.list) and self.config.database_source == "images"
+        if origin == "features" and self.config.extractors and not is_listed:
             return {"features": self.feature_file(collection, self.config.extractors[0]), "origin": origin}
-        kind = "folder" if database.folder else "list"
-        return {kind: getattr(database, kind), "origin": origin}
+        if database.folder:
+            return {"folder": database.folder, "origin": "images"}
+        return {"list": database.list, "origin": origin}
 
     def images_of_features(self, collection: str) -> dict[str, str]:
         """Return the `folder` or `list` of the images that the database's feature file is of, if the config names one."""
@@ -133,9 +149,10 @@ class Paths:
 
     def feature_file(self, collection: str, extractor: str) -> str:
         """Return the path, below the root, of the existing feature file of a collection."""
-        entry = self.config.entry
-        pattern = entry.database.features if collection == self.database else entry.split_features
-        return pattern.replace("{extractor}", extractor).replace("{split}", collection)
+        is_database = collection == self.database
+        pattern = self.config.feature_pattern(extractor, is_database).replace("{extractor}", extractor)
+        name = "database" if is_database else collection
+        return pattern.replace("{split}", collection).replace("{collection}", name)
 
     def feature_files(self, collection: str, extractor: str) -> list[str]:
         """Return the files that the collection's feature file consists of."""

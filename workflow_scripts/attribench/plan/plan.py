@@ -1,7 +1,7 @@
-"""The plan of a run: its methods, the given files that it reads, and what stands for their content in keys.
+"""The plan of a run: its methods, the given files that it reads, and what its keys are made of.
 
 The plan follows from the config, the given files and their records; nothing is discovered while the workflow runs. Only
-`note_touched_files` writes anything.
+what runs at the start of a run (`note_…`) writes anything.
 """
 
 import os
@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from attribench.common.errors import InputError, nearest, shown
-from attribench.common.files import reason, sha256_file
+from attribench.common.files import reason
 from attribench.download.choice import Downloads
 from attribench.download.install import is_there
 from attribench.download.space import Budget
@@ -27,9 +27,10 @@ from attribench.formats.ranking import SCORES, Method, method_labels
 from attribench.formats.score_file import require_score_file
 from attribench.manifest import collect, given_files, shared_images
 from attribench.plan.config import Config, default_root
-from attribench.plan.paths import SAMPLE_FOLDERS, TABLES, Paths
-from attribench.provenance.fingerprints import Comparison, compare, note_touched, recorded_token
-from attribench.provenance.keys import digest
+from attribench.plan.owner import Owner, note_owner, refuse_other_owner
+from attribench.plan.paths import SAMPLE_FOLDERS, TABLES
+from attribench.plan.tokens import Tokens
+from attribench.provenance.fingerprints import recorded_token
 from attribench.sample import MARKER, SPLIT_FILES
 from attribench.tables.published import Number, read_published
 
@@ -45,23 +46,17 @@ def refuse_unless_folder(key: str, path: str) -> None:
         raise InputError(f"config key {key}: {path!r} cannot be used ({reason(error)}); expected a folder") from error
 
 
-class Plan(Paths):
-    """Hold what a run consists of.
-
-    trust_records: assume that given files are as recorded. A run's jobs do so, to have the keys that the run planned.
-    """
+class Plan(Tokens):
+    """Hold what a run consists of; `trust_records` as for `Tokens`."""
 
     def __init__(self, config: Config, trust_records: bool = False):
-        super().__init__(config)
-        self._trust_records = trust_records
-        self._touched: dict[str, Comparison] = {}
-        for key in ("root", "results"):
+        for key in ("root", "results", "features"):
             refuse_unless_folder(key, getattr(config, key))
-        if not trust_records:
-            self._refuse_missing_root()
         table = {name: source for name, source in config.sources.items() if source.benchmark == config.benchmark}
         is_allowed = config.download != "never"
-        self.downloads = Downloads(config.root, table, is_allowed)
+        super().__init__(config, Downloads(config.root, table, is_allowed), trust_records)
+        if not trust_records:
+            self._refuse_missing_root()
         self.budget = Budget(self.downloads.state, is_allowed and config.download.keep_archives)
         self.missing_variants = self._missing_variants()
         self.feature_methods = tuple(
@@ -69,8 +64,8 @@ class Plan(Paths):
         )
         self.methods = (*self.feature_methods, *(Method(name, SCORES) for name in config.score_methods))
         self._refuse_names()
-        runs_networks = "images" in map(self.features_come_from, self.collections)
-        self.network_inputs = {name: self._network_input(name) for name in config.extractors if runs_networks}
+        networks = dict.fromkeys(name for c in self.collections for name in self.extractors_of(c, "images"))
+        self.network_inputs = {name: self._network_input(name) for name in networks}
         self.preprocessing = {name: str(takes.preprocessing) for name, takes in self.network_inputs.items()}
         self.labels = self._labels()
         self.published = self._published_numbers()
@@ -208,11 +203,10 @@ class Plan(Paths):
         """Return the files and folders that the config reads: paths below the root, or absolute ones."""
         paths = [path for collection in self.collections for path in self.collection_paths(collection)]
         for collection in self.collections:
-            for extractor in self.config.extractors:
-                if self.features_come_from(collection) == "images":
-                    paths += self.weights_paths(extractor)
-                else:
-                    paths += self.feature_files(collection, extractor)
+            for extractor in self.extractors_of(collection, "images"):
+                paths += self.weights_paths(extractor)
+            for extractor in self.extractors_of(collection, "features"):
+                paths += self.feature_files(collection, extractor)
         paths += [path for m in self.feature_methods if (path := self.mapper_file(m.extractor, m.variant))]
         paths += [
             self.score_file(split, method) for split in self.config.splits for method in self.config.score_methods
@@ -239,6 +233,43 @@ class Plan(Paths):
         except InputError as error:
             raise InputError(f"config key extractor_registry.{extractor}: {error}") from error
 
+    def refuse_other_results(self) -> None:
+        """Raise InputError for a results or features folder of another benchmark, or of another root with other images."""
+        records = {c: self.path("fingerprints", collection=c) for c in self.collections}
+        is_same = all(recorded_token(record) == self.collection_token(c) for c, record in records.items())
+        for key in ("results", "features"):
+            refuse_other_owner(key, getattr(self.config, key), self._owner, is_same)
+
+    def note_results(self) -> None:
+        """Note in the results and features folders whose they are."""
+        for folder in (self.config.results, self.config.features):
+            note_owner(folder, self._owner)
+
+    @property
+    def _owner(self) -> Owner:
+        return Owner(self.config.benchmark, self.config.root)
+
+    def refuse_large_sizes(self) -> None:
+        """Raise InputError for one of `database_sizes` beyond the number of images, where that is known before a run."""
+        sizes = self.config.database_sizes
+        n = self._n_database() if sizes else None
+        if n is not None and sizes[-1] > n:
+            raise InputError(
+                f"config key database_sizes has {sizes[-1]}; expected at most {n}, the images of the database"
+            )
+
+    def _n_database(self) -> int | None:
+        """Return the number of images of the database; None before they are downloaded."""
+        if self.rendered:
+            return self.config.sample.database_images
+        state = self.collection(self.database)
+        if state.images is not None or state.listed:
+            return len(state.images) if state.images is not None else state.listed.images
+        try:
+            return len(collect(self.config.root, self.listing(self.database), None)[0])
+        except InputError:  # to be downloaded, or for the job that reads it to refuse
+            return None
+
     def refuse_missing_files(self) -> None:
         """Raise InputError that names a given file which is not there and which nothing brings."""
 
@@ -249,10 +280,10 @@ class Plan(Paths):
             if any(map(is_missing, self.collection_paths(collection)[:1])):
                 given_files(self.config.root, self.listing(collection), None)
         checks = [
-            *((require_feature_file, self.feature_file(c, e)) for c in self.collections for e in self.config.extractors
-              if self.features_come_from(c) == "features"),
-            *((require_weights_file, path) for e in self.config.extractors for path in self.weights_paths(e)
-              if "images" in map(self.features_come_from, self.collections)),
+            *((require_feature_file, self.feature_file(c, e)) for c in self.collections
+              for e in self.extractors_of(c, "features")),
+            *((require_weights_file, path) for c in self.collections for e in self.extractors_of(c, "images")
+              for path in self.weights_paths(e)),
             *((require_score_file, self.score_file(s, m)) for s in self.config.splits for m in self.config.score_methods),
         ]  # fmt: skip
         for check, path in checks:
@@ -273,7 +304,7 @@ class Plan(Paths):
         root, [kind] = self.config.root, listing.keys() - {"origin"}
         for split in self.config.splits:
             try:
-                database = self._given_files(self.database)
+                database = (self.collection(self.database).images or [])[: self.limit(self.database)]
                 rows = collect(root, self.listing(split), None).rows
             except InputError:  # not yet downloaded, or for the job that reads it to refuse
                 continue
@@ -301,60 +332,7 @@ class Plan(Paths):
                 f"missing; expected all of them, or `download` as in config.yaml:{shown}"
             )
 
-    def _download_tokens(self, paths: list[str]) -> list[str]:
-        """Return the tokens of the downloads that `paths` wait for."""
-        return [self.downloads.token(source) for source in self.downloads.needed(paths)]
-
-    # --- what stands for the content of given files in keys -------------------------------------------------------------
-
-    @cache  # noqa: B019  a run has one plan
-    def collection_token(self, collection: str) -> str:
-        """Return what stands for the content of the collection's given files."""
-        record = self.path("fingerprints", collection=collection)
-        if self._trust_records and (recorded := recorded_token(record)):
-            return recorded
-        paths = self.collection_paths(collection)
-        try:
-            files = self._given_files(collection)
-        except InputError as error:  # not yet rendered or downloaded, or for the job that reads it to refuse
-            return digest(recorded_token(record), str(error), *self._download_tokens(paths))
-        return self._token(record, files, paths)
-
-    @cache  # noqa: B019  a run has one plan
-    def _given_files(self, collection: str) -> list[str]:
-        """Return the given files that the collection comes from. Raises InputError where they cannot be listed."""
-        limit = self.config.database_limit if collection == self.database else None
-        return given_files(self.config.root, self.listing(collection), limit)
-
-    @cache  # noqa: B019  a run has one plan
-    def files_token(self, record: str, *paths: str) -> str:
-        """Return what stands for the content of the large given files `paths`, which a job records at `record`."""
-        if self._trust_records and (recorded := recorded_token(record)):
-            return recorded
-        return self._token(record, list(paths), list(paths))
-
-    def _token(self, record: str, files: list[str], paths: list[str]) -> str:
-        comparison = compare(record, self.config.root, files)
-        if comparison.touched:
-            self._touched[record] = comparison
-        to_come = self._download_tokens(paths) if comparison.token != recorded_token(record) else []
-        return digest(comparison.token, *to_come) if to_come else comparison.token
-
-    def note_touched_files(self) -> None:
-        """Put new time stamps of unchanged files into their records."""
-        for record, comparison in self._touched.items():
-            note_touched(record, comparison.touched)
-
-    @cache  # noqa: B019  a run has one plan
-    def content_token(self, path: str) -> str:
-        """Return what stands for the content of the given file `path`: the same before and after its download."""
-        if token := self.downloads.file_token(path):
-            return token
-        file = self.in_root(path)
-        try:
-            return sha256_file(file) if os.path.isfile(file) else "missing"
-        except OSError:  # for the job that reads it to refuse
-            return "missing"
+    # --- what keys are made of ------------------------------------------------------------------------------------------
 
     @cache  # noqa: B019  a run has one plan
     def extractor_identity(self, extractor: str) -> list[Any]:

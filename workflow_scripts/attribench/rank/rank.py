@@ -9,7 +9,7 @@ import numpy as np
 
 from attribench.common.errors import InputError
 from attribench.formats.features import Invalid, database_paths, read_collection, stream_database
-from attribench.formats.manifest import ManifestRow, read_manifest
+from attribench.formats.manifest import ManifestRow, manifest_length, read_manifest
 from attribench.formats.rank_file import write_rank_file
 from attribench.formats.ranking import Method, Ranking, Ranks
 from attribench.rank.mappers import load_mappers
@@ -40,6 +40,7 @@ def rank_split(
     output: Path | str,
     *,
     manifest: Path | str,
+    database_manifest: Path | str,
     split_shards: list[Path | str],
     database_shards: list[Path | str],
     mapper: Path | str | None,
@@ -55,16 +56,17 @@ def rank_split(
     """Write the rank file of `split` by `extractor` with `variant`.
 
     mapper: the checkpoint of the variant's mapper, None for features as they are. database: the name of the database's
-    collection. device: a torch device, None for the processor alone. key: that of the job. Memory is the split's features,
-    a few blocks of the database, and the tiles of scores of the threads. Raises InputError for features that cannot be
-    compared, or that do not belong to the images of the manifest.
+    collection, whose manifest says how many images of its shards are ranked. device: a torch device, None for the processor
+    alone. key: that of the job. Memory is the split's features, a few blocks of the database, and the tiles of scores of the
+    threads. Raises InputError for features that cannot be compared, or that do not belong to the images of the manifest.
     """
     rows = read_manifest(manifest)
     invalid = Invalid()
     features, valid, identity = read_collection(split_shards, rows, split, invalid)
     queries, exemplars = (_Images.of_role(role, rows, features, valid) for role in ("query", "exemplar"))
     del features
-    blocks = stream_database(database_shards, database, invalid, identity, BLOCK_ROWS, {row.path for row in rows})
+    n_images, split_paths = manifest_length(database_manifest), {row.path for row in rows}
+    blocks = stream_database(database_shards, database, n_images, invalid, identity, BLOCK_ROWS, split_paths)
     ranks, near = _rank(mapper, queries, exemplars, blocks, options, threads, device)
     check_ranking(ranks, manifest, database, split)
     wanted = np.concatenate([ranks.neighbour_index.ravel(), near.index])
