@@ -68,7 +68,7 @@ def _identity(forward: ForwardPass, name: str, preprocessing: str, dimension: in
 
 def software_versions() -> dict[str, str]:
     """Return the versions of the libraries that a feature depends on."""
-    return {name: version(name) for name in ("torch", "timm", "open_clip_torch", "pillow", "numpy")}
+    return {name: version(name) for name in ("torch", "timm", "open_clip_torch", "pillow", "kornia_rs", "numpy")}
 
 
 def _refuse_not_finite(features: np.ndarray, paths: list[str], name: str) -> None:
