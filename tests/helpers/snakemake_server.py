@@ -45,7 +45,7 @@ class Server:
             return subprocess.CompletedProcess(arguments, status, output.read())
 
     def _connect(self) -> socket.socket:
-        for _ in range(600):
+        for _ in range(3000):
             connection = socket.socket(socket.AF_UNIX)
             try:
                 connection.connect(self._address)

@@ -86,8 +86,6 @@ def _head(figure: Figure, data: pd.DataFrame, confidence: float) -> None:
         handles.append(
             Line2D([], [], color="#333333", linewidth=1.1, marker="|", markersize=5, label=interval_name(confidence))
         )
-    if (data["ci_low"].isna() & data["value"].notna()).any():
-        handles.append(Line2D([], [], linestyle="", label=NO_INTERVAL))
     if data["chance"].notna().any():
         handles.append(Line2D([], [], **CHANCE_LINE, label="chance: random ranking"))
     if data["ceiling"].notna().any():
@@ -104,7 +102,8 @@ def _row_title(prompt: str, rows: pd.DataFrame) -> str:
         for column, one, several in (("n_queries", "query", "queries"), ("n_entries", "entry", "entries"))
         if rows[column].notna().any()
     ]
-    return "  ·  ".join([f"prompt type {prompt}", " of ".join(counts)] if counts else [f"prompt type {prompt}"])
+    reason = NO_INTERVAL if (rows["ci_low"].isna() & rows["value"].notna()).any() else ""
+    return "  ·  ".join(filter(None, [f"prompt type {prompt}", " of ".join(counts), reason]))
 
 
 def _panel(axes, rows: pd.DataFrame, styles: dict, limit: float) -> None:
