@@ -68,12 +68,15 @@ localrules:
     download,
 
 
+# Of each hook, Snakemake keeps one.
 onsuccess:
+    locks.forget_run()
     plan.downloads.note_touched()
     announce_left_out()
 
 
 onerror:
+    locks.forget_run()
     plan.downloads.note_touched()
 
 

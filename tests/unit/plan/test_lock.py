@@ -74,6 +74,14 @@ def test_of_two_runs_the_lock_of_the_dead_one_goes(start, tmp_path):
     assert not list((tmp_path / "locks").iterdir()) and not list((tmp_path / "runs").iterdir())
 
 
+def test_a_run_that_ends_takes_its_note_away(tmp_path):
+    locks = Locks(tmp_path)
+    locks.note_run()
+    assert list((tmp_path / "runs").iterdir())
+    locks.forget_run()
+    assert not list((tmp_path / "runs").iterdir())
+
+
 def test_a_lock_that_the_end_of_another_run_took_away_comes_back(start, tmp_path):
     """As Snakemake does it: a run that ends removes the folder of locks, whoever else has one in it."""
     first = start("first", 0)

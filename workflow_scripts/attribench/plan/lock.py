@@ -34,18 +34,17 @@ class Locks:
         self._before = self._present()
 
     def settle(self) -> None:
-        """Remove the locks of dead runs, and put back those that runs which are alive have lost."""
-        texts = {path: _text(path) for path in self._notes.glob("*.json")}
-        notes = {path: json.loads(text) for path, text in texts.items() if text}
-        here = [path for path, note in notes.items() if note["host"] == _host()]
-        dead = [path for path in here if not _is_alive(notes[path])]
+        """Remove the locks of dead runs, and put back those that runs which are alive have lost.
+
+        Where no lock is to go or to come back, no byte changes: a dry run settles the locks too.
+        """
+        notes, here, dead = self._runs()
         kept = {lock for path, note in notes.items() if path not in dead for lock in _locks_of(note)}
         present = self._present()
         for path in dead:
-            for lock in {*_locks_of(notes[path])} - kept:
-                for file in present.get(lock, []):
-                    file.unlink(missing_ok=True)
-            path.unlink(missing_ok=True)
+            files = [file for lock in {*_locks_of(notes[path])} - kept for file in present.get(lock, [])]
+            for file in [*files, path] if files else []:
+                file.unlink(missing_ok=True)
         for lock in {lock for path in here if path not in dead for lock in _locks_of(notes[path])} - {*present}:
             self._put(lock)
         self._before = self._present()
@@ -58,7 +57,24 @@ class Locks:
         own = [lock for lock, files in self._present().items() if {*files} - {*self._before.get(lock, [])}]
         process = psutil.Process()
         note = {"host": _host(), "process": process.pid, "started": process.create_time(), "locks": own}
-        write_text(self._notes / f"{socket.gethostname()}-{process.pid}.json", json.dumps(note))
+        for path in self._runs()[2]:
+            path.unlink(missing_ok=True)
+        write_text(self._note, json.dumps(note))
+
+    def forget_run(self) -> None:
+        """Remove this run's note, because the run is at its end."""
+        self._note.unlink(missing_ok=True)
+
+    @property
+    def _note(self) -> Path:
+        return self._notes / f"{socket.gethostname()}-{os.getpid()}.json"
+
+    def _runs(self) -> tuple[dict[Path, dict], list[Path], list[Path]]:
+        """Return the notes of all runs, and the paths of those that ran on this host, and of those of them that are dead."""
+        texts = {path: _text(path) for path in self._notes.glob("*.json")}
+        notes = {path: json.loads(text) for path, text in texts.items() if text}
+        here = [path for path, note in notes.items() if note["host"] == _host()]
+        return notes, here, [path for path in here if not _is_alive(notes[path])]
 
     def _present(self) -> dict[Lock, list[Path]]:
         """Return the locks that are there, each with the files that say so."""
