@@ -137,6 +137,36 @@ FOLDERS = {
 }
 
 
+TIMM_FOLDERS = {
+    "a config that is none": ("config.json", "{}", "config.json: no config of a timm model"),
+    "an unknown architecture": (
+        "config.json",
+        '{"architecture": "vit_odd"}',
+        "is not one of this timm's|cannot be known",
+    ),
+    "weights of another network": (
+        "config.json",
+        '{"architecture": "test_vit2", "pretrained_cfg": {"mean": [0, 0, 0], "std": [1, 1, 1], "num_classes": 1000}}',
+        "its checkpoint does not fit its config.json .*Missing key",
+    ),
+    "a pointer for weights": (
+        "model.safetensors",
+        "version https://git-lfs.github.com/spec/v1",
+        "is a pointer of Git LFS",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", TIMM_FOLDERS)
+def test_a_folder_of_timm_with_a_fault_is_refused(tmp_path, name):
+    file, content, message = TIMM_FOLDERS[name]
+    model = timm_folder(tmp_path / "mine")
+    (tmp_path / "mine" / file).write_text(content)
+    for settings in ({}, square(160)):
+        with pytest.raises(InputError, match=f"extractor net: .*({message})"):
+            refuse_unfit("net", entry_of("timm", model, **settings), tmp_path)
+
+
 @pytest.mark.parametrize("name", FOLDERS)
 def test_a_folder_with_a_fault_is_refused(tmp_path, name):
     make, message = FOLDERS[name]

@@ -62,8 +62,8 @@ def stated_input(
     sides = {*size} if isinstance(size, list | tuple) else {size}
     if len(sides) != 1 or fit not in ("short", "squash") or interpolation not in INTERPOLATIONS or len(mean) != 3:
         raise InputError(
-            f"{model} states images of {size} pixels, resized by {interpolation} ({fit}), in {len(mean)} channels, which are"
-            " not made here; give resize, crop, interpolation, mean and std, for square images of 3 channels"
+            f"{model} states images of {size} pixels, resized by {interpolation} ({fit}), in {len(mean)} channels, which "
+            "are not made here; give resize, crop, interpolation, mean and std, for square images of 3 channels"
         )
     [crop] = sides
     preprocessing = Preprocessing(int(crop / crop_share), crop, interpolation, fit == "squash")

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from attribench.common.errors import InputError
+from attribench.common.files import refuse_placeholder
 from attribench.extract.checkpoints import load_strictly, match_by_order, read_tensors, weights_digest, weights_file
 from attribench.extract.libraries import (
     FOLDER,
@@ -114,7 +115,10 @@ def _untrained(entry: ExtractorEntry, root: Path, **settings: Any) -> Any:
             f"pretrained `{entry.pretrained}`: a timm model takes hub, none or {{file: …}}; a tag belongs to its name"
         )
     _settings(entry.model, root)  # refuses an unknown model
-    return timm.create_model(_full_name(entry, root), pretrained=False, **settings)
+    try:
+        return timm.create_model(_full_name(entry, root), pretrained=False, **settings)
+    except RuntimeError as error:  # of a repository's or folder's config
+        raise InputError(f"{entry.model}: its {_CONFIG} is not one of this timm's ({error})") from error
 
 
 def _trained(entry: ExtractorEntry, root: Path) -> Any:
@@ -125,6 +129,8 @@ def _trained(entry: ExtractorEntry, root: Path) -> Any:
     name = _full_name(entry, root)
     if not name.startswith(FOLDER):
         return from_hub(f"weights of {entry.model}", lambda: timm.create_model(name, pretrained=True))
+    for path in files(entry, root):
+        refuse_placeholder(path)
     try:
         return timm.create_model(name, pretrained=True)
     except Exception as error:  # whatever the checkpoint's reader or the network finds
