@@ -12,7 +12,7 @@ from pathlib import Path
 import h5py
 import pytest
 import torch
-from attribench.plan.config import Settings
+from attribench.plan.settings import Settings
 from attribench.tables.published import Number
 from helpers.clone import REPOSITORY, TINY, Clone
 from helpers.jobs import FROM_DECODE, FROM_RANK, NOTHING, RESULTS, WHOLE, jobs, jobs_from

@@ -114,7 +114,8 @@ def normalized_by_hand(path, name):
     """The image as the network sees it, float64 [3, crop, crop]: Pillow's resize, and the rest in NumPy."""
     resize, crop, interpolation, (mean, std) = TABLE[name]
     with Image.open(path) as file:
-        image = file.convert("RGB")
+        is_deep = file.mode == "I;16"  # of which the upper 8 bits count
+        image = (Image.fromarray((np.asarray(file) >> 8).astype(np.uint8)) if is_deep else file).convert("RGB")
     width, height = image.size
     size = (resize, int(resize * height / width)) if width <= height else (int(resize * width / height), resize)
     pixels = np.asarray(image.resize(size, interpolation), np.float64)

@@ -2,14 +2,15 @@
 
 import pytest
 from attribench.common.errors import InputError
-from attribench.plan.config import Settings, load
+from attribench.plan.config import load
 from attribench.plan.plan import Plan
+from attribench.plan.settings import Settings
 from helpers.config import CONFIG_FILES, DEFAULTS, REPOSITORY, changed
 from helpers.feature_files import write_feature_file
 
 
 def test_every_key_has_a_default_in_the_shipped_files():
-    assert set(DEFAULTS) == set(Settings.model_fields), f"{CONFIG_FILES} and plan/config.py: the same keys"
+    assert set(DEFAULTS) == set(Settings.model_fields), f"{CONFIG_FILES} and plan/settings.py: the same keys"
 
 
 def test_what_depends_on_the_benchmark_is_resolved():

@@ -124,7 +124,7 @@ BAD = {
         r"weights is \[4, 6\]; expected \[1, d\]",
     ),
     "complex": (lambda path: save(path, {"weight": torch.zeros(4, 24, dtype=torch.complex64)}, LINEAR), "is complex64"),
-    "empty": (lambda path: path.write_bytes(b""), "not a file of plain tensors"),
+    "empty": (lambda path: path.write_bytes(b""), "is empty; expected the whole file"),
     "text": (lambda path: path.write_text("hello world, this is text"), "not a file of plain tensors"),
     "norm": (
         lambda path: save(path, {"0.weight": torch.zeros(4, 24), "1.running_mean": torch.zeros(5)}, LINEAR),

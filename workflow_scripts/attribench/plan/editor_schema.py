@@ -10,7 +10,8 @@ from typing import Any
 from pydantic.json_schema import GenerateJsonSchema
 
 from attribench.common.files import write_text
-from attribench.plan.config import REPOSITORY, Settings
+from attribench.plan.config import REPOSITORY
+from attribench.plan.settings import Settings
 
 SCHEMA_FILE = REPOSITORY / "schemas/config.json"
 CONFIG_FILES = ("config.yaml", "benchmarks.yaml", "extractors.yaml", "variants.yaml", "sources.yaml")

@@ -5,7 +5,7 @@ import os
 from attribench.formats.feature_files import files_of
 from attribench.formats.manifest import shard_names
 from attribench.formats.ranking import PRETRAINED, SCORES, Method
-from attribench.plan.config import Config
+from attribench.plan.settings import Config
 
 # Below the features folder, which several results folders may share, by kind; `{…}` are the rules' wildcards.
 FEATURES = {

@@ -26,9 +26,10 @@ from attribench.formats.feature_files import files_of, require_feature_file
 from attribench.formats.ranking import SCORES, Method, method_labels
 from attribench.formats.score_file import require_score_file
 from attribench.manifest import collect, given_files, shared_images
-from attribench.plan.config import Config, default_root
+from attribench.plan.config import default_root
 from attribench.plan.owner import Owner, note_owner, refuse_other_owner
 from attribench.plan.paths import SAMPLE_FOLDERS, TABLES
+from attribench.plan.settings import Config
 from attribench.plan.tokens import Tokens
 from attribench.provenance.fingerprints import recorded_token
 from attribench.sample import MARKER, SPLIT_FILES

@@ -10,8 +10,8 @@ from attribench.download.choice import Downloads
 from attribench.formats.feature_files import files_of
 from attribench.formats.manifest import cut_of, shard_slice
 from attribench.manifest import given_files
-from attribench.plan.config import Config
 from attribench.plan.paths import Paths
+from attribench.plan.settings import Config
 from attribench.provenance.fingerprints import (
     Comparison,
     Listed,
