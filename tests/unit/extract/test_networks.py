@@ -68,6 +68,7 @@ UNKNOWN = {
         "give inter.*, mean, std$",
     ),
     "borders are padded": (entry_of("timm", "deepseek_vit_412m.deepseek_v4_1_flash"), r"\(border\).*; give resize"),
+    "the crop is padded": (entry_of("timm", "volo_d5_512.sail_in1k"), r"\(short, padded\).*; give resize"),
     "not square": (
         entry_of("timm", "vit_base_patch16_sapiens2.fb"),
         r"states images of \(1024, 768\) pixels.*; give resize",

@@ -60,10 +60,13 @@ def stated_input(
     `short` (side), `squash` (both), or anything else.
     """
     sides = {*size} if isinstance(size, list | tuple) else {size}
-    if len(sides) != 1 or fit not in ("short", "squash") or interpolation not in INTERPOLATIONS or len(mean) != 3:
+    is_padded = crop_share > 1
+    is_known = fit in ("short", "squash") and interpolation in INTERPOLATIONS
+    if len(sides) != 1 or is_padded or not is_known or len(mean) != 3:
+        how = f"{interpolation} ({fit}{', padded' * is_padded})"
         raise InputError(
-            f"{model} states images of {size} pixels, resized by {interpolation} ({fit}), in {len(mean)} channels, which "
-            "are not made here; give resize, crop, interpolation, mean and std, for square images of 3 channels"
+            f"{model} states images of {size} pixels, resized by {how}, in {len(mean)} channels, which are not made here; "
+            "give resize, crop, interpolation, mean and std, for square images of 3 channels"
         )
     [crop] = sides
     preprocessing = Preprocessing(int(crop / crop_share), crop, interpolation, fit == "squash")
