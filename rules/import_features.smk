@@ -82,6 +82,8 @@ rule import_features:
         key=lambda w: import_features_key(**w),
         # Functions of `input` too, so that Snakemake does not compare them: the key says all.
         made_key=lambda w, input: import_features_keys(**w)[0],
+        # Which images are the database, the first extractor's file says; others must not say otherwise.
+        are_all=lambda w, input: "features" in plan.listing(w.collection) and not plan.limit(w.collection),
         reads=lambda w, input: {manifest_of(w.collection): manifest_key(w.collection)},
     message:
         "Importing {wildcards.extractor} of {wildcards.collection} {wildcards.shard}"

@@ -59,6 +59,8 @@ rule manifest:
         log_file("manifest/{collection}"),
     benchmark:
         benchmark_file("manifest/{collection}")
+    # Before images are decoded: a file that is missing should be told within minutes.
+    priority: 2
     threads: 4
     params:
         key=lambda w: manifest_key(w.collection),

@@ -14,5 +14,6 @@ with job(snakemake):
         extractor=snakemake.wildcards.extractor,
         collection=snakemake.wildcards.collection,
         cut=read_listed(snakemake.input.fingerprints).cut,
+        are_all=snakemake.params.are_all,
         key=snakemake.params.made_key,
     )

@@ -18,6 +18,7 @@ with job(snakemake, other_keys={snakemake.output.published: snakemake.params.pub
     metrics = {method: read_query_table(path) for method, path in zip(methods, snakemake.input.metrics, strict=True)}
     for sentence in tables.left_out(metrics, params.recall_ks):
         logging.warning("%s", sentence)
+        print(sentence, flush=True)  # on the terminal too
     rankings = [read_rank_file(path) for path in snakemake.input.ranks]
     resampling = Resampling(**params.bootstrap)
     settings = params.benchmark, params.recall_ks, resampling

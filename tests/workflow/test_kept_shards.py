@@ -1,6 +1,7 @@
 """Only the shards whose own images changed are made anew: images that come and go, a limit, and a broken image."""
 
 import json
+import shutil
 from collections import Counter
 
 import pytest
@@ -73,6 +74,19 @@ def test_a_shard_that_a_limit_cuts_off_is_made_anew_when_the_limit_changes(finis
     clone.run(RANKS, config=limit)
     after = read_rank_file(clone.folder / RANKS)
     assert before.n_database == after.n_database == 8 and before.ranks.tolist() == after.ranks.tolist()
+
+
+def test_a_limit_of_the_first_run_costs_no_whole_shard_when_it_goes(finished_copy):
+    """Before the images are there, nobody knows which shards the limit cuts off."""
+    clone, limit = finished_copy, {"database_limit": 12}
+    clone.configure(CUT)
+    for folder in ("results", "resources/sample"):
+        shutil.rmtree(clone.folder / folder)
+    clone.run(RANKS, config=limit)
+    assert clone.planned(limit, RANKS) == NOTHING
+    assert clone.planned(None, RANKS) == Counter(manifest=1, decode=2, extract=2, rank=1), "two of the four are whole"
+    clone.run(RANKS)
+    assert clone.planned(None, RANKS) == NOTHING
 
 
 def test_a_broken_image_costs_the_shard_that_holds_it(finished_copy):

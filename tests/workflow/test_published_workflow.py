@@ -26,4 +26,4 @@ def test_the_workflow_sets_ours_beside_published_numbers(finished_copy):
     assert not finished_copy.planned()
     numbers.unlink()
     refused = finished_copy.run(check=False).stdout
-    assert "config key published_numbers: published_numbers.csv cannot be read (No such file or directory)" in refused
+    assert "config key published_numbers: published_numbers.csv: the file does not exist" in refused

@@ -36,6 +36,7 @@ def test_results_of_another_benchmark_or_root_are_not_replaced(finished_copy):
     refused(clone, {**elsewhere, "features": "results/features"}, "config key features: results/features holds")
     clone.configure(elsewhere)
     assert clone.planned()["extract"] == 4, "its own features"
+    (clone.folder / "other_root").mkdir()
     refused(clone, {**TINY, "root": "other_root"}, made_of, "(root other_root)", "results=results_other")
     shutil.copytree(clone.folder / "resources/sample", clone.folder / "moved")
     clone.configure({**TINY, "root": "moved"})

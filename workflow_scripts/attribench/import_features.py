@@ -10,7 +10,14 @@ import numpy as np
 from attribench.common.errors import InputError, listed, shown
 from attribench.formats.feature_files import STORED_AS, Part, open_feature_file
 from attribench.formats.manifest import shard_slice
-from attribench.formats.shards import IMPORTED, FeatureIdentity, Rows, feature_attributes, write_shard
+from attribench.formats.shards import (
+    IMPORTED,
+    FeatureIdentity,
+    Rows,
+    feature_attributes,
+    first_bad_row,
+    write_shard,
+)
 
 log = logging.getLogger(__name__)
 
@@ -28,28 +35,35 @@ def import_shard(
     extractor: str,
     collection: str,
     cut: int | None = None,
+    are_all: bool = False,
     key: str = "",
 ) -> None:
     """Write the features of one shard of a collection from an existing feature file.
 
     paths: those of the whole collection, in the order of its manifest; the file has to have all of them. shard: the shard's
-    name, IIIII-of-NNNNN. cut: as for `shard_slice`. key: that of the job. Rows are found by path, never by position. Raises
-    InputError that lists paths which the file does not have, and for features that are NaN or infinite. Memory holds the
-    paths and the shard.
+    name, IIIII-of-NNNNN. cut: as for `shard_slice`. are_all: the file may have no other images. key: that of the job. Rows
+    are found by path, never by position. Raises InputError that lists paths which the file does not have, and for features
+    that are NaN, infinite or all 0. Memory holds the paths and the shard.
     """
     rows_of_shard = shard_slice(len(paths), shard, cut)
     with open_feature_file(feature_file) as parts:
         known = [path for part in parts for path in part.paths]
         rows = _find_rows(feature_file, known, paths)
         if unused := len(known) - len(set(paths)):
+            if are_all:
+                wanted = set(paths)
+                others = [path for path in known if path not in wanted]
+                raise InputError(
+                    f"{feature_file}: has {unused} images more than {collection}, which the first extractor's file lists; "
+                    f"expected the same images, or a `list` or `folder` that says which are the database's:{listed(others)}"
+                )
             log.info("%s: %d of %d rows are of no image of %s", feature_file, unused, len(known), collection)
         features = _read_rows(parts, rows[rows_of_shard])
     chosen = paths[rows_of_shard]
-    finite = np.isfinite(features).all(axis=1)
-    if not finite.all():
-        image = chosen[int(np.argmin(finite))]
+    if (bad := first_bad_row(features)) is not None:
+        row, what = bad
         raise InputError(
-            f"{feature_file}: the feature of {shown(image)} holds NaN or Inf; expected finite float32 numbers"
+            f"{feature_file}: the feature of {shown(chosen[row])} {what}; expected finite float32 numbers that are not all 0"
         )
     dtype = str(features.dtype)
     identity = FeatureIdentity(extractor, features.shape[1], IMPORTED, IMPORTED, dtype)

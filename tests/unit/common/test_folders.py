@@ -4,7 +4,7 @@ import os
 
 import pytest
 from attribench.common.errors import InputError
-from attribench.common.folders import CYCLE, ENDING, HIDDEN, LeftOut, left_out_text, list_images
+from attribench.common.folders import CYCLE, ENDING, HIDDEN, TWICE, LeftOut, left_out_text, list_images
 from attribench.common.images import image_endings
 from helpers.unprivileged import call_unprivileged
 
@@ -59,7 +59,9 @@ def test_a_link_to_a_folder_above_is_not_followed(tmp_path, name):
         link(top / at, target)
     images, left_out = list_images(top)
     assert {"1.jpg", "sub/2.jpg"} <= set(images) and len(images) == len(set(images))
-    assert all(row.reason == CYCLE for row in left_out) and left_out
+    assert {row.reason for row in left_out} <= {CYCLE, TWICE} and left_out
+    files = [os.path.realpath(top / path) for path in images]
+    assert len(files) == len(set(files)), "each image once"
     for path in images:  # no path goes through a folder twice
         parents = [os.path.realpath(parent) for parent in (top / path).parents if parent.is_relative_to(top)]
         assert len(parents) == len(set(parents)), path
@@ -74,10 +76,19 @@ def test_links_to_folders_and_files_elsewhere_are_followed(tmp_path):
     link(tmp_path / "top/gone.jpg", "nowhere")
     link(tmp_path / "top/round.jpg", "round.jpg")
     images, left_out = list_images(tmp_path / "top")
-    assert images == ["1.jpg", "2.jpg", "a/deep/3.jpg", "b/deep/3.jpg", "gone.jpg", "round.jpg"], (
-        "the last two are refused later"
-    )
-    assert left_out == []
+    assert images == ["1.jpg", "2.jpg", "a/deep/3.jpg", "gone.jpg", "round.jpg"], "the last two are refused later"
+    assert left_out == [LeftOut(TWICE, "", 1, "b")]
+
+
+def test_a_folder_that_many_links_lead_to_is_listed_once(tmp_path):
+    names = [f"{i}" for i in range(6)]
+    for name in names:
+        make(tmp_path, f"top/{name}/a.jpg")
+        for other in set(names) - {name}:
+            link(tmp_path / f"top/{name}/to{other}", f"../{other}")
+    images, left_out = list_images(tmp_path / "top")
+    assert images == [f"{name}/a.jpg" for name in names]
+    assert [(row.reason, row.count) for row in left_out] == [(TWICE, 30)]
 
 
 def test_a_folder_below_that_may_not_be_listed_is_named(tmp_path):

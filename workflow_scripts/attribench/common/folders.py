@@ -10,7 +10,9 @@ from attribench.common.errors import InputError, shown
 from attribench.common.files import reason
 from attribench.common.images import image_endings
 
-ENDING, HIDDEN, CYCLE = "no image by its ending", "hidden", "link to a folder above"
+ENDING, HIDDEN = "no image by its ending", "hidden"
+CYCLE, TWICE = "link to a folder above", "link to a folder that is listed already"
+_SNAKEMAKE = ".snakemake_timestamp"  # which Snakemake puts into folders that it makes
 _MOST_ENDINGS = 50  # that are counted one by one
 
 
@@ -33,29 +35,38 @@ class Listing(NamedTuple):
 def list_images(top: Path | str, what: str = "folder") -> Listing:
     """Return the images below `top`, by paths relative to it: files that end as an image does, and are not hidden.
 
-    Links to folders are followed, but for one to a folder above it, which would never end. Raises InputError for a folder
-    that is missing (`what` names it), or may not be listed, and for an image whose name is not UTF-8.
+    A folder is listed once: by its own path, or by the first of the links that lead there. Links to folders above are not
+    followed. Raises InputError for a folder that is missing (`what` names it), or may not be listed, and for an image whose
+    name is not UTF-8.
     """
     if not os.path.isdir(top):
         raise InputError(f"{shown(str(top))}: the {what} does not exist; expected a folder of images")
     endings, images = image_endings(), []
     left_out: list[tuple[str, str, str]] = []
-    # Folders to list: the beginning of their images' paths, and the folders that are above these images.
-    waiting = [("", _folders_above(top))]
-    while waiting:
-        beginning, above = waiting.pop()
+    seen, above = {_identity(top)}, _folders_above(top)
+    waiting, links = [""], []  # folders to list
+    while waiting or links:
+        if not waiting:  # all that lies below the others was seen
+            links.sort(reverse=True)
+            path = links.pop()
+            identity = _identity(os.path.join(top, path))
+            if identity in seen or identity in above:
+                left_out.append((TWICE if identity in seen else CYCLE, "", path))
+                continue
+            seen.add(identity)
+            above |= _folders_above(os.path.join(top, path))
+            waiting.append(f"{path}/")
+        beginning = waiting.pop()
         for entry in _entries(os.path.join(top, beginning)):
             name = entry.name
             path, ending = beginning + name, _ending(name)
             if name[0] == ".":
-                left_out.append((HIDDEN, "", path))
+                left_out += [(HIDDEN, "", path)] if name != _SNAKEMAKE else []
+            elif _is_folder(entry) and entry.is_symlink():
+                links.append(path)
             elif _is_folder(entry):
-                identity = _identity(entry.path)
-                if identity in above:
-                    left_out.append((CYCLE, "", path))
-                else:
-                    joined = _folders_above(entry.path) if entry.is_symlink() else {identity}
-                    waiting.append((f"{path}/", above | joined))
+                seen.add(_identity(entry.path))
+                waiting.append(f"{path}/")
             elif ending in endings:
                 images.append(path)
             else:
@@ -121,9 +132,8 @@ def _is_folder(entry: os.DirEntry) -> bool:
 
 
 def _folders_above(folder: Path | str) -> frozenset[tuple[int, int]]:
-    """Return what identifies `folder` and all folders above it, where it really lies."""
-    real = Path(os.path.realpath(folder))
-    return frozenset(filter(None, map(_identity, (real, *real.parents))))
+    """Return what identifies the folders above `folder`, where it really lies."""
+    return frozenset(filter(None, map(_identity, Path(os.path.realpath(folder)).parents)))
 
 
 def _identity(folder: Path | str) -> tuple[int, int] | None:

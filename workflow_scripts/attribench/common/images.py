@@ -16,7 +16,7 @@ _NOT_DECODED = {"MPEG", "EPS"}
 
 def image_endings() -> frozenset[str]:
     """Return the endings of image files that can be decoded here: lower case, with the dot."""
-    formats = _formats()
+    formats = {*_formats(), "MPO"}  # which the opener of JPEG reads
     return frozenset(ending.lower() for ending, name in Image.registered_extensions().items() if name in formats)
 
 

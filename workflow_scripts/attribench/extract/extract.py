@@ -13,7 +13,7 @@ from attribench.common.errors import InputError
 from attribench.common.prefetch import read_ahead
 from attribench.common.progress import progress
 from attribench.extract.forward import ForwardPass
-from attribench.formats.shards import FeatureIdentity, feature_attributes, open_pixel_shard, write_shard
+from attribench.formats.shards import FeatureIdentity, feature_attributes, first_bad_row, open_pixel_shard, write_shard
 
 _READ_AHEAD = 4  # batches
 
@@ -35,7 +35,7 @@ def extract_shard(
 
     `name` and `preprocessing` (its canonical text) are the extractor's; `first_row` is the number of the shard's first row
     in the collection; `key` is that of the job. Rows of invalid images are zeros. Raises InputError for a feature that is
-    NaN or infinite, naming the image.
+    NaN, infinite or all 0, naming the image.
     """
     with open_pixel_shard(pixels, preprocessing) as shard:
         rows, n = shard.rows, len(shard.rows.paths)
@@ -51,8 +51,9 @@ def extract_shard(
             attributes |= {"resampled": forward.network.resampled} if forward.network.resampled else {}
             with write_shard(output, "features", (n, first.shape[1]), "float32", rows, attributes) as writer:
                 for block in progress(chain([first], features), "extract", n, count=len):
-                    block[~rows.valid[written : written + len(block)]] = 0
-                    _refuse_not_finite(block, rows.paths[written:], name)
+                    valid = rows.valid[written : written + len(block)]
+                    _refuse_bad(block, valid, rows.paths[written:], name)
+                    block[~valid] = 0
                     writer.append(block)
                     written += len(block)
         log.info("%.1f images/s", written / max(perf_counter() - started, 1e-9))
@@ -71,11 +72,10 @@ def software_versions() -> dict[str, str]:
     return {name: version(name) for name in ("torch", "timm", "open_clip_torch", "pillow", "kornia_rs", "numpy")}
 
 
-def _refuse_not_finite(features: np.ndarray, paths: list[str], name: str) -> None:
-    finite = np.isfinite(features).all(axis=1)
-    if not finite.all():
-        row = int(np.argmin(finite))
+def _refuse_bad(features: np.ndarray, valid: np.ndarray, paths: list[str], name: str) -> None:
+    if (bad := first_bad_row(features[valid])) is not None:
+        row, what = bad
         raise InputError(
-            f"extractor {name}: the feature of {paths[row]} holds NaN or Inf; expected finite numbers "
-            "(with precision bf16, try float32)"
+            f"extractor {name}: the feature of {paths[np.flatnonzero(valid)[row]]} {what}; expected finite numbers that are "
+            "not all 0 (with precision bf16, try float32)"
         )

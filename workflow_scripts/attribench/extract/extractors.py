@@ -131,7 +131,7 @@ def _try_out(module: Any, size: int, entry: ExtractorEntry) -> None:
             outputs = module(torch.zeros(2, 3, size, size, device=device))
     except NotImplementedError:
         return  # what the meta device does not have says nothing of others
-    except Exception as error:  # of any network
+    except (Exception, SystemExit) as error:  # of any network
         raise cannot_run(error, size) from error
     read_out(outputs, 2, entry.output, entry.pool)
 

@@ -71,10 +71,10 @@ def _described(outputs: Any) -> str:
     return type(outputs).__name__
 
 
-def cannot_run(error: Exception, size: int) -> InputError:
+def cannot_run(error: BaseException, size: int) -> InputError:
     """Return the error for a network that raised `error` on images of `size` pixels."""
     reason = (str(error).strip().splitlines() or [""])[0]
     return InputError(
         f"its network cannot take images of {size} x {size} pixels ({type(error).__name__}{': ' * bool(reason)}{reason}); "
-        "expected another `crop` (and `resize`), such as the model's own, or another model"
+        "expected a network that runs; if it is the size, another `crop` (and `resize`), such as the model's own"
     )

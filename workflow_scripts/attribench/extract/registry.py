@@ -11,7 +11,9 @@ from attribench.extract.readout import Pool
 
 Interpolation = Literal["nearest", "bilinear", "bicubic", "lanczos"]
 PrecisionName = Literal["float32", "bf16"]
-PerChannel = Annotated[list[number()], Field(min_length=3, max_length=3)]
+# Of pixels from 0 to 1.
+Mean = Annotated[list[number(ge=0, le=1)], Field(min_length=3, max_length=3)]
+Std = Annotated[list[number(gt=0, le=1)], Field(min_length=3, max_length=3)]
 
 
 class WeightsFile(Closed):
@@ -56,8 +58,8 @@ class ExtractorEntry(Closed):
     crop: Positive | None = None
     interpolation: Interpolation | None = None
     squash: bool | None = None
-    mean: PerChannel | None = None
-    std: PerChannel | None = None
+    mean: Mean | None = None
+    std: Std | None = None
     seed: whole(ge=0, le=10**12) = 0
     precision: PrecisionName | None = None
     output: int | str | None = None

@@ -114,6 +114,18 @@ def write_datasets(
         add_array(file, "valid", rows.valid)
 
 
+def first_bad_row(features: np.ndarray) -> tuple[int, str] | None:
+    """Return the first of `features` [n, d] that cannot be compared, and why; None if all can.
+
+    A row of zeros has no direction. Arrays that were never filled have such rows.
+    """
+    finite, zero = np.isfinite(features).all(axis=1), ~features.any(axis=1)
+    if finite.all() and not zero.any():
+        return None
+    row = int(np.argmax(~finite | zero))
+    return row, "is all 0" if zero[row] else "holds NaN or Inf"
+
+
 def feature_attributes(
     identity: FeatureIdentity, collection: str, first_row: int, key: str, versions: dict[str, str]
 ) -> dict:

@@ -171,6 +171,16 @@ def _check_sizes(config: Config) -> None:
 def _check_features(config: Config) -> None:
     """Raise InputError where an extractor's features can be made of nothing."""
     entry = config.entry
+    if config.database_source == "features" and config.extractors:
+        of_database, of_splits = (
+            config.feature_pattern(config.extractors[0], is_database) for is_database in (True, False)
+        )
+        if of_database and of_database == of_splits:
+            raise InputError(
+                f"config key database_source is `features`: the database would be all images of "
+                f"{of_database}, which are the splits' too; expected `images`, and the database's "
+                "`folder` or `list`"
+            )
     for key, name, is_database in (
         ("database_source", "database.features", True),
         ("split_source", "split_features", False),

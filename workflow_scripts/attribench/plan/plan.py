@@ -307,8 +307,10 @@ class Plan(Tokens):
             try:
                 database = (self.collection(self.database).images or [])[: self.limit(self.database)]
                 rows = collect(root, self.listing(split), None).rows
-            except InputError:  # not yet downloaded, or for the job that reads it to refuse
-                continue
+            except InputError:
+                if os.path.exists(self.in_root(self.config.entry.splits[split])):
+                    raise
+                continue  # not yet downloaded
             both = shared_images(root, database, [row.path for row in rows])
             if both:
                 key = f"benchmarks.{self.config.benchmark}.database.{kind}"

@@ -79,7 +79,7 @@ class BenchmarkEntry(Closed):
     split_folders: tuple[FilePath, ...] = ()
     database: Database
     split_features: FilePath | None = None
-    extractors: Names
+    extractors: AnyNames = Field(default_factory=list)
     database_shards: Shards = 1
     rendered: bool = False
 

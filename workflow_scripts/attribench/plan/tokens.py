@@ -79,7 +79,7 @@ class Tokens(Paths):
             return Collection(token, None, images)
         cut = cut_of(len(images), earlier and earlier.cut)
         kept = self._unchanged_shards(collection, files, images, cut, comparison.changed) if earlier else {}
-        return Collection(token, Listed(len(images), cut, kept), images)
+        return Collection(token, Listed(len(images), cut, kept, earlier and earlier.limit), images)
 
     def _listed_files(self, collection: str) -> tuple[list[str], list[str] | None]:
         """Return the given files that list the collection's images, and the images; None where these are not read."""
@@ -111,23 +111,23 @@ class Tokens(Paths):
         With `database_limit`, a job takes the first images alone, but a shard of all of them may be there.
         """
         state, limit = self.collection(collection), self.limit(collection)
-        earlier = state.listed.shards if state.listed else {}
-        whole = earlier.get(shard, digest(state.token, shard))
-        if limit is None:
-            return [whole]
-        first, listed = digest(whole, "first", limit), state.listed
-        if listed is None or listed.limit == limit:
-            return [first, whole]
-        rows = shard_slice(listed.images, shard, listed.cut)
-        return [whole, first] if self.n_taken(collection, shard) == rows.stop - rows.start else [first, whole]
+        listed = state.listed
+        whole = (listed.shards if listed else {}).get(shard, digest(state.token, shard))
+        first = digest(whole, "first", limit)
+        if listed is None or listed.limit == limit:  # as it was planned before the images were known
+            return [whole] if limit is None else [first, whole]
+        n = _n_first(None, shard, listed)
+        serving = [whole]
+        if listed.limit is not None and _n_first(listed.limit, shard, listed) == n:
+            serving.append(digest(whole, "first", listed.limit))
+        return serving if _n_first(limit, shard, listed) == n else [first, *serving]
 
     def n_taken(self, collection: str, shard: str) -> int | None:
         """Return how many of a shard's images, its first, are taken; None for all, or if that is not known yet."""
         limit, listed = self.limit(collection), self.collection(collection).listed
         if limit is None or listed is None:
             return None
-        rows = shard_slice(min(limit, listed.images), shard, listed.cut)
-        return rows.stop - rows.start
+        return _n_first(limit, shard, listed)
 
     def how_listed(self, collection: str) -> dict[str, Any]:
         """Return what the manifest's job is to record of the shards, beside numbers of images."""
@@ -170,3 +170,9 @@ class Tokens(Paths):
             return token
         file = Path(self.in_root(path))
         return sha256_file(file) if file.is_file() else "missing"
+
+
+def _n_first(limit: int | None, shard: str, listed: Listed) -> int:
+    """Return how many images a shard has of the collection's first `limit`, or of all."""
+    rows = shard_slice(listed.images if limit is None else min(limit, listed.images), shard, listed.cut)
+    return rows.stop - rows.start

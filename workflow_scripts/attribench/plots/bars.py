@@ -90,7 +90,8 @@ def _head(figure: Figure, data: pd.DataFrame, confidence: float) -> None:
         handles.append(Line2D([], [], **CHANCE_LINE, label="chance: random ranking"))
     if data["ceiling"].notna().any():
         handles.append(Line2D([], [], color=CEILING, linestyle=(0, (4, 2)), linewidth=1.1, label="ceiling"))
-        handles.append(Patch(color=_BEYOND, label="out of reach"))
+        if (data["ceiling_high"].fillna(data["ceiling"]) < 1).any():
+            handles.append(Patch(color=_BEYOND, label="out of reach"))
     if handles:
         corner = (0.02 / width, 1 - 0.32 / height)
         figure.legend(handles=handles, loc="upper left", ncols=len(handles), bbox_to_anchor=corner, borderpad=0.2)

@@ -15,8 +15,10 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
+
 from attribench.common.errors import InputError
-from attribench.decode.preprocessing import INTERPOLATIONS, Preprocessing
+from attribench.decode.preprocessing import Preprocessing
 from attribench.extract.checkpoints import require_weights_file, weights_digest, weights_file
 from attribench.extract.libraries import Loaded, NetworkInput
 from attribench.extract.registry import ExtractorEntry, WeightsFile
@@ -115,7 +117,7 @@ def _call(path: Path, function: str, weights: Path | None, seed: int) -> Any:
             return make(*([weights] if weights else []))
     except InputError:
         raise
-    except Exception as error:  # of any code
+    except (Exception, SystemExit) as error:  # of any code, and a script's own end
         raise _fault(where, error, path) from error
 
 
@@ -133,7 +135,7 @@ def _importable(folder: Path) -> Iterator[None]:
                 del sys.modules[name]
 
 
-def _fault(where: str, error: Exception, path: Path | None = None) -> InputError:
+def _fault(where: str, error: BaseException, path: Path | None = None) -> InputError:
     """Return the error for one of the user's own code, with the line of the file where it came up."""
     lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)]
     line = f", line {lines[-1]}" if lines else ""
@@ -147,17 +149,21 @@ def _input(where: str, stated: Any) -> NetworkInput:
     if not isinstance(stated, dict) or not _KEYS <= set(stated) <= _KEYS | {"squash"}:
         found = sorted(map(str, stated)) if isinstance(stated, dict) else type(stated).__name__
         raise InputError(f"{where}: its preprocessing is {found}; {expected}")
-    try:
-        channels = [tuple(map(float, stated[name])) for name in ("mean", "std")]
-        sizes = int(stated["resize"]), int(stated["crop"])
-    except (TypeError, ValueError) as error:
-        raise InputError(f"{where}: {error} in its preprocessing; {expected}") from error
-    if stated["interpolation"] not in INTERPOLATIONS or {*map(len, channels)} != {3} or min(sizes) < 1:
-        raise InputError(
-            f"{where}: its preprocessing is {stated}; expected sizes above 0, mean and std of 3 channels, and one of "
-            f"{', '.join(INTERPOLATIONS)} as interpolation"
+    try:  # as the registry checks what an entry gives
+        given = ExtractorEntry(
+            library="python", model="any.py:any", **{key: _plain(value) for key, value in stated.items()}
         )
-    return NetworkInput(Preprocessing(*sizes, stated["interpolation"], bool(stated.get("squash"))), *channels)
+    except ValidationError as error:
+        key, what = ".".join(map(str, error.errors()[0]["loc"])), error.errors()[0]["msg"]
+        raise InputError(f"{where}: its preprocessing is {stated}; {key}: {what}; {expected}") from error
+    preprocessing = Preprocessing(given.resize, given.crop, given.interpolation, bool(given.squash))
+    return NetworkInput(preprocessing, tuple(given.mean), tuple(given.std))
+
+
+def _plain(value: Any) -> Any:
+    """Return numbers of NumPy or torch, or sequences of such, as Python's own."""
+    value = value.tolist() if hasattr(value, "tolist") else value
+    return list(map(_plain, value)) if isinstance(value, tuple | list) else value
 
 
 def _imported(path: Path, folder: Path) -> list[Path]:
