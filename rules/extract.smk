@@ -1,8 +1,9 @@
 # Run an extractor over decoded pixels.
 #
 # Besides images, for which manifests stand, only pixels are read without always being inputs. They are temporary and
-# shared by extractors: if one extractor needed them again, all extractors of the shard would run again. So while some extractor has to run, extractors whose features
-# carry their current key have no pixels as input. If such a job is forced, it decodes the images itself.
+# shared by extractors: if one extractor needed them again, all extractors of the shard would run again. So while some
+# extractor has to run, extractors whose features carry their current key have no pixels as input. If such a job is
+# forced, it decodes the images itself.
 
 
 # No key has the policy for invalid images in it: a shard without such images is the same under both. One with some is refused
