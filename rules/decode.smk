@@ -6,6 +6,7 @@ def decode_key(collection, shard):
     """Return the key of the pixels that a job makes; if all features are there, of the pixels that they were made of."""
     images, extractors = images_keys(collection, shard), plan.extractors_of(collection, "images")
     if not extractors_to_run(collection, shard):
+        # Features of more images than a limit takes may be there, made of pixels of more images.
         names = (collection, extractors[0], shard)
         images = images[extract_keys(*names).index(extract_key(*names)) :]
     return key_of("decode", code=decode.VERSION, settings=plan.config.exif, reads=images[:1])

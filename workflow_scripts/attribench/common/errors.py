@@ -24,3 +24,8 @@ def listed(paths: Sequence[str], most: int = 20) -> str:
     """Return the first `paths`, a line each, and how many more there are; for the end of a message."""
     rest = f"\n  … and {len(paths) - most} more" if len(paths) > most else ""
     return "".join(f"\n  {shown(path)}" for path in paths[:most]) + rest
+
+
+def first_line(error: BaseException) -> str:
+    """Return the first line of what another library's `error` says; its type where it says nothing."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -76,7 +76,7 @@ def preprocessing_of(entry: ExtractorEntry, root: Path | str = ".") -> Preproces
     return input_of(entry, root).preprocessing
 
 
-def files_of(entry: ExtractorEntry, root: Path | str) -> list[str]:
+def network_files(entry: ExtractorEntry, root: Path | str) -> list[str]:
     """Return the files that the entry's network is made of, beside its weights file: absolute, or below the root."""
     library = _library_of(entry)
     return library.files(entry, Path(root)) if hasattr(library, "files") else []
@@ -117,7 +117,7 @@ def _has_weights(entry: ExtractorEntry, root: Path | str) -> bool:
     """Return whether the entry's weights lie in a file, or a folder, that is there."""
     if isinstance(entry.pretrained, WeightsFile):
         return weights_file(entry.pretrained, root).is_file()
-    return entry.pretrained == "hub" and bool(files_of(entry, root))
+    return entry.pretrained == "hub" and bool(network_files(entry, root))
 
 
 def _try_out(module: Any, size: int, entry: ExtractorEntry) -> None:

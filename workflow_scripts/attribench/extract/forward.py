@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 import numpy as np
 import torch
 
-from attribench.common.errors import InputError
+from attribench.common.errors import InputError, first_line
 from attribench.extract.extractors import Network
 from attribench.extract.readout import cannot_run, read_out
 
@@ -101,7 +101,7 @@ class ForwardPass:
                     log.exception("the forward pass failed")
                     fault = error if isinstance(error, InputError) else cannot_run(error, self.size)
                     raise InputError(f"extractor {self.network.name}: {fault}") from error
-                reason = _first_line(error)
+                reason = first_line(error)
             # After the except block, whose traceback keeps the tensors of the failed pass.
             self._halve(reason)
 
@@ -141,7 +141,7 @@ class ForwardPass:
         except InputError:
             raise
         except Exception as error:  # of the compiler's own many sorts
-            reason = _first_line(error) or type(error).__name__
+            reason = first_line(error)
             raise InputError(
                 f"config key compile: true does not work on this machine ({reason}); expected false"
             ) from error
@@ -174,10 +174,6 @@ def _filled_up(pixels: np.ndarray, n: int) -> np.ndarray:
     if len(pixels) == n:
         return pixels
     return np.concatenate([pixels, np.zeros((n - len(pixels), *pixels.shape[1:]), np.uint8)])
-
-
-def _first_line(error: BaseException) -> str:
-    return str(error).strip().partition("\n")[0]
 
 
 # How a CPU's and MPS' allocators say it, and CUDA's libraries, torch's compiler, and oneDNN, which has no word for it.

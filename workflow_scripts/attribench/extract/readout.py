@@ -2,7 +2,7 @@
 
 from typing import Any, Literal
 
-from attribench.common.errors import InputError
+from attribench.common.errors import InputError, first_line
 
 Pool = Literal["mean", "max", "token"]
 
@@ -73,8 +73,7 @@ def _described(outputs: Any) -> str:
 
 def cannot_run(error: BaseException, size: int) -> InputError:
     """Return the error for a network that raised `error` on images of `size` pixels."""
-    reason = (str(error).strip().splitlines() or [""])[0]
     return InputError(
-        f"its network cannot take images of {size} x {size} pixels ({type(error).__name__}{': ' * bool(reason)}{reason}); "
+        f"its network cannot take images of {size} x {size} pixels ({type(error).__name__}: {first_line(error)}); "
         "expected a network that runs; if it is the size, another `crop` (and `resize`), such as the model's own"
     )

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from math import isqrt
 from typing import Any
 
-from attribench.common.errors import InputError
+from attribench.common.errors import InputError, first_line
 
 
 def at_size(
@@ -66,7 +66,6 @@ def _try(make: Callable[[], Any], size: int) -> Any:
     except (InputError, TypeError):
         raise
     except Exception as error:
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise InputError(
-            f"it cannot be made for images of {size} pixels ({reason}); expected another `crop`"
+            f"it cannot be made for images of {size} pixels ({first_line(error)}); expected another `crop`"
         ) from error

@@ -18,8 +18,7 @@ from attribench.download.choice import Downloads
 from attribench.download.install import is_there
 from attribench.download.space import Budget
 from attribench.extract.checkpoints import require_weights_file, weights_file
-from attribench.extract.extractors import files_of as files_of_network
-from attribench.extract.extractors import input_of, refuse_unfit
+from attribench.extract.extractors import input_of, network_files, refuse_unfit
 from attribench.extract.libraries import NetworkInput
 from attribench.extract.registry import WeightsFile
 from attribench.formats.feature_files import files_of, require_feature_file
@@ -94,10 +93,10 @@ class Plan(Tokens):
         wanted = [(e, v) for e in self.config.extractors for v in self.config.variants]
         missing = {pair: path for pair in wanted if (path := self.mapper_file(*pair)) and not self._will_be_there(path)}
         if missing and self.config.missing_variants == "error":
-            shown = "".join(f"\n  {e}_{v}: {self.in_root(path)}" for (e, v), path in missing.items())
+            lines = "".join(f"\n  {e}_{v}: {self.in_root(path)}" for (e, v), path in missing.items())
             raise InputError(
                 f"config key variants: {len(missing)} method(s) have no checkpoint; expected it, or "
-                f"`missing_variants: skip` to leave them out:{shown}"
+                f"`missing_variants: skip` to leave them out:{lines}"
             )
         return missing
 
@@ -230,7 +229,7 @@ class Plan(Tokens):
     def _network_files(self, extractor: str) -> list[str]:
         """Return those of the network's files that no `pretrained` names: its code, or its folder's."""
         try:
-            return files_of_network(self.config.extractor_registry[extractor], self.config.root)
+            return network_files(self.config.extractor_registry[extractor], self.config.root)
         except InputError as error:
             raise InputError(f"config key extractor_registry.{extractor}: {error}") from error
 
@@ -329,10 +328,10 @@ class Plan(Tokens):
             self.budget.add(source, self.downloads.table[source])
         missing = [path for path in paths if not is_there(self.config.root, path)]
         if missing and not self.downloads.are_allowed:
-            shown = "".join(f"\n  {self.in_root(path)}" for path in missing)
+            lines = "".join(f"\n  {self.in_root(path)}" for path in missing)
             raise InputError(
                 f"config key download is `never`, and {len(missing)} of the files and folders that the run reads are "
-                f"missing; expected all of them, or `download` as in config.yaml:{shown}"
+                f"missing; expected all of them, or `download` as in config.yaml:{lines}"
             )
 
     # --- what keys are made of ------------------------------------------------------------------------------------------

@@ -24,7 +24,7 @@ from attribench.provenance.fingerprints import (
 from attribench.provenance.keys import digest
 
 
-class Collection(NamedTuple):
+class CollectionState(NamedTuple):
     """Hold the present state of a collection's given files.
 
     token: stands for their content. listed: how it is, or will be, listed and cut; None where that is not known yet. images:
@@ -59,27 +59,27 @@ class Tokens(Paths):
         return self.collection(collection).token
 
     @cache  # noqa: B019  a run has one plan
-    def collection(self, collection: str) -> Collection:
+    def collection(self, collection: str) -> CollectionState:
         """Return the present state of the collection's given files."""
         record = self.path("fingerprints", collection=collection)
         recorded, earlier = recorded_token(record), read_listed(record)
         if self._trust_records and recorded:
-            return Collection(recorded, earlier)
+            return CollectionState(recorded, earlier)
         paths, limit = self.collection_paths(collection), self.limit(collection)
         try:
             files, images = self._listed_files(collection)
         except InputError as error:  # not yet rendered or downloaded, or for the job that reads it to refuse
-            return Collection(digest(recorded, str(error), *self._download_tokens(paths)))
+            return CollectionState(digest(recorded, str(error), *self._download_tokens(paths)))
         taken = (images or [])[:limit]
         comparison = self._compare(record, [*files, *taken], (images or [])[len(taken) :])
         token = self._token(record, comparison, paths)
         if token == recorded:
-            return Collection(token, earlier, images)
+            return CollectionState(token, earlier, images)
         if images is None or token != comparison.token:
-            return Collection(token, None, images)
+            return CollectionState(token, None, images)
         cut = cut_of(len(images), earlier and earlier.cut)
         kept = self._unchanged_shards(collection, files, images, cut, comparison.changed) if earlier else {}
-        return Collection(token, Listed(len(images), cut, kept, earlier and earlier.limit), images)
+        return CollectionState(token, Listed(len(images), cut, kept, earlier and earlier.limit), images)
 
     def _listed_files(self, collection: str) -> tuple[list[str], list[str] | None]:
         """Return the given files that list the collection's images, and the images; None where these are not read."""

@@ -138,17 +138,17 @@ def read_record(path: Path | str) -> Record | None:
 
 def read_listed(path: Path | str) -> Listed | None:
     """Read how the collection with the record at `path` was listed; None where that is not recorded."""
-    listed = None
+    found = None
     try:
         for name, *values in _head(path):
             if name == "listed":
                 images, cut, limit = values
-                listed = Listed(int(images), int(cut), {}, int(limit) if limit else None)
-            elif name == "shard" and listed:
-                listed.shards[values[0]] = values[1]
+                found = Listed(int(images), int(cut), {}, int(limit) if limit else None)
+            elif name == "shard" and found:
+                found.shards[values[0]] = values[1]
     except FileNotFoundError:
         return None
-    return listed
+    return found
 
 
 def recorded_files(path: Path | str) -> list[str]:

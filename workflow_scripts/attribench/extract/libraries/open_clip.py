@@ -9,7 +9,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from attribench.common.errors import InputError
+from attribench.common.errors import InputError, first_line
 from attribench.common.files import refuse_placeholder
 from attribench.extract.checkpoints import load_strictly, read_tensors, weights_digest, weights_file
 from attribench.extract.libraries import (
@@ -211,7 +211,7 @@ def _read(path: Path) -> dict[str, Any]:
     try:
         return load_state_dict(str(path))
     except Exception as error:  # whatever the reader trips over in a file that is none
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        reason = first_line(error)
         raise InputError(f"{path}: not a checkpoint of open_clip's ({reason})") from error
 
 

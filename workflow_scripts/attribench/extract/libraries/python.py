@@ -17,7 +17,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from attribench.common.errors import InputError
+from attribench.common.errors import InputError, first_line
 from attribench.decode.preprocessing import Preprocessing
 from attribench.extract.checkpoints import require_weights_file, weights_digest, weights_file
 from attribench.extract.libraries import Loaded, NetworkInput
@@ -139,8 +139,7 @@ def _fault(where: str, error: BaseException, path: Path | None = None) -> InputE
     """Return the error for one of the user's own code, with the line of the file where it came up."""
     lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)]
     line = f", line {lines[-1]}" if lines else ""
-    reason = (str(error).strip().splitlines() or [""])[0]
-    return InputError(f"{where}{line}: {type(error).__name__}: {reason}")
+    return InputError(f"{where}{line}: {type(error).__name__}: {first_line(error)}")
 
 
 def _input(where: str, stated: Any) -> NetworkInput:
