@@ -22,7 +22,7 @@ from attribench.decode.decode import unreadable
 from attribench.decode.reading import is_over_another_limit
 from attribench.formats.ranking import SCORES
 from attribench.formats.shards import invalid_images
-from attribench.plan.config import load
+from attribench.plan.config import load, own_features
 from attribench.plan.lock import Locks
 from attribench.plan.plan import Plan
 from attribench.provenance.keys import carried_key, code_digest, is_current, key_of, was_made_here

@@ -86,9 +86,25 @@ def check_results():
             f"record of how:{shown}{rest}\nexpected files that were made here, or with this run's settings; remove them to "
             f"make them anew, or choose another `results` folder: rm -r {' '.join(foreign[:500])}"
         )
+    refuse_to_replace_shared_features()
     without_traceback(refuse_unfit_images)
     without_traceback(lambda: plan.plan_downloads(given_to_read()))
     atexit.register(show_downloads_of_dry_run)
+
+
+def refuse_to_replace_shared_features():
+    """Refuse to make features anew in a folder that other results may stand on."""
+    if plan.config.features == own_features(plan.config.results):
+        return
+    pairs = [(collection, extractor) for collection in plan.collections for extractor in plan.config.extractors]
+    keys = {path: key for pair in pairs for path, key in features_keys(*pair).items()}
+    others = [path for path, key in keys.items() if os.path.exists(path) and not is_current(path, key)]
+    if others:
+        refuse(
+            f"config key features: {plan.config.features} holds {len(others)} file(s) made with other settings or of other "
+            f"images, such as {others[0]}, on which other results may stand; expected another folder, such as this run's own "
+            f"(features: null); or run those results first, or remove the files: rm {' '.join(others[:500])}"
+        )
 
 
 def refuse_unfit_images():

@@ -32,6 +32,14 @@ def test_each_shard_refuses_a_file_that_lacks_an_image_of_another(tmp_path):
             )
 
 
+def test_a_file_that_lists_other_images_than_the_first_is_refused(tmp_path):
+    job = {"shard": "00000-of-00001", "extractor": "clip", "collection": "c"}
+    feature_file, output = write_feature_file(tmp_path, "npz"), tmp_path / "a.h5"
+    import_shard(feature_file, output, PATHS[2:], **job)
+    with pytest.raises(InputError, match=f"has 2 images more than c, which the first.*:\n  {PATHS[0]}\n  {PATHS[1]}$"):
+        import_shard(feature_file, output, PATHS[2:], **job, are_all=True)
+
+
 @pytest.mark.parametrize(
     ("theirs", "ours", "hint"),
     [

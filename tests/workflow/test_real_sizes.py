@@ -63,9 +63,9 @@ print(peak - before)
 
 
 def write_wide(path, rows):
-    """A feature file of `rows` x WIDE float32, every value of row i being i."""
+    """A feature file of `rows` x WIDE float32, every value of row i being i + 1."""
     features = np.empty((rows, WIDE), np.float32)
-    features[:] = np.arange(rows)[:, None]
+    features[:] = np.arange(1, rows + 1)[:, None]
     paths = [f"d/{i}.png" for i in range(rows)]
     if path.suffix == ".pth":
         torch.save({"feats": torch.from_numpy(features), "paths": paths}, path)

@@ -63,3 +63,6 @@ def test_two_results_folders_share_their_features(finished_copy):
     )
     clone.configure(TINY)
     assert clone.planned() == NOTHING
+    shared = {**TINY, "results": "elsewhere", "features": "results/features"}
+    refused(clone, {**shared, "exif": "apply"}, "config key features: results/features holds 6 file(s) made with other")
+    refused(clone, {**shared, "features": "result/features"}, "config key features: result/features does not exist")

@@ -235,6 +235,15 @@ def test_nan_features_are_refused_by_image(tmp_path, images):
     assert not (tmp_path / "tiny.h5").exists()
 
 
+def test_features_that_are_all_zero_are_refused_by_image(tmp_path, images):
+    """Those of an invalid image are, and stand for nothing."""
+    (images[0] / "bad.png").write_bytes(b"no image")
+    network = load_extractor("tiny", TINY, tmp_path)
+    network.module.forward = lambda batch: torch.zeros(len(batch), 4)
+    with pytest.raises(InputError, match=r"extractor tiny: the feature of 0.png is all 0"):
+        extract(tmp_path, images, "tiny", TINY, ["bad.png", images[1][0]], network=network)
+
+
 def test_preprocessing_not_given_is_the_models_own():
     assert str(preprocessing_of(ExtractorEntry(library="timm", model="resnet50.a1_in1k"))) == "bicubic-235-224"
     clip = ExtractorEntry(library="open_clip", model="ViT-B-32-quickgelu", pretrained="openai")

@@ -285,7 +285,7 @@ def test_a_pass_bears_parameters_of_any_rank_and_says_what_it_cannot_run():
     pixels = np.zeros((2, 8, 8, 3), np.uint8)
     assert ForwardPass(network, 8, **settings, batch_size=2)(pixels).shape == (2, 4)
     with pytest.raises(
-        InputError, match=r"extractor odd: .* of 8 x 8 pixels \(ValueError: too many\); expected another `crop`"
+        InputError, match=r"extractor odd: .* of 8 x 8 pixels \(ValueError: too many\); expected a network that runs"
     ):
         ForwardPass(network, 8, **settings, batch_size=3)(pixels)
 

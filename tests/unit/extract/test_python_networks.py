@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from attribench.common.errors import InputError
-from attribench.extract.extractors import files_of, input_of, load_extractor, refuse_unfit
+from attribench.extract.extractors import input_of, load_extractor, network_files, refuse_unfit
 from attribench.extract.registry import ExtractorEntry
 from attribench.plan.config import load
 from attribench.plan.plan import Plan
@@ -51,6 +51,14 @@ def named():
 
 def alone():
     return Means()
+
+
+def wild():
+    return Means(), {**STATED, "mean": [123.7, 116.3, 103.5]}
+
+
+def leaves():
+    raise SystemExit(0)
 
 
 def fails():
@@ -107,7 +115,7 @@ def test_code_weights_and_what_the_code_imports_count_in_the_key(root, tmp_path)
 
     names = ("mine.py", "parts/__init__.py", "parts/scale.py", "parts/more.py")
     files = [str(root / "models" / name) for name in names]
-    assert set(files_of(own("means"), root)) == set(files)
+    assert set(network_files(own("means"), root)) == set(files)
     (root / "w.pth").write_bytes(b"1")
     seen = {identity()}
     for path in (*files, root / "w.pth"):
@@ -138,6 +146,11 @@ FAULTS = {
     "no pair": (own("alone"), r"function alone: returned Means; expected \(torch.nn.Module, preprocessing\)"),
     "another key": (own("named"), "function named: its preprocessing is .*'crops'.*; expected a dict of crop, interp"),
     "crop larger than resize": (own("wide"), "crop 64 is larger than resize 40"),
+    "means of pixels to 255": (
+        own("wild"),
+        "function wild: its preprocessing is .*; mean.0: .*less than or equal to 1",
+    ),
+    "the end of a script": (own("leaves"), r"function leaves, line \d+: SystemExit: 0"),
     "an exception": (own("fails"), r"mine.py, function fails, line \d+: RuntimeError: no such thing"),
     "an argument that is not given": (own("weighted"), "function weighted.*: TypeError: .*missing 1 required"),
     "a map": (own("maps"), r"returns float32 \[2, 4, 30, 30\]; expected \[2, d\]: give `pool`"),

@@ -81,6 +81,12 @@ def spoil_infinite(folder):
     np.savez(folder / "source.npz", features=bad, paths=np.array(PATHS))
 
 
+def spoil_row(folder):
+    unfilled = FEATURES.copy()
+    unfilled[7] = 0
+    np.savez(folder / "source.npz", features=unfilled, paths=np.array(PATHS))
+
+
 def spoil_dimension(folder):
     torch.save(
         {
@@ -133,6 +139,7 @@ def write_npy(folder, content):
 
 
 BAD = {
+    "a row that was never filled": (spoil_row, "source.npz", "source.npz: the feature of d/7.png is all 0"),
     "nan": (spoil_infinite, "source.npz", "source.npz: the feature of d/4.png holds NaN or Inf"),
     "dimension": (spoil_dimension, "source.pth", r"source.pth: feature dimensions differ within the file: \[4, 5\]"),
     "count": (

@@ -126,6 +126,10 @@ REFUSED = {
     "a mapping for a folder": (dict(results={"x": 1}), ["`results`", "{'x': 1}"]),
     "a split listed twice": (dict(splits=["sample_style"] * 2), ["splits", "sample_style", "more than once"]),
     "more neighbours than are kept": (dict(top_k=3), ["contact_sheet.neighbours", "top_k"]),
+    "a key of a benchmark": (
+        dict(database="others"),
+        ["unknown key `database`; did you mean `benchmarks.NAME.database`?"],
+    ),
     "no features given": (dict(database_source="features"), ["database_source", "benchmarks.sample.database.features"]),
     "crop larger than resize": (dict(extractor_registry__dino__crop=300), ["extractor_registry.dino", "crop 300"]),
     "braces in a folder": (dict(results="a{b}"), ["`results`", "a{b}"]),

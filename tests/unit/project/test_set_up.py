@@ -29,7 +29,9 @@ def clone(tmp_path):
 
 def make(clone, *arguments):
     """Run make without a net; its status, and its output."""
-    environment = {name: value for name, value in os.environ.items() if name not in ("PYTHON", "MAKEFLAGS")}
+    environment = {
+        name: value for name, value in os.environ.items() if name not in ("PYTHON", "MAKEFLAGS", "MAKELEVEL")
+    }
     environment |= {"PIP_NO_INDEX": "1", "UV_OFFLINE": "1"}
     command = ["make", *arguments]
     done = subprocess.run(

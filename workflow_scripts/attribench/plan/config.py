@@ -63,6 +63,11 @@ def default_root(benchmark: str) -> str:
     return f"resources/{benchmark}"
 
 
+def own_features(results: str) -> str:
+    """Return the folder of the features of `results` where none is given."""
+    return f"{results}/features"
+
+
 def _beside_config(path: str | None) -> str | None:
     """Return `path`, below the repository if the working folder is another one and does not have it."""
     is_there = path is None or os.path.exists(path) or not (REPOSITORY / path).exists()
@@ -75,7 +80,7 @@ def _filled_in(settings: Settings) -> Config:
     chosen = {
         "root": (settings.root or default_root(settings.benchmark)).rstrip("/") or "/",
         "results": results,
-        "features": (settings.features or f"{results}/features").rstrip("/") or "/",
+        "features": (settings.features or own_features(results)).rstrip("/") or "/",
         "splits": settings.splits or entry.default_splits or list(entry.splits),
         "extractors": entry.extractors if settings.extractors is None else settings.extractors,
         "database_shards": settings.database_shards or entry.database_shards,

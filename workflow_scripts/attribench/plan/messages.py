@@ -88,8 +88,9 @@ class Schema:
 
     def elsewhere(self, name: str) -> str:
         """Return the hint at a section that has the key `name`, or an empty string."""
-        sections = [key for key in self.names([]) if name in self.names([key])]
-        return f"; did you mean `{sections[0]}.{name}`?" if sections else ""
+        sections = [(key,) for key in self.names([])] + [(key, "NAME") for key in self.names([])]
+        places = [".".join([*section, name]) for section in sections if name in self.names([*section])]
+        return f"; did you mean `{places[0]}`?" if places else ""
 
     def choices(self, keys: list[str]) -> list[str]:
         """Return the words that may stand at the key, if it has a list of them."""

@@ -25,7 +25,7 @@ from attribench.formats.feature_files import files_of, require_feature_file
 from attribench.formats.ranking import SCORES, Method, method_labels
 from attribench.formats.score_file import require_score_file
 from attribench.manifest import collect, given_files, shared_images
-from attribench.plan.config import default_root
+from attribench.plan.config import default_root, own_features
 from attribench.plan.owner import Owner, note_owner, refuse_other_owner
 from attribench.plan.paths import SAMPLE_FOLDERS, TABLES
 from attribench.plan.settings import Config
@@ -56,7 +56,8 @@ class Plan(Tokens):
         is_allowed = config.download != "never"
         super().__init__(config, Downloads(config.root, table, is_allowed), trust_records)
         if not trust_records:
-            self._refuse_missing_root()
+            self._refuse_missing("root", default_root(config.benchmark))
+            self._refuse_missing("features", own_features(config.results))
         self.budget = Budget(self.downloads.state, is_allowed and config.download.keep_archives)
         self.missing_variants = self._missing_variants()
         self.feature_methods = tuple(
@@ -72,15 +73,15 @@ class Plan(Tokens):
         if self.rendered:
             self._refuse_foreign_root()
 
-    def _refuse_missing_root(self) -> None:
-        """Raise InputError for a root that was given and is not there: all of a benchmark would be downloaded into it."""
-        root = Path(self.config.root)
-        if root.is_dir() or self.config.root == default_root(self.config.benchmark):
+    def _refuse_missing(self, key: str, default: str) -> None:
+        """Raise InputError for a folder that config key `key` gives and that is not there: it would be filled anew."""
+        folder = Path(given := getattr(self.config, key))
+        if folder.is_dir() or given == default:
             return
-        beside = [path.name for path in root.parent.iterdir() if path.is_dir()] if root.parent.is_dir() else []
+        beside = [path.name for path in folder.parent.iterdir() if path.is_dir()] if folder.parent.is_dir() else []
         raise InputError(
-            f"config key root: {root} does not exist; expected a folder that is there"
-            f"{nearest(root.name, beside) or '.'} For a new one, make it first: mkdir -p {shlex.quote(str(root))}"
+            f"config key {key}: {folder} does not exist; expected a folder that is there"
+            f"{nearest(folder.name, beside) or '.'} For a new one, make it first: mkdir -p {shlex.quote(str(folder))}"
         )
 
     # --- methods ------------------------------------------------------------------------------------------------------
