@@ -31,6 +31,9 @@ def job(snakemake: Any, *, keyed: bool = True, other_keys: dict[str, str] | None
         try:
             for path, key in snakemake.params.get("reads", {}).items():
                 refuse_other_key(path, key)
+            if keyed:  # now, so that what is there when the job is killed is known to be of this folder
+                for path in snakemake.output:
+                    note_made_here(path)
             yield
             if keyed:
                 _note_outputs(snakemake.output, snakemake.params.get("key"), other_keys or {})
@@ -54,4 +57,3 @@ def _note_outputs(outputs: list[str], key: str | None, other_keys: dict[str, str
     for path in outputs:
         if not holds_its_key(path):
             write_key(path, other_keys.get(path, key))
-        note_made_here(path)

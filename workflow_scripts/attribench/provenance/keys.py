@@ -132,7 +132,7 @@ def refuse_other_key(path: Path | str, expected: str) -> None:
 
 
 def note_made_here(path: Path | str) -> None:
-    """Note that a job of this working folder made the file at `path`, so that Snakemake has a record of it."""
+    """Note that a job of this working folder makes the file at `path`, so that Snakemake has a record of it."""
     _MADE_HERE.mkdir(parents=True, exist_ok=True)
     (_MADE_HERE / digest(str(path))).touch()
 
