@@ -1,4 +1,4 @@
-"""What the workflow itself costs: the start of a job of each stage, and the plan of the whole published benchmark."""
+"""Measure what the workflow itself costs: a job's start, stage by stage, and the plan of the whole published benchmark."""
 
 import ast
 import os

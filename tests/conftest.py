@@ -1,4 +1,4 @@
-"""What the tests share."""
+"""Set up what the tests share."""
 
 import os
 

@@ -1,4 +1,4 @@
-"""What the tests of figures share: what is drawn, and whether it can be read; tables and rankings to draw."""
+"""Share what figure tests need: what is drawn, and whether it can be read; tables and rankings to draw."""
 
 from pathlib import Path
 

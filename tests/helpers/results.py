@@ -1,4 +1,4 @@
-"""What tests read of a clone's results."""
+"""Read a clone's results."""
 
 import csv
 

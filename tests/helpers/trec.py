@@ -1,4 +1,4 @@
-"""What an independent scorer of TREC's files has to find."""
+"""State what an independent scorer of TREC's files has to find."""
 
 import math
 from collections.abc import Iterator

@@ -168,7 +168,7 @@ def test_images_that_a_feature_file_lacks_are_counted(tmp_path):
     ("folder", "expected"),
     [
         ("{here}/elsewhere/db", "../../elsewhere/db/a.jpg"),
-        ("{here}/deep/root/db", "db/a.jpg"),
+        ("{here}/deep/base/db", "db/a.jpg"),
         ("{here}/link/db", "db/a.jpg"),
         ("../../elsewhere/db", "../../elsewhere/db/a.jpg"),
         ("db/../db", "db/a.jpg"),
@@ -178,14 +178,14 @@ def test_images_that_a_feature_file_lacks_are_counted(tmp_path):
 )
 def test_paths_of_a_folder_lead_there_from_the_root(tmp_path, root, folder, expected):
     """Also where the root is a link, and where `..` comes after one: that leads on from where the link leads."""
-    for path in ("deep/root/db", "elsewhere/db", "elsewhere/out"):
+    for path in ("deep/base/db", "elsewhere/db", "elsewhere/out"):
         (tmp_path / path).mkdir(parents=True)
-    for path in ("deep/root/db/a.jpg", "elsewhere/db/a.jpg"):
+    for path in ("deep/base/db/a.jpg", "elsewhere/db/a.jpg"):
         (tmp_path / path).touch()
-    (tmp_path / "link").symlink_to("deep/root")
+    (tmp_path / "link").symlink_to("deep/base")
     if folder.startswith("out"):
-        (tmp_path / "deep/root/out").symlink_to("../../elsewhere/out")
-    start = tmp_path / {"root": "deep/root", "link": "link"}[root]
+        (tmp_path / "deep/base/out").symlink_to("../../elsewhere/out")
+    start = tmp_path / {"root": "deep/base", "link": "link"}[root]
     _, files, _ = collect(start, {"folder": folder.format(here=tmp_path), "origin": "images"}, None)
     real = os.path.realpath(start / expected)
     assert [os.path.realpath(f"{start}/{file}") for file in files] == [real]
