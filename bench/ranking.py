@@ -11,7 +11,6 @@ from pathlib import Path
 import numpy as np
 from attribench.formats.features import Invalid, stream_database
 from attribench.formats.shards import FeatureIdentity, Rows, feature_attributes, write_shard
-from attribench.rank import ranker
 from attribench.rank.device import has_gpu
 from attribench.rank.score import row_norms
 
@@ -51,7 +50,6 @@ def products(data: Data, n_rows: int, options: Options) -> list[Contestant]:
 
     These go on to the next `n_rows` of the database each time: among the same ones, the nearest would tie with themselves.
     """
-    ranker.MULTIPLICATIONS_BEFORE_BFLOAT16 = 1  # bfloat16 at once; a real ranking has the time to wait a little
     ranking, added = data.ranker(threads=options.threads), [0]
 
     def ours() -> None:
@@ -64,7 +62,6 @@ def products(data: Data, n_rows: int, options: Options) -> list[Contestant]:
 
 def real(data: Data, options: Options) -> list[Contestant]:
     """Return the bare float32 product, and exact ranks, of the second half of the database: the first was added before."""
-    ranker.MULTIPLICATIONS_BEFORE_BFLOAT16 = 1
     half = len(data.database) // 2
     rankings = [data.ranker(threads=options.threads) for _ in range(options.rounds + 1)]
     for ranking in rankings:
@@ -141,7 +138,6 @@ def scaling(options: Options) -> Iterator[Row]:
 
 def _seconds(data: Data, n_rows: int, options: Options) -> float:
     """Return the time to rank against `n_rows` rows, the data's own over and over."""
-    ranker.MULTIPLICATIONS_BEFORE_BFLOAT16 = 1
     ranking = data.ranker(threads=options.threads)
     ranking.add(data.database[:1024], None)  # chooses
     start = CLOCKS[options.clock]()
@@ -269,7 +265,7 @@ def gpu_contestants(data: Data, options: Options) -> list[Contestant]:
         raise RuntimeError("the GPU is not used; the log says why")
     queries, rows = (torch.from_numpy(part).cuda().half() for part in (data.queries, data.database[:TILE_ROWS]))
     out = torch.empty((len(queries), len(rows)), dtype=torch.float16, device="cuda")
-    norms = row_norms(data.database)[1]
+    norms = row_norms(data.database)[0]
     parts = [slice(i, i + TILE_ROWS) for i in range(0, len(data.database), TILE_ROWS)]
     raw, lengths = torch.from_numpy(data.database).cuda(), torch.from_numpy(norms).cuda()
     blocks = [Operand.of(raw[part], lengths[part], is_centred=True) for part in parts]
@@ -284,13 +280,13 @@ def gpu_contestants(data: Data, options: Options) -> list[Contestant]:
         for _ in range(GPU_BLOCKS):
             part, block = next(next_there)
             numbers = np.arange(part.start, part.stop)
-            there._device.add(data.database[part], norms[part], numbers, there._tally.counts[0], block)
-        there._device.flush()
+            there._device.add(data.database[part], norms[part], numbers, 0, block)
+        torch.cuda.synchronize()
 
     def of_the_host() -> None:
         first = next(next_here).start
         here.add(data.database[first : first + TILE_ROWS * GPU_BLOCKS], None)
-        here._device.flush()
+        torch.cuda.synchronize()
 
     work = len(data.queries) * GPU_BLOCKS * TILE_ROWS / 1e6
     return [

@@ -11,9 +11,11 @@ import yaml
 from attribench.formats.features import Invalid, read_collection
 from attribench.formats.manifest import read_manifest
 from attribench.formats.shards import open_feature_shard
+from attribench.rank.products import choose_products
 from attribench.rank.ranker import Ranker
 
 QUERIES_PER_ENTRY = 40
+_SCORES = 10**12  # of a large ranking
 QUERIES_PER_PROMPT = 20  # of the sample benchmark: 3,680 queries in all
 REPOSITORY = Path(__file__).parents[1]
 SAMPLE_SPLITS = [f"sample_{kind}{part}" for kind in ("style", "object") for part in ("", "_train", "_val")]
@@ -66,8 +68,10 @@ class Data:
     database: np.ndarray
 
     def ranker(self, **options) -> Ranker:
-        """Return a ranker of the queries, with no database row added yet."""
-        return Ranker(self.queries, self.query_entry, self.exemplars, self.exemplar_entry, **options)
+        """Return a ranker of the queries, with the products of a large ranking, and no database row added yet."""
+        products = choose_products(self.queries.shape[1], _SCORES)
+        own = self.queries, self.query_entry, self.exemplars, self.exemplar_entry
+        return Ranker(*own, products=products, **options)
 
     def first(self, n_rows: int) -> "Data":
         """Return the same with the first rows of the database only."""

@@ -11,7 +11,11 @@ from hypothesis import strategies as st
 FEW = settings(derandomize=True, deadline=None, max_examples=60, database=None)
 HAS_BFLOAT16 = has_bfloat16(64)
 PRODUCTS = ["float32", "float64", *(["bfloat16"] if HAS_BFLOAT16 else [])]
-CHOICES = [None, *PRODUCTS]
+CHOICES = [
+    ["float32", "float64"],
+    ["bfloat16", "float32", "float64"][not HAS_BFLOAT16 :],
+    *([name] for name in PRODUCTS),
+]
 
 
 def unit(rows):
@@ -193,5 +197,5 @@ def rank(queries, query_entry, exemplars, exemplar_entry, database, *, hard_nega
     for features, valid in database:
         ranker.add(features, valid)
     if hard_negatives:
-        ranker.add_hard_negatives(exemplars, exemplar_entry, options.get("exemplar_valid"))
+        ranker.add_hard_negatives(exemplars, np.asarray(exemplar_entry)[:, None], options.get("exemplar_valid"))
     return ranker.finish()

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 def canonical(case, top_k):
     """Rank a case of valid rows by canonical scores alone: (ranks, neighbours, their scores) of each query."""
-    units, exemplars, (x, norms, _) = unit_rows(case["queries"]), unit_rows(case["exemplars"]), row_norms(case["x"])
+    units, exemplars, x = unit_rows(case["queries"]), unit_rows(case["exemplars"]), case["x"]
+    norms, _ = row_norms(x)
     results = []
     for q in range(len(units)):
         own = np.flatnonzero(case["e_entry"] == case["q_entry"][q])
@@ -27,8 +28,7 @@ def canonical(case, top_k):
 
 
 def unit_rows(rows):
-    rows, norms, _ = row_norms(np.ascontiguousarray(rows, np.float64))
-    return rows / norms[:, None]
+    return np.asarray(rows, np.float64) / row_norms(np.ascontiguousarray(rows, np.float64))[0][:, None]
 
 
 def check_canonical(case, ranking, top_k):
@@ -67,11 +67,10 @@ def case_of(kind, dimension, n_exemplars, n=1500, n_queries=30):
 
 @pytest.mark.parametrize("n_exemplars", [1, 12, 67])
 @pytest.mark.parametrize("kind", KINDS)
-def test_kinds_of_rows(kind, n_exemplars, monkeypatch):
+def test_kinds_of_rows(kind, n_exemplars):
     """Each product alone, and all that the ranker chooses between, in several blocks and by several threads."""
     case = case_of(kind, 70, n_exemplars)
-    monkeypatch.setattr(ranker, "MULTIPLICATIONS_BEFORE_BFLOAT16", 1)
-    rankings = [run(case, pieces=3, threads=2, block_rows=300, product=name) for name in CHOICES]
+    rankings = [run(case, pieces=3, threads=2, block_rows=300, products=names) for names in CHOICES]
     check_canonical(case, rankings[0], 10)
     for ranking in rankings[1:]:
         same(rankings[0], ranking)
@@ -82,7 +81,7 @@ def test_kinds_of_rows(kind, n_exemplars, monkeypatch):
 def test_scores_a_hair_apart(seed, dimension, n_exemplars, data):
     """Database rows whose scores differ from an exemplar's by 1e-10, 1e-8 and more: far within every product's bound."""
     case, known = close_case(seed, dimension, n_exemplars, data)
-    rankings = [run(case, product=name, top_k=5, block_rows=700) for name in CHOICES]
+    rankings = [run(case, products=names, top_k=5, block_rows=700) for names in CHOICES]
     check(known, rankings[0], 5)
     for ranking in rankings[1:]:
         same(rankings[0], ranking)
@@ -98,7 +97,7 @@ def test_the_tolerance_is_seen_where_float32_sees_nothing(dimension, threads, pr
     for q, e in zip(queries, exemplars, strict=True):
         toward = q - (q @ e) * e
         x = e + np.array(steps)[:, None] * toward / (toward @ q)  # cosine with q: that of e plus the step
-        ranking = rank(q[None], [0], e[None], [0], [(x, None)], threads=threads, product=product)
+        ranking = rank(q[None], [0], e[None], [0], [(x, None)], threads=threads, products=[product])
         assert ranking.ranks.tolist() == [1 + sum(step >= -1e-9 for step in steps)]
         assert ranking.neighbour_index[0, :8].tolist() == [7, 6, 5, 4, 3, 2, 1, 0]
 
@@ -110,7 +109,7 @@ def test_queues_that_are_always_full(product, monkeypatch):
     rng = np.random.default_rng(0)
     exemplars = unit(rng.standard_normal((2, 64)))
     queries, x = unit(rng.standard_normal((40, 64))), exemplars[rng.permutation(np.arange(900) % 3 // 2)]
-    ranking = rank(queries, np.zeros(40), exemplars, [0, 0], [(x, None)], top_k=1, product=product)
+    ranking = rank(queries, np.zeros(40), exemplars, [0, 0], [(x, None)], top_k=1, products=[product])
     first_is_better = queries @ exemplars[0] > queries @ exemplars[1]
     expected = [[601, 902] if first else [301, 902] for first in first_is_better]
     assert ranking.ranks.reshape(40, 2).tolist() == expected
@@ -151,19 +150,13 @@ def test_a_finer_product_takes_over_where_too_many_pairs_are_undecided(monkeypat
         *[("float32", slice(0, 60)), ("float32", slice(60, 120)), ("float64", slice(76, 120))],
         *[("float32", slice(0, 60)), ("float64", slice(60, 120))] * 2,
     ]
-    same(ranking, run(case, product="float64"))
+    same(ranking, run(case, products=["float64"]))
 
 
 @pytest.mark.skipif(not HAS_BFLOAT16, reason="no bfloat16 products here")
-def test_bfloat16_waits_until_there_is_much_to_do(monkeypatch):
-    case, used = case_of("directions", 64, 12), note_products(monkeypatch)
-    monkeypatch.setattr(ranker, "MULTIPLICATIONS_BEFORE_BFLOAT16", 30 * 64 * 2000)
-    ranking = run(case, pieces=3)
-    assert {name for name, _ in used} == {"float32"}
-    used.clear()
-    monkeypatch.setattr(ranker, "MULTIPLICATIONS_BEFORE_BFLOAT16", 30 * 64 * 900)
-    same(ranking, run(case, pieces=3))
-    assert [name for name, _ in used][:2] == ["float32", "bfloat16"]
+def test_only_large_rankings_take_bfloat16():
+    assert products.choose_products(64, 10**6) == ["float32", "float64"]
+    assert products.choose_products(64, 10**11) == ["bfloat16", "float32", "float64"]
 
 
 def test_bfloat16_is_used_wherever_the_processor_has_it():
@@ -213,7 +206,7 @@ def test_the_bound_of_the_float64_dot_product_holds(dimension):
     for units in spread(rng, dimension):
         pairs = np.array(list(itertools.product(range(40), repeat=2)), np.int32)
         raw = units * rng.uniform(0.1, 10, (40, 1))
-        raw, norms, _ = row_norms(raw)
+        norms, _ = row_norms(raw)
         exact = pair_scores(units, raw, norms, pairs)
         dots = scan.dot_pairs(units, raw, norms, pairs)
         for other in (dots, ((units @ raw.T) / norms).ravel()):

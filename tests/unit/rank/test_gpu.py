@@ -1,6 +1,5 @@
 """A GPU gives the bytes that the processor gives. Without a GPU, its kernels run in Triton's interpreter."""
 
-import contextlib
 import itertools
 import json
 import logging
@@ -37,7 +36,7 @@ def on_device(case, pieces=1, is_fine=False, hard_negatives=False, **options):
     for a, b in itertools.pairwise(np.linspace(0, len(case["x"]), pieces + 1).astype(int)):
         ranker.add(case["x"][a:b], case["x_valid"][a:b])
     if hard_negatives:
-        ranker.add_hard_negatives(case["exemplars"], case["e_entry"], case["e_valid"])
+        ranker.add_hard_negatives(case["exemplars"], case["e_entry"][:, None], case["e_valid"])
     assert ranker._device is device
     return ranker.finish()
 
@@ -162,26 +161,15 @@ def test_queries_in_parts(monkeypatch):
     assert parts == [5, 5, 2] * 2
 
 
-@pytest.mark.parametrize("most", [5, 0])
-def test_a_full_device_gets_fewer_queries(monkeypatch, most):
-    """A device that does not even hold the fewest ends the ranking, with the reason."""
-    case, multiply, asked = tied(), gpu.multiply, []
+def test_a_device_with_too_little_memory_ends_the_ranking_with_the_reason(monkeypatch):
+    def without_memory(*operands):
+        raise torch.OutOfMemoryError("out of memory")
 
-    def with_little_memory(q, *rest):
-        asked.append(len(q.full))
-        if len(q.full) > most or len(asked) == 5:
-            raise torch.OutOfMemoryError("out of memory")
-        return multiply(q, *rest)
-
-    monkeypatch.setattr(gpu, "_FEWEST_QUERIES", 2)
+    case = tied()
     ranker = Ranker(*inputs(case), **masks(case), device=DEVICE)
-    monkeypatch.setattr(gpu, "multiply", with_little_memory)
-    ranker._device._tile_bytes = 12 * 4 * 3 * 75  # for the twelve queries and a block
-    with pytest.raises(InputError, match="device: cpu") if most == 0 else contextlib.nullcontext():
-        for start in (0, 75):
-            ranker.add(case["x"][start : start + 75], None)
-        same(ranker.finish(), run(case))
-    assert asked[:3] == [12, 6, 3]
+    monkeypatch.setattr(gpu, "multiply", without_memory)
+    with pytest.raises(InputError, match="out of memory; expected more memory, or config key device: cpu"):
+        ranker.add(case["x"], None)
 
 
 def test_a_device_that_computes_otherwise_is_not_used(monkeypatch, caplog):
@@ -200,7 +188,7 @@ def test_a_device_that_computes_otherwise_is_not_used(monkeypatch, caplog):
 def test_a_device_that_counts_otherwise_is_not_used(monkeypatch, caplog):
     """As if its counts were lost on the way."""
     gpu.find_fault.cache_clear()
-    monkeypatch.setattr(gpu.Scan, "flush", lambda self: None)
+    monkeypatch.setattr(gpu.Scan, "finish", lambda self: None)
     ranker = Ranker(*inputs(tied()), device=DEVICE)
     gpu.find_fault.cache_clear()
     assert ranker._device is None and "a trial's ranks" in caplog.text

@@ -193,7 +193,7 @@ def settle_kernel(
 
 
 class Scan:
-    """Count and keep neighbours for fixed queries on a device. Call `flush` before reading the tally.
+    """Count and keep neighbours for fixed queries on a device. Call `finish` before reading the tally.
 
     queries: unit rows float64 [Q, d], ranked as `tally` says.
     """
@@ -206,53 +206,39 @@ class Scan:
         self._margin = self._to_device(np.array([bounds.float64_error(queries.shape[1])]))
         most = int(np.diff(tally.offsets).max())
         self._sizes = {"STEPS": most.bit_length(), "BINS": 1 << (most + 1).bit_length()}
-        # Rows by the first threshold that they reach, and the tally's counts that they belong to.
-        self._first_reached = torch.zeros(len(tally.threshold), dtype=torch.int64, device=device)
-        self._counts: np.ndarray | None = None
+        # For each stretch of rows, the number of rows by the first threshold that they reach.
+        self._first_reached = torch.zeros(tally.counts.shape, dtype=torch.int64, device=device)
         self._is_fine = False
         free = torch.cuda.mem_get_info(device)[0] if self._device.type == "cuda" else _MEMORY_WITHOUT_GPU
         self._tile_bytes = int(free * _TILE_MEMORY_SHARE)
 
-    def add(self, rows, norms, numbers, counts, block: Operand | None = None) -> None:
-        """Add a block of raw rows [n, d] of length norms [n], row numbers `numbers` [n], to `counts` [R] at `flush`.
+    def add(self, rows, norms, numbers, stretch: int, block: Operand | None = None) -> None:
+        """Add a block of raw rows [n, d] of length norms [n], row numbers `numbers` [n], to the counts of `stretch`.
 
-        `block` is the Operand of the rows where it is there already. When the device's memory is full, fewer queries are
-        taken at a time; raises InputError when it does not even hold _FEWEST_QUERIES.
+        `block` is the Operand of the rows where it is there already. Raises InputError when the device lacks memory.
         """
-        if self._counts is not None and self._counts.ctypes.data != counts.ctypes.data:
-            self.flush()
-        self._counts, start = counts, 0
         block = block or Operand.of(self._to_device(rows), self._to_device(norms), is_centred=True)
-        while start < len(self._host_queries):
-            bytes_per_query = 4 * len(rows) * (3 + self._is_fine * self._queries.high.shape[1] // _PART_COLUMNS)
-            n_queries = max(_FEWEST_QUERIES, self._tile_bytes // bytes_per_query)
+        bytes_per_query = 4 * len(rows) * (3 + self._queries.high.shape[1] // _PART_COLUMNS)  # with the fine product
+        n_queries = max(_FEWEST_QUERIES, self._tile_bytes // bytes_per_query)
+        for start in range(0, len(self._host_queries), n_queries):
             part = slice(start, min(start + n_queries, len(self._host_queries)))
             try:
-                left = self._scan(part, block)
+                left = self._scan(part, block, stretch)
             except torch.OutOfMemoryError as error:
-                if n_queries == _FEWEST_QUERIES:
-                    raise InputError(
-                        f"{self._device}: {error}; expected more free memory, or config key device: cpu"
-                    ) from None
-                self._tile_bytes //= 2
-                continue
-            self._decide(part, *left, rows, norms, numbers)
-            start = part.stop
+                raise InputError(f"{self._device}: {error}; expected more memory, or config key device: cpu") from None
+            self._decide(part, *left, rows, norms, numbers, self._tally.counts[stretch])
 
-    def flush(self) -> None:
-        """Add what was counted on the device to the tally."""
-        if self._counts is not None:
-            # A row reaches all of the query's thresholds from its first on.
-            reached = np.concatenate([[0], np.cumsum(self._first_reached.cpu().numpy())])
-            offsets = self._tally.offsets
-            self._counts += reached[1:] - np.repeat(reached[offsets[:-1]], np.diff(offsets))
-            self._first_reached.zero_()
-            self._counts = None
+    def finish(self) -> None:
+        """Add what was counted on the device to the tally, once."""
+        # A row reaches all of the query's thresholds from its first on.
+        reached = np.pad(np.cumsum(self._first_reached.cpu().numpy(), axis=1), ((0, 0), (1, 0)))
+        offsets = self._tally.offsets
+        self._tally.counts += reached[:, 1:] - np.repeat(reached[:, offsets[:-1]], np.diff(offsets), axis=1)
 
     def _to_device(self, values: np.ndarray) -> torch.Tensor:
         return torch.from_numpy(np.ascontiguousarray(values)).to(self._device, copy=True)
 
-    def _scan(self, part: slice, block: Operand) -> tuple[np.ndarray, np.ndarray]:
+    def _scan(self, part: slice, block: Operand, stretch: int) -> tuple[np.ndarray, np.ndarray]:
         """Scan a tile; return the query (of the tile) and the code of each pair left to the processor."""
         queries, shape = self._queries.part(part), (part.stop - part.start, len(block.full))
         tile, cross, bound = multiply(queries, block, self._is_fine)
@@ -269,13 +255,13 @@ class Scan:
         n_listed = torch.empty(shape[0], dtype=torch.int32, device=self._device)
         offsets = self._offsets[part.start : part.stop + 1]
         scan_kernel[shape[:1]](
-            *(tile, cross, offsets, *limits, self._first_reached, listed, n_listed, *shape),
+            *(tile, cross, offsets, *limits, self._first_reached[stretch], listed, n_listed, *shape),
             **dict(PARTS=len(tile), IS_FINE=self._is_fine, CHUNK=1024, **self._sizes),
         )
         self._is_fine |= bool(n_listed.float().mean() > _MOST_LISTED * shape[1]) and shape[1] >= _FEWEST_ROWS_TO_JUDGE
         settle_kernel[shape[:1]](
             *(queries.full, block.full, block.norm, offsets, self._threshold, best),
-            *(self._first_reached, listed, n_listed, self._margin, shape[1]),
+            *(self._first_reached[stretch], listed, n_listed, self._margin, shape[1]),
             **dict(D=block.full.shape[1], CHUNK=32, COLUMNS=64, **self._sizes),
         )
         listed = listed[:, : int(n_listed.max())]
@@ -283,13 +269,13 @@ class Scan:
         query = torch.repeat_interleave(torch.arange(shape[0], device=self._device), n_listed.long())
         return query.cpu().numpy(), listed[is_left].cpu().numpy()
 
-    def _decide(self, part: slice, query: np.ndarray, code: np.ndarray, rows, norms, numbers) -> None:
+    def _decide(self, part: slice, query: np.ndarray, code: np.ndarray, rows, norms, numbers, counts) -> None:
         """Decide by the canonical score what a tile has left."""
         tally, offsets = self._tally, self._tally.offsets[part.start : part.stop + 1]
         pairs = np.stack([query, code >> 2, np.zeros_like(query), np.diff(offsets)[query]], axis=1).astype(np.int32)
         scores = pair_scores(self._host_queries[part], rows, norms, pairs)
         is_open, is_candidate = (code & 2) > 0, (code & 1) > 0
-        count_pairs(scores[is_open], pairs[is_open], -1.0, offsets, tally.threshold, self._counts)
+        count_pairs(scores[is_open], pairs[is_open], -1.0, offsets, tally.threshold, counts)
         top = tally.top_score[part], tally.top_index[part]
         keep_best(scores[is_candidate], pairs[is_candidate], numbers, *top)
 
@@ -324,8 +310,8 @@ def find_fault(device: str, dimension: int) -> str | None:
     tally = Tally(np.ones(8, bool), np.arange(0, 105, 13), exemplars.ravel(), np.zeros(104), 10, [])
     scan = Scan(device, units[:8], tally)
     for part in (slice(0, 100), slice(100, 360)):
-        scan.add(units[part], norms[part], numbers[part], tally.counts[0])
-    scan.flush()
+        scan.add(units[part], norms[part], numbers[part], 0)
+    scan.finish()
     counts = (scores[:, None] >= thresholds(exemplars)[:, :, None]).sum(axis=2)
     neighbours = np.argsort(-scores, axis=1, kind="stable")[:, :10]
     is_same = (tally.counts[0] == counts.ravel()).all() and (tally.top_index == neighbours).all()

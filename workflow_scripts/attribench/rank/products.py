@@ -12,13 +12,13 @@ from functools import cache
 from typing import Any, NamedTuple
 
 import numpy as np
-from numba import njit
 
 from attribench.rank import bounds
 from attribench.rank.bounds import SLACK
 
 _PART_COLUMNS = 256  # of a float32 product, whose parts are added up here: so the bound is that of short sums
 _CENTRE_ROWS = 128  # whose mean is the centre of a block
+_MULTIPLICATIONS_FOR_BFLOAT16 = 2**37  # about a second's
 _ROWS_PER_STEP = 256  # rows that a thread prepares at a time
 
 
@@ -54,8 +54,8 @@ class Rows:
         self.centred, self.length, self.tilt = np.empty((n, d), np.float32), np.empty(n), np.empty(n)
 
         def work(part: slice) -> None:
-            out = (self.centred[part], self.length[part], self.tilt[part])
-            _write_centred(raw[part], norm[part], self.centre, query_centre, *out)
+            self.centred[part] = rows = raw[part] / norm[part, None] - self.centre
+            self.length[part], self.tilt[part] = np.sqrt(np.einsum("ij,ij->i", rows, rows)), rows @ query_centre
 
         _over_parts(work, n, pool)
         self.longest = float(self.length.max(initial=0.0)) * SLACK
@@ -75,18 +75,6 @@ class Queries(Rows):
 
     def __init__(self, units: np.ndarray):
         super().__init__(units, np.ones(len(units)))
-
-
-@njit(cache=True, nogil=True, fastmath={"reassoc", "contract", "nsz"})
-def _write_centred(raw, norm, centre, query_centre, centred, length, tilt):
-    for i in range(raw.shape[0]):
-        inverse, squares, dot = 1.0 / norm[i], 0.0, 0.0
-        for c in range(raw.shape[1]):
-            value = np.float64(raw[i, c]) * inverse - centre[c]
-            centred[i, c] = np.float32(value)
-            squares += value * value
-            dot += value * query_centre[c]
-        length[i], tilt[i] = math.sqrt(squares), dot
 
 
 class Float32Product:
@@ -212,6 +200,12 @@ class Float64Product:
 
 
 PRODUCTS = {product.name: product for product in (Bfloat16Product, Float32Product, Float64Product)}
+
+
+def choose_products(dimension: int, n_scores: int) -> list[str]:
+    """Return the products for a ranking of `n_scores` scores, the quickest first. A small one has no time to load torch."""
+    is_large = n_scores * dimension >= _MULTIPLICATIONS_FOR_BFLOAT16
+    return [name for name in PRODUCTS if name != "bfloat16" or (is_large and has_bfloat16(dimension))]
 
 
 @cache

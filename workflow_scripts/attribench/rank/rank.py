@@ -13,6 +13,7 @@ from attribench.formats.manifest import ManifestRow, manifest_length, read_manif
 from attribench.formats.rank_file import write_rank_file
 from attribench.formats.ranking import Method, Ranking, Ranks
 from attribench.rank.mappers import load_mappers
+from attribench.rank.products import choose_products
 from attribench.rank.ranker import Ranker
 
 BLOCK_ROWS = 8192
@@ -67,7 +68,7 @@ def rank_split(
     del features
     n_images, split_paths = manifest_length(database_manifest), {row.path for row in rows}
     blocks = stream_database(database_shards, database, n_images, invalid, identity, BLOCK_ROWS, split_paths)
-    ranks, near = _rank(mapper, queries, exemplars, blocks, options, threads, device)
+    ranks, near = _rank(mapper, queries, exemplars, n_images, blocks, options, threads, device)
     check_ranking(ranks, manifest, database, split)
     wanted = np.concatenate([ranks.neighbour_index.ravel(), near.index])
     paths = database_paths(database_shards, wanted[(wanted >= 0) & (wanted < ranks.database_size)])
@@ -89,17 +90,20 @@ def _rank(
     mapper: Path | str | None,
     queries: "_Images",
     exemplars: "_Images",
+    n_images: int,
     blocks: Iterable[tuple[np.ndarray, np.ndarray]],
     options: Options,
     threads: int,
     device: str | None,
 ) -> tuple[Ranks, "_NearDuplicates"]:
-    """Return the ranks among the database rows in `blocks`, and what is near the exemplars.
+    """Return the ranks among the `n_images` database rows in `blocks`, and what is near the exemplars.
 
     Near duplicates are the neighbours of exemplars as queries.
     """
     real, synth = load_mappers(mapper) if mapper else (_as_they_are, _as_they_are)
-    mapped, shared = real(exemplars.features, threads), {"top_k": options.top_k, "threads": threads, "device": device}
+    mapped = real(exemplars.features, threads)
+    products = choose_products(mapped.shape[1], n_images * (len(queries.rows) + len(mapped)))
+    shared = {"top_k": options.top_k, "threads": threads, "products": products, "device": device}
     ranks = Ranker(
         *(synth(queries.features, threads), queries.entry, mapped, exemplars.entry),
         query_valid=queries.valid,

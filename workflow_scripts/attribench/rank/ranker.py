@@ -23,14 +23,12 @@ from attribench.common.errors import InputError
 from attribench.formats.ranking import Ranks
 from attribench.rank.bounds import float64_error
 from attribench.rank.device import open_scan
-from attribench.rank.products import PRODUCTS, Queries, Rows, Scores, has_bfloat16
+from attribench.rank.products import PRODUCTS, Queries, Rows, Scores
 from attribench.rank.scan import count_pairs, dot_pairs, keep_best, scan
 from attribench.rank.score import pair_scores, row_norms
 from attribench.rank.tally import Tally, entry_pairs
 from attribench.rank.ties import sorted_pairs
 
-# Loading torch takes seconds, which small rankings do not have.
-MULTIPLICATIONS_BEFORE_BFLOAT16 = 2**37
 _TILE_BYTES = 1 << 26  # of scores that a thread holds, with more than four threads fewer
 _FEWEST_QUERIES = 64  # of a tile
 _TILES_PER_THREAD = 4  # tiles of each thread, where there are enough queries: some take longer than others
@@ -46,10 +44,10 @@ class Ranker:
     database sizes at which ranks are wanted besides those among all of it. top_k: neighbours that are kept.
 
     None of the following changes a result. threads: of the processor. block_rows: database rows of a tile of scores.
-    product: the name of the one to use for all of the work (None: the quickest that decides most pairs). device: a torch
+    products: names, of which a part of the queries takes the next where one leaves too many pairs undecided. device: a torch
     device that does most of the work, if it can be trusted (None: the processor alone).
 
-    Raises InputError for shapes that do not fit and for NaN or Inf in a valid row, after which it must not be used any more.
+    Raises InputError for another dimension and for bad values in a valid row; then it must not be used any more.
     """
 
     def __init__(
@@ -65,33 +63,23 @@ class Ranker:
         top_k: int = 10,
         threads: int = 1,
         block_rows: int = 8192,
-        product: str | None = None,
+        products: Sequence[str] = ("float32", "float64"),
         device: str | None = None,
     ):
-        if top_k < 0 or block_rows < 1 or threads < 1:
-            found = f"{top_k}, {block_rows}, {threads}"
-            raise InputError(f"top_k must be at least 0, block_rows and threads at least 1; found {found}")
-        self._block_rows, self._threads = block_rows, threads
-        self.dimension = _check_rows(queries, "queries", None)
-        _check_rows(exemplars, "exemplars", self.dimension)
-        query_entry = _check(query_entry, len(queries), "query_entry")
-        exemplar_entry = _check(exemplar_entry, len(exemplars), "exemplar_entry")
-        exemplar_valid = _check(exemplar_valid, len(exemplars), "exemplar_valid", "b")
-        query_valid = _check(query_valid, len(queries), "query_valid", "b")
-        query_valid &= np.isin(query_entry, exemplar_entry[exemplar_valid])
-
-        rows, norms = _valid_rows(queries, query_valid, "queries", np.flatnonzero(query_valid))
-        self._queries, self._query_entry = Queries(rows / norms[:, None]), query_entry[query_valid]
+        self._block_rows, self._threads, self.dimension = block_rows, threads, np.shape(queries)[1]
+        query_valid, exemplar_valid = _flags(query_valid, queries), _flags(exemplar_valid, exemplars)
+        query_valid &= np.isin(query_entry, np.asarray(exemplar_entry)[exemplar_valid])
+        rows, norms = self._valid_rows(queries, query_valid, "queries")
+        self._queries, self._query_entry = Queries(rows / norms[:, None]), np.asarray(query_entry)[query_valid]
+        rows, norms = self._valid_rows(exemplars, exemplar_valid, "exemplars")
         kept = np.flatnonzero(exemplar_valid)
-        rows, norms = _valid_rows(exemplars, exemplar_valid, "exemplars", kept)
-        offsets, exemplar = entry_pairs(self._query_entry, exemplar_entry[kept])
+        offsets, exemplar = entry_pairs(self._query_entry, np.asarray(exemplar_entry)[kept])
         owner = np.repeat(np.arange(len(offsets) - 1), np.diff(offsets))
         scores = pair_scores(self._queries.raw, rows, norms, np.stack([owner, exemplar], axis=1))
         scores, exemplar = sorted_pairs(offsets, exemplar, scores)
         self._tally = Tally(query_valid, offsets, scores, kept[exemplar], top_k, list(sizes))
 
-        self._products = [PRODUCTS[name](self.dimension) for name in ([product] if product else ["float32", "float64"])]
-        self._may_choose, self._multiplied, self._blas = product is None, 0, ThreadpoolController()
+        self._products, self._blas = [PRODUCTS[name](self.dimension) for name in products], ThreadpoolController()
         self._cut_queries()
         self._device = open_scan(device, self._queries.raw, self._tally) if self._parts else None
 
@@ -100,40 +88,41 @@ class Ranker:
 
         `features` may be anything that slices to arrays, such as an HDF5 dataset: one block is read at a time.
         """
-        _check_rows(features, "database", self.dimension)
-        valid, first = _check(valid, len(features), "valid of the database", "b"), self._tally.n_rows
-        with _pool_of(self._threads, self._blas) as pool:
-            for stretch, part in self._tally.next_blocks(valid, self._block_rows):
-                numbers = first + part.start + np.flatnonzero(valid[part])
-                block = _valid_rows(features[part], valid[part], "database", numbers)
-                self._add_block(*block, numbers, self._tally.counts[stretch], pool)
+        valid, first = _flags(valid, features), self._tally.n_rows
+        self._add_blocks(features, valid, self._tally.next_blocks(valid, self._block_rows), "database", first)
 
     def add_hard_negatives(self, exemplars: np.ndarray, entry: np.ndarray, valid: np.ndarray | None) -> None:
         """Add `exemplars` [E, d], for queries of entries they are not of, when all of the database was added.
 
-        entry: [E], or [E, m] with the numbers of all of each one's entries; -1 pads. valid: bool [E] (None: all valid). They
-        count at every database size.
+        entry: [E, m], the numbers of all of each one's entries; -1 pads. valid: bool [E] (None: all valid). They count at
+        every database size.
         """
-        _check_rows(exemplars, "exemplars", self.dimension)
-        entry = np.asarray(entry)
-        entry = entry[:, None] if entry.ndim == 1 else entry
-        for column in entry.T:
-            _check(column, len(exemplars), "entry of the hard negatives")
-        valid = _check(valid, len(exemplars), "valid of the hard negatives", "b")
-        counts = self._tally.counts[self._tally.begin_hard_negatives()]
-        kept = np.flatnonzero(valid)
-        rows, norms = _valid_rows(exemplars, valid, "exemplars", kept)
-        with _pool_of(self._threads, self._blas) as pool:
-            for start in range(0, len(rows), self._block_rows):
-                part = slice(start, start + self._block_rows)
-                numbers = self._tally.n_rows + kept[part]
-                self._add_block(rows[part], norms[part], numbers, counts, pool, entry[kept[part]])
+        stretch, starts = self._tally.begin_hard_negatives(), range(0, len(exemplars), self._block_rows)
+        blocks = [(stretch, slice(start, start + self._block_rows)) for start in starts]
+        self._add_blocks(exemplars, _flags(valid, exemplars), blocks, "exemplars", self._tally.n_rows, entry)
 
     def finish(self) -> Ranks:
         """Return the ranks over all rows added. Raises InputError when they are fewer than the largest size."""
         if self._device is not None:
-            self._device.flush()
+            self._device.finish()
         return self._tally.finish()
+
+    def _valid_rows(
+        self, rows: np.ndarray, valid: np.ndarray, what: str, first: int = 0
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Return the valid rows, float32 or float64 [n, d] in C order, and their norms; `first` numbers the first row."""
+        raw = np.asarray(rows[:])
+        if raw.shape[1] != self.dimension:
+            raise InputError(f"{what}: expected {self.dimension} columns as in the queries, found {raw.shape[1]}")
+        raw = np.ascontiguousarray(raw if valid.all() else raw[valid])
+        raw = raw.astype(np.float32) if raw.dtype == np.float16 else raw
+        norms, bad = row_norms(raw)
+        if bad >= 0:
+            number = first + np.flatnonzero(valid)[bad]
+            raise InputError(
+                f"{what}: row {number} (counted from 0) holds NaN, Inf or huge values, but is marked valid"
+            )
+        return raw, norms
 
     def _cut_queries(self) -> None:
         """Cut the queries into parts with a tile of scores of a bounded size, at least one for each thread.
@@ -152,18 +141,26 @@ class Ranker:
         for _ in range(self._threads):  # what is not used of it costs nothing
             self._memory.put((np.empty(size, np.uint8), *(np.empty((n_queued, width), np.int32) for width in (4, 2))))
 
-    def _add_block(self, rows, norms, numbers, counts, pool: Executor, entry: np.ndarray | None = None) -> None:
-        """Add one block of raw rows [n, d] of length norms [n] with row numbers `numbers` [n] to `counts` [R].
+    def _add_blocks(self, rows, valid, blocks, what: str, first: int, entry: np.ndarray | None = None) -> None:
+        """Add the valid ones of raw `rows` in `blocks` (stretch, slice); the number of the first one is `first`."""
+        with _pool_of(self._threads, self._blas) as pool:
+            for stretch, part in blocks:
+                kept = np.flatnonzero(valid[part])
+                block = self._valid_rows(rows[part], valid[part], what, first + part.start)
+                own = None if entry is None else entry[part][kept]
+                self._add_block(*block, first + part.start + kept, stretch, pool, own)
+
+    def _add_block(self, rows, norms, numbers, stretch: int, pool: Executor, entry: np.ndarray | None = None) -> None:
+        """Add one block of raw rows [n, d] of length norms [n] with row numbers `numbers` [n] to the counts of `stretch`.
 
         With `entry` [n, m], a row is no candidate for the queries of its own entries.
         """
         if not len(rows) or not self._parts:
             return
         if self._device is not None and entry is None:
-            self._device.add(rows, norms, numbers, counts)
+            self._device.add(rows, norms, numbers, stretch)
             return
-        self._note_scores(len(rows) * len(self._queries.raw))
-        block = Rows(rows, norms, self._queries.centre, pool)
+        counts, block = self._tally.counts[stretch], Rows(rows, norms, self._queries.centre, pool)
         for level in {*self._levels}:  # before threads share them
             for operand in (self._queries, block):
                 operand.form(self._products[level], pool)
@@ -177,14 +174,6 @@ class Ranker:
 
         # Threads own disjoint queries, so nothing that they change is shared.
         list(pool.map(work, range(len(self._parts))))
-
-    def _note_scores(self, n: int) -> None:
-        """Count the multiplications of `n` scores; put bfloat16 first once there are many."""
-        before, self._multiplied = self._multiplied, self._multiplied + n * self.dimension
-        is_time = before < MULTIPLICATIONS_BEFORE_BFLOAT16 <= self._multiplied
-        if self._may_choose and is_time and has_bfloat16(self.dimension):
-            self._products = [PRODUCTS["bfloat16"](self.dimension), *self._products]
-            self._levels = [level and level + 1 for level in self._levels]
 
     def _add_part(self, part: slice, level: int, block: Rows, numbers, counts, entry, memory) -> int:
         """Count and keep neighbours for the queries of `part`; return the level of the last product that was needed."""
@@ -230,32 +219,6 @@ def _pool_of(n: int, libraries: ThreadpoolController) -> Iterator[Executor]:
         torch.set_num_threads(torch.get_num_threads())
 
 
-def _check_rows(rows: np.ndarray, what: str, dimension: int | None) -> int:
-    """Return the number of columns of a two-dimensional float array."""
-    shape, dtype = np.shape(rows), getattr(rows, "dtype", None)
-    if len(shape) != 2 or shape[1] < 1 or dtype not in (np.float16, np.float32, np.float64):
-        raise InputError(f"{what}: expected float16, float32 or float64 rows [n, d], found {dtype} {list(shape)}")
-    if dimension is not None and shape[1] != dimension:
-        raise InputError(f"{what}: expected {dimension} columns as in the queries, found {shape[1]}")
-    return shape[1]
-
-
-def _check(values: np.ndarray | None, length: int, what: str, kinds: str = "iufb") -> np.ndarray:
-    """Return a copy of `values`, one for each of `length` rows (None: all true), of one of these `kinds` of NumPy."""
-    values = np.ones(length, bool) if values is None else np.array(values)
-    if values.shape != (length,) or values.dtype.kind not in kinds:
-        found = f"{values.dtype} {list(values.shape)}"
-        raise InputError(
-            f"{what}: expected {length} {'bool' if kinds == 'b' else 'numbers'}, one for each row, found {found}"
-        )
-    return values
-
-
-def _valid_rows(rows: np.ndarray, valid: np.ndarray, what: str, numbers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the valid rows, float32 or float64 [n, d] in C order, and their norms; `numbers` [n] name them in errors."""
-    raw = np.asarray(rows[:])
-    raw = np.ascontiguousarray(raw if valid.all() else raw[valid])
-    raw, norms, bad = row_norms(raw.astype(np.float32) if raw.dtype == np.float16 else raw)
-    if bad >= 0:
-        raise InputError(f"{what}: row {numbers[bad]} (counted from 0) holds NaN or Inf, but is marked valid")
-    return raw, norms
+def _flags(valid: np.ndarray | None, rows: np.ndarray) -> np.ndarray:
+    """Return a copy of `valid` bool [n]; None stands for all of the n rows."""
+    return np.ones(len(rows), bool) if valid is None else np.array(valid, bool)

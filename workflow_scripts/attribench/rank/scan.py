@@ -42,8 +42,8 @@ def scan(scores, start, max_undecided, offsets, threshold, counts, top_score, pa
         most_thresholds = max(most_thresholds, offsets[q + 1] - offsets[q])
     row = np.empty(n, tile.dtype)
     low, high = np.empty(most_thresholds, tile.dtype), np.empty(most_thresholds, tile.dtype)
-    buffers = _buffers(n, most_thresholds)
     limit, best = np.empty((2, 1), tile.dtype), np.empty(max(1, top_score.shape[1]), tile.dtype)
+    buffers = _buffers(n, most_thresholds)
     n_pairs = n_candidates = n_undecided = 0
     for q in range(start, tile.shape[1]):
         if n_pairs + n > pairs.shape[0] or n_candidates + n > candidates.shape[0]:
@@ -120,9 +120,6 @@ def _positions_from(row, limit, positions):
     return n
 
 
-# --- counting ------------------------------------------------------------------------------------------------------------
-
-
 @njit(cache=True, nogil=True)
 def _count(row, q, low, high, counts, buffers, pairs, n_pairs):
     """Count the scores of query q at its thresholds [m], and queue what is undecided; return the queue's new length."""
@@ -186,9 +183,6 @@ def _count_in_buckets(row, low, high, buffers):
     return np.int64(k)
 
 
-# --- neighbours ----------------------------------------------------------------------------------------------------------
-
-
 @njit(cache=True, nogil=True)
 def _find_candidates(row, q, limit, margins, best, buffers, candidates, n_candidates):
     """Queue the rows that may be among the k best of query q; return the new length of the queue.
@@ -232,9 +226,6 @@ def keep_best(scores, pairs, rows, top_score, top_index):
                 best[j + 1], index[j + 1] = best[j], index[j]
         if j < best.shape[0]:
             best[j], index[j] = score, row
-
-
-# --- undecided pairs -----------------------------------------------------------------------------------------------------
 
 
 @njit(cache=True, nogil=True, fastmath={"reassoc", "contract", "nsz"})

@@ -3,8 +3,7 @@
 A row x is scaled to unit length, u = x / max(|x|, 1e-12); the score of a query q and an image is the dot product of their
 unit rows. Sums run in the order of the columns, and every operation is rounded by itself: no fused multiply-add, no other
 order. The bits of a score therefore depend on neither block size, shards, threads, libraries nor the width of a processor's
-registers. A row with a value beyond 2^500, whose squares would overflow, is first multiplied by 2^-600, which changes no
-rounding.
+registers.
 
 Whatever is faster only skips scores whose comparison with a threshold is already certain (`bounds`).
 """
@@ -15,28 +14,17 @@ import numpy as np
 from numba import njit
 
 _NORM_FLOOR = 1e-12  # shorter rows are not blown up to unit length
-_HUGE, _SHRINK = 2.0**500, 2.0**-600
 
 
-def row_norms(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray, int]:
-    """Return the rows [n, d] (huge ones scaled down), norms float64 [n], and the number of the first bad row or -1.
+def row_norms(rows: np.ndarray) -> tuple[np.ndarray, int]:
+    """Return norms float64 [n] of rows [n, d], float32 or float64, and the number of the first bad row or -1.
 
-    rows: float32 or float64. A bad row holds NaN or Inf. A row over its norm is its unit row.
+    A row over its norm is its unit row. A bad row holds NaN or Inf, or is longer than float64 can tell (1.3e154).
     """
     norms = np.empty(len(rows))
     _write_norms(rows, norms)
-    suspects = np.flatnonzero(~(norms < _HUGE))  # NaN and Inf too
-    if not len(suspects):
-        return rows, np.maximum(norms, _NORM_FLOOR), -1
-    wide = rows[suspects].astype(np.float64)
-    bad, huge = suspects[~np.isfinite(wide).all(axis=1)], suspects[(np.abs(wide) > _HUGE).any(axis=1)]
-    if len(bad):
-        return rows, norms, int(bad[0])
-    rows, norms, shrunk = rows.copy(), np.maximum(norms, _NORM_FLOOR), np.empty(len(huge))
-    rows[huge] *= _SHRINK
-    _write_norms(rows[huge], shrunk)
-    norms[huge] = shrunk
-    return rows, norms, -1
+    bad = np.flatnonzero(~np.isfinite(norms))
+    return np.maximum(norms, _NORM_FLOOR), int(bad[0]) if len(bad) else -1
 
 
 @njit(cache=True, nogil=True)

@@ -24,8 +24,6 @@ class Tally:
     """
 
     def __init__(self, query_valid: np.ndarray, offsets, scores, exemplar, top_k: int, sizes: list[int]):
-        if sizes != sorted(set(sizes)) or any(size < 1 for size in sizes):
-            raise InputError(f"database sizes are {sizes}; expected rising numbers from 1 on")
         self.query_valid, self.offsets, self.scores, self.exemplar = query_valid, offsets, scores, exemplar
         self.sizes = np.array(sizes, np.int64)
         self.threshold = thresholds(scores)
