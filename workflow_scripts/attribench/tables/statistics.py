@@ -152,41 +152,49 @@ def sign_flips(sums: np.ndarray, counts: np.ndarray, resampling: Resampling) -> 
 
 
 def _sign_flips(sums: np.ndarray, counts: np.ndarray, resampling: Resampling) -> tuple[np.ndarray, np.ndarray]:
-    """Return p-values and intervals of the columns of one block.
+    """Return p-values and intervals of the columns of one block."""
+    (m, columns), alpha = sums.shape, 1 - resampling.confidence
+    is_exact = 2**m <= resampling.samples
+    hits, lows, highs = _flipped(sums, counts, resampling, is_exact)
+    n = len(lows)
+    p_values = hits / n if is_exact else (1 + hits) / (1 + n)
+    # So many hits, and no more, make the p-value at most alpha; -1: none can. The slack is for alphas such as 1 - 0.8.
+    few = math.floor(alpha * n + _SLACK) if is_exact else math.floor(alpha * (1 + n) + _SLACK) - 1
+    ends = np.tile([-1.0, 1.0], (columns, 1))
+    if few >= 0:
+        ends[:, 0] = np.partition(lows, few, axis=0)[few]
+        ends[:, 1] = np.partition(highs, n - 1 - few, axis=0)[n - 1 - few]
+    for c in range(columns):
+        known = counts[:, c] > 0
+        if known.sum() < LEAST_ENTRIES:
+            ends[c] = math.nan
+        elif np.ptp(sums[known, c] / counts[known, c]) < _SAME:
+            value = math.fsum(sums[:, c]) / math.fsum(counts[:, c])
+            ends[c] = _without_spread(value, int(known.sum()), alpha, hits[c] <= few)
+    return p_values, ends
+
+
+def _flipped(sums: np.ndarray, counts: np.ndarray, resampling: Resampling, is_exact: bool) -> tuple[np.ndarray, ...]:
+    """Return the number of sign vectors that are hits, int64 [C], and for each the ds between which it is: both [n, C].
 
     The test of a difference d compares |sum of s_i - d n_i| with its value after flips. Both are equal at two ds: the means
     over the entries whose sign is + and over those whose sign is -. Between these, this sign vector is a hit. So the
     interval's ends are quantiles of the smaller and of the larger of the two means (Hartigan 1969).
     """
-    (m, columns), alpha = sums.shape, 1 - resampling.confidence
-    whole, scale = _in_steps(sums)
-    total, n_queries = whole.sum(axis=0), counts.sum(axis=0)
-    exact = 2**m <= resampling.samples
-    signs = _all_signs(m) if exact else _random_signs(m, resampling.samples, resampling.seed)
+    m, columns = sums.shape
+    steps, scale = _in_steps(sums)
+    total, n_queries = steps.sum(axis=0), counts.sum(axis=0)
+    signs = _all_signs(m) if is_exact else _random_signs(m, resampling.samples, resampling.seed)
     hits, lows, highs = np.zeros(columns, np.int64), [], []
     for chunk in signs:
-        flipped, weights = chunk @ whole, chunk @ counts
+        flipped, weights = chunk @ steps, chunk @ counts
         # Each entry's sum is off by half a step at most, plus float noise far below one: totals that close are ties.
         hits += (np.abs(flipped) >= np.abs(total) - (m + 1)).sum(axis=0)
         means = np.stack([_steps_to_mean(total + s * flipped, n_queries + s * weights, m, scale) for s in (-1, 1)])
         unknown = np.isnan(means).any(axis=0)  # one of the two sides has no queries: a hit whatever d is
         lows.append(np.where(unknown, -1.0, means.min(axis=0)))
         highs.append(np.where(unknown, 1.0, means.max(axis=0)))
-    n = sum(map(len, lows))
-    p_values = hits / n if exact else (1 + hits) / (1 + n)
-    # So many hits, and no more, make the p-value at most alpha; -1: none can. The slack is for alphas such as 1 - 0.8.
-    few = math.floor(alpha * n + _SLACK) if exact else math.floor(alpha * (1 + n) + _SLACK) - 1
-    ends = np.tile([-1.0, 1.0], (columns, 1))
-    if few >= 0:
-        ends[:, 0] = np.partition(np.concatenate(lows), few, axis=0)[few]
-        ends[:, 1] = np.partition(np.concatenate(highs), n - 1 - few, axis=0)[n - 1 - few]
-    for c in range(columns):
-        known = counts[:, c] > 0
-        if known.sum() < LEAST_ENTRIES:
-            ends[c] = math.nan
-        elif np.ptp(sums[known, c] / counts[known, c]) < _SAME:
-            ends[c] = _without_spread(total[c] / scale / n_queries[c], int(known.sum()), alpha, hits[c] <= few)
-    return p_values, ends
+    return hits, np.concatenate(lows), np.concatenate(highs)
 
 
 def _steps_to_mean(steps: np.ndarray, weights: np.ndarray, m: int, scale: float) -> np.ndarray:

@@ -28,12 +28,12 @@ _KEYS = {"resize", "crop", "interpolation", "mean", "std"}
 
 def stated_inputs(entry: ExtractorEntry, root: Path) -> list[NetworkInput]:
     """Return what the function states of the images."""
-    return [_input(_where(entry, root), _made(entry, root)[1])]
+    return [_checked_input(_in_errors(entry, root), _returned(entry, root)[1])]
 
 
 def files(entry: ExtractorEntry, root: Path) -> list[str]:
     """Return the file, and those below its folder that it imports, directly or through others."""
-    file, _ = _split(entry, root)
+    file, _ = _file_and_function(entry, root)
     found, waiting = [], [file]
     while waiting:
         path = waiting.pop()
@@ -47,13 +47,13 @@ def load(entry: ExtractorEntry, root: Path, size: int) -> Loaded:
     """Return what the function makes; code counts in its digest as tensors do."""
     import torch
 
-    module = _made(entry, root)[0]
+    module = _returned(entry, root)[0]
     code = sha256(b"".join(Path(path).read_bytes() for path in files(entry, root))).hexdigest()
     try:
         module = module.to(torch.float32).eval()
-        return Loaded(module, weights_digest(module, f"python {_split(entry, root)[1]} {code}"))
+        return Loaded(module, weights_digest(module, f"python {_file_and_function(entry, root)[1]} {code}"))
     except Exception as error:  # of any module
-        raise _fault(_where(entry, root), error) from error
+        raise _fault(_in_errors(entry, root), error) from error
 
 
 def outline(entry: ExtractorEntry, root: Path, size: int) -> Any | None:
@@ -61,10 +61,10 @@ def outline(entry: ExtractorEntry, root: Path, size: int) -> Any | None:
     weights = entry.pretrained
     if isinstance(weights, WeightsFile) and not weights_file(weights, root).is_file():
         return None
-    return _made(entry, root)[0].float().eval()
+    return _returned(entry, root)[0].float().eval()
 
 
-def _split(entry: ExtractorEntry, root: Path) -> tuple[Path, str]:
+def _file_and_function(entry: ExtractorEntry, root: Path) -> tuple[Path, str]:
     """Return the file that `model` names, absolute, and the function."""
     file, _, function = entry.model.rpartition(":")
     path = (root / file).absolute()
@@ -75,29 +75,30 @@ def _split(entry: ExtractorEntry, root: Path) -> tuple[Path, str]:
     return path, function
 
 
-def _where(entry: ExtractorEntry, root: Path) -> str:
-    path, function = _split(entry, root)
+def _in_errors(entry: ExtractorEntry, root: Path) -> str:
+    """Return what errors call the function."""
+    path, function = _file_and_function(entry, root)
     return f"{path}, function {function}"
 
 
-def _made(entry: ExtractorEntry, root: Path) -> tuple[Any, Any]:
+def _returned(entry: ExtractorEntry, root: Path) -> tuple[Any, Any]:
     """Return the module and the preprocessing that the function returns."""
     import torch
 
     weights = weights_file(entry.pretrained, root) if isinstance(entry.pretrained, WeightsFile) else None
     if weights:
         require_weights_file(weights)
-    path, function = _split(entry, root)
-    made = _call(path, function, weights, entry.seed)
+    path, function = _file_and_function(entry, root)
+    made = _import_and_call(path, function, weights, entry.seed)
     if not (isinstance(made, tuple) and len(made) == 2 and isinstance(made[0], torch.nn.Module)):
         raise InputError(
-            f"{_where(entry, root)}: returned {type(made).__name__}; expected (torch.nn.Module, preprocessing)"
+            f"{_in_errors(entry, root)}: returned {type(made).__name__}; expected (torch.nn.Module, preprocessing)"
         )
     return made
 
 
 @cache
-def _call(path: Path, function: str, weights: Path | None, seed: int) -> Any:
+def _import_and_call(path: Path, function: str, weights: Path | None, seed: int) -> Any:
     """Return what the function returns, called once in a process."""
     import torch
 
@@ -142,7 +143,7 @@ def _fault(where: str, error: BaseException, path: Path | None = None) -> InputE
     return InputError(f"{where}{line}: {type(error).__name__}: {first_line(error)}")
 
 
-def _input(where: str, stated: Any) -> NetworkInput:
+def _checked_input(where: str, stated: Any) -> NetworkInput:
     """Return the preprocessing that the function states. Raises InputError that names the keys which are wrong."""
     expected = f"expected a dict of {', '.join(sorted(_KEYS))} (and squash)"
     if not isinstance(stated, dict) or not _KEYS <= set(stated) <= _KEYS | {"squash"}:
