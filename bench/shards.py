@@ -1,4 +1,4 @@
-"""Shards beside bare h5py: the same bytes in the same chunks with the same checksums, safely on disk at the end."""
+"""Shards beside bare h5py: the same bytes in the same chunks with HDF5's checksums, safely on disk at the end."""
 
 import os
 from collections.abc import Iterator
@@ -8,7 +8,7 @@ from tempfile import TemporaryDirectory
 
 import h5py
 import numpy as np
-from attribench.formats.shards import Rows, open_shard, write_shard
+from attribench.formats.shards import Rows, open_shard, pixels_name, write_shard
 
 from bench.measure import Contestant, Options, Row, compare
 
@@ -46,37 +46,42 @@ def side_by_side(options: Options) -> Iterator[Row]:
 def _contestants(case: ShardCase, n: int, folder: Path) -> tuple[list[Contestant], list[Contestant]]:
     block = np.random.default_rng(0).integers(0, 255, (case.written, *case.shape)).astype(case.dtype)
     rows = Rows.all_valid([f"some/folder/{i}.jpg" for i in range(n)])
-    starts = range(0, n, case.written)
+    starts, data_name = range(0, n, case.written), pixels_name("bench") if case.dtype == "uint8" else "data"
 
     def ours() -> None:
-        with write_shard(folder / "ours.h5", "data", (n, *case.shape), case.dtype, rows, {}) as shard:
+        with write_shard(folder / "ours.h5", data_name, (n, *case.shape), case.dtype, rows, {}) as shard:
             for start in starts:
                 shard.append(block[: n - start])
 
     ours()
     with h5py.File(folder / "ours.h5") as file:
-        like = {name: dict(dtype=d.dtype, chunks=d.chunks, shape=d.shape) for name, d in file.items()}
-        beside = {name: d[:] for name, d in file.items() if name != "data"}  # paths and the like, as bytes
+        datasets: dict[str, h5py.Dataset] = {}
+        file.visititems(lambda name, item: datasets.update({name: item}) if isinstance(item, h5py.Dataset) else None)
+        like = {
+            name: dict(dtype=d.dtype, chunks=d.chunks, shape=d.shape, fletcher32=d.fletcher32)
+            for name, d in datasets.items()
+        }
+        beside = {name: d[:] for name, d in datasets.items() if name != data_name}  # paths and the like, as bytes
 
     def bare() -> None:
         with h5py.File(folder / "bare.h5", "w", libver=("v110", "v110")) as file:
-            data = file.create_dataset("data", fletcher32=True, **like["data"])
+            data = file.create_dataset(data_name, **like[data_name])
             for start in starts:
                 data[start : start + case.written] = block[: n - start]
             for name, values in beside.items():
-                file.create_dataset(name, fletcher32=True, **like[name])[:] = values
+                file.create_dataset(name, **like[name])[:] = values
         with open(folder / "bare.h5", "rb+") as file:
             os.fsync(file)
 
     def read_bare() -> None:
         with h5py.File(folder / "bare.h5") as file:
             for start in range(0, n, case.read):
-                file["data"][start : start + case.read]
+                file[data_name][start : start + case.read]
             for name in beside:
                 file[name][:]
 
     def read_ours() -> None:
-        with open_shard(folder / "ours.h5", "data") as shard:
+        with open_shard(folder / "ours.h5", data_name) as shard:
             for _ in shard.blocks(case.read):
                 pass
 

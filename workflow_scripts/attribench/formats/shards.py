@@ -1,11 +1,13 @@
 """The shard formats: HDF5 files that hold a contiguous slice of a collection, as pixels or as features.
 
-docs/formats.md has the layout; `common.hdf5` writes and checks the checksums.
+docs/formats.md has the layout. `common.hdf5` writes and checks the checksums, but for those of pixels: HDF5 takes its own in
+the one thread that reads, too slowly for a GPU. So pixels lie in one piece, and beside them the CRC-32 of each image.
 """
 
 import json
+import zlib
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
@@ -24,8 +26,10 @@ from attribench.common.hdf5 import (
     read_array,
     read_texts,
 )
+from attribench.common.prefetch import read_ahead
 
 FORMAT_VERSION = 1
+_PIXELS = "pixels/"
 IMPORTED = "imported"  # what imported features have for weights and preprocessing
 
 
@@ -69,15 +73,23 @@ class Rows:
 
 
 class ShardWriter:
-    """Write blocks of rows, one after the other, into a dataset [n, ...] of a shard."""
+    """Write blocks of rows, one after the other, into a new dataset `name` [n, ...] of a shard."""
 
-    def __init__(self, dataset: h5py.Dataset):
-        self._dataset = dataset
+    def __init__(self, file: h5py.File, name: str, shape: tuple[int, ...], dtype: str):
+        self._checksums: h5py.Dataset | None = None
+        if name.startswith(_PIXELS):
+            self._dataset = file.create_dataset(name, shape, dtype)
+            self._checksums = add_dataset(file, _checksums_name(name), shape[:1], "uint32")
+        else:
+            self._dataset = add_dataset(file, name, shape, dtype)
         self._filled = 0
 
     def append(self, block: np.ndarray) -> None:
         """Write the next rows: `block` [b, ...] of the dataset's row shape."""
-        self._dataset[self._filled : self._filled + len(block)] = block
+        rows = slice(self._filled, self._filled + len(block))
+        self._dataset[rows] = block
+        if self._checksums is not None:
+            self._checksums[rows] = _row_checksums(block)
         self._filled += len(block)
 
     def check_full(self) -> None:
@@ -105,13 +117,18 @@ def write_datasets(
     may be filled while it runs.
     """
     with create(path, format_version=FORMAT_VERSION, **attributes) as file:
-        writers = {name: ShardWriter(add_dataset(file, name, shape, dtype)) for name, shape in shapes.items()}
+        writers = {name: ShardWriter(file, name, shape, dtype) for name, shape in shapes.items()}
         yield writers
         for writer in writers.values():
             writer.check_full()
         add_texts(file, "paths", rows.paths)
         add_texts(file, "reasons", rows.reasons)
         add_array(file, "valid", rows.valid)
+
+
+def _row_checksums(block: np.ndarray) -> np.ndarray:
+    """Return the CRC-32 of each row's bytes, uint32 [n]."""
+    return np.array([zlib.crc32(row) for row in np.ascontiguousarray(block)], np.uint32)
 
 
 def first_bad_row(features: np.ndarray) -> tuple[int, str] | None:
@@ -149,6 +166,7 @@ class ShardReader:
     path: Path
     data: h5py.Dataset  # [n, ...]
     rows: Rows
+    checksums: np.ndarray | None  # of pixels: the CRC-32 of each row, uint32 [n]
 
     @property
     def identity(self) -> FeatureIdentity:
@@ -165,12 +183,23 @@ class ShardReader:
 
     def blocks(self, rows: int) -> Iterator[np.ndarray]:
         """Yield the data in order, `rows` rows at a time."""
-        for start in range(0, len(self.data), rows):
-            yield read_array(self.data, slice(start, start + rows))
+        starts = range(0, len(self.data), rows)
+        blocks = (read_array(self.data, slice(start, start + rows)) for start in starts)
+        if self.checksums is None:
+            yield from blocks
+            return
+        # Reading goes on while checksums are taken: both together would keep a GPU waiting.
+        with closing(read_ahead(blocks, 2)) as ahead:
+            for start, block in zip(starts, ahead, strict=True):
+                wrong = np.flatnonzero(_row_checksums(block) != self.checksums[start : start + rows])
+                if len(wrong):
+                    fault = f"a checksum or a chunk is wrong: row {start + wrong[0]}"
+                    raise InputError(f"{self.path}: corrupt ({fault}); {REMEDY}")
+                yield block
 
     def read(self) -> np.ndarray:
         """Return all the data."""
-        return read_array(self.data)
+        return next(self.blocks(max(1, len(self.data))), self.data[:0])
 
 
 @contextmanager
@@ -181,15 +210,17 @@ def open_shard(path: Path | str, name: str) -> Iterator[ShardReader]:
     """
     with open_checked(path, "shard") as file:
         with damage_as_input_error(path):
-            _check_layout(path, file, name)
+            checksums = _checksums_name(name) if name.startswith(_PIXELS) else None
+            _check_layout(path, file, [name, *([checksums] if checksums else [])])
             rows = _read_rows(path, file, len(file[name]))
-        yield ShardReader(Path(path), file[name], rows)
+            reader = ShardReader(Path(path), file[name], rows, read_array(file[checksums]) if checksums else None)
+        yield reader
 
 
-def _check_layout(path: Path | str, file: h5py.File, name: str) -> None:
-    missing = [dataset for dataset in (name, "paths", "valid", "reasons") if dataset not in file]
+def _check_layout(path: Path | str, file: h5py.File, names: list[str]) -> None:
+    missing = [dataset for dataset in (*names, "paths", "valid", "reasons") if dataset not in file]
     if missing:
-        raise InputError(f"{path}: has no dataset {', '.join(sorted(missing))}; expected a shard of {name}")
+        raise InputError(f"{path}: has no dataset {', '.join(missing)}; expected a shard of {names[0]}")
     version = file.attrs.get("format_version")
     if version != FORMAT_VERSION:
         raise InputError(f"{path}: format version is {version}; expected {FORMAT_VERSION}")
@@ -211,7 +242,12 @@ def open_feature_shard(path: Path | str) -> AbstractContextManager[ShardReader]:
 
 def pixels_name(preprocessing: str) -> str:
     """Return the name of the dataset of a pixel shard with the images after `preprocessing` (its canonical text)."""
-    return f"pixels/{preprocessing}"
+    return _PIXELS + preprocessing
+
+
+def _checksums_name(name: str) -> str:
+    """Return the name of the dataset of the checksums of the pixels `name`."""
+    return name.replace(_PIXELS, "crc32/", 1)
 
 
 def has_pixels(path: Path | str, preprocessing: str) -> bool:
