@@ -53,6 +53,10 @@ def test_the_workflow_ranks_scores_beside_features(finished_copy):
         assert rows["mine_scores"].pop("feature") == "mine"
         assert rows["tiny_pretrained"].pop("feature") == "tiny"
         assert rows["mine_scores"] == rows["tiny_pretrained"]
+    labelled = {"scores": "scores/mine_{split}.h5", "label": "Mine"}
+    clone.configure({**settings, "score_registry": {"mine": labelled}})
+    assert clone.planned() == Counter(tables=1, plots=2, contact=2)
+    clone.configure(settings)
     with h5py.File(root / "mine_sample_style.h5", "r+") as file:
         file["database_scores"][0, 0] = 2
     assert clone.planned() == Counter(rank_scores=1, metrics=1, tables=1, plots=2, contact=1)

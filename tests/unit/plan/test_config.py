@@ -367,6 +367,20 @@ def test_a_size_beyond_the_database_is_refused_before_a_run(tmp_path):
     Plan(load(changed(benchmark="abc", root=str(tmp_path / "abc"), database_sizes=[10**9]))).refuse_large_sizes()
 
 
+def test_a_method_of_scores_has_a_label_where_its_entry_gives_one():
+    registry = {"a": "a_{split}.h5", "b": {"scores": "b_{split}.h5", "label": "Method B"}, "c": {"scores": "c.h5"}}
+    plan = Plan(load(changed(score_methods=[*registry], score_registry=registry)))
+    assert [plan.labels[name, "scores"] for name in registry] == ["a", "Method B", "c"]
+    assert [plan.score_file("x", name) for name in registry] == ["a_x.h5", "b_x.h5", "c.h5"]
+    for value, message in (
+        (["a.h5"], r"score_registry.a`: found \['a.h5'\]; expected a path, or the keys scores, label"),
+        ({"label": "A"}, "score_registry.a.scores` is missing; expected a path"),
+        ({"score": "a.h5", "scores": "a.h5"}, "unknown key `score_registry.a.score`; did you mean `scores`"),
+    ):
+        with pytest.raises(InputError, match=message):
+            load(changed(score_registry={"a": value}))
+
+
 @pytest.mark.parametrize("key", ["root", "results", "features"])
 def test_a_file_in_place_of_a_folder_is_refused(tmp_path, key):
     (tmp_path / "file").touch()

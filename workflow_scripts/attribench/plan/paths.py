@@ -166,7 +166,7 @@ class Paths:
 
     def score_file(self, split: str, method: str) -> str:
         """Return the path, below the root, of the scores of a method that is no feature."""
-        return self.config.score_registry[method].replace("{split}", split)
+        return self.config.score_registry[method].scores.replace("{split}", split)
 
     def sample_files(self) -> list[str]:
         """Return the split files that the sample stage makes."""

@@ -134,9 +134,11 @@ class Plan(Tokens):
     def _labels(self) -> dict[Method, str]:
         """Return what tables and figures call each method. Raises InputError where they would call two the same."""
         config = self.config
-        extractors = {name: entry.label for name, entry in config.extractor_registry.items() if entry.label}
+        entries = {name: config.extractor_registry[name] for name in config.extractors}
+        entries |= {name: config.score_registry[name] for name in config.score_methods}
+        names = {name: entry.label for name, entry in entries.items() if entry.label}
         variants = {name: entry.label for name, entry in config.variant_registry.items() if entry.label}
-        labels = method_labels(self.methods, extractors, variants)
+        labels = method_labels(self.methods, names, variants)
         for method, label in labels.items():
             other = next(other for other in labels if labels[other] == label)
             if other != method:

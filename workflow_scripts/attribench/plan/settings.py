@@ -94,6 +94,24 @@ class VariantEntry(Closed):
     label: Label | None = None
 
 
+class ScoreEntry(Closed):
+    """Name a method's file of scores: its path below the root, with {split} in it where each split has its own.
+
+    label: the method's name in tables and figures.
+    """
+
+    scores: FilePath
+    label: Label | None = None
+
+
+def _as_score_entry(value: Any) -> Any:
+    return {"scores": value} if isinstance(value, str) else value
+
+
+# A path may stand for an entry without a label.
+PathOrScoreEntry = Annotated[ScoreEntry, BeforeValidator(_as_score_entry, json_schema_input_type=FilePath | ScoreEntry)]
+
+
 class Bootstrap(Closed):
     """Set the confidence of intervals, and the number and seed of the sign-flip test's random sign vectors."""
 
@@ -160,7 +178,7 @@ class Settings(Closed):
     benchmarks: dict[Name, BenchmarkEntry]
     extractor_registry: dict[Name, ExtractorEntry]
     variant_registry: dict[Name, VariantEntry]
-    score_registry: dict[Name, FilePath]
+    score_registry: dict[Name, PathOrScoreEntry]
 
 
 class Config(Settings):
