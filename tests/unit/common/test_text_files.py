@@ -5,7 +5,7 @@ import os
 
 import pytest
 from attribench.common.errors import InputError
-from attribench.common.text_files import check_config_file, csv_rows, read_json, read_lines
+from attribench.common.text_files import check_config_file, csv_rows, decimal_number, read_json, read_lines
 from helpers.unprivileged import call_unprivileged
 
 # Each is one line to no reader that splits lines at more than `\n`.
@@ -161,3 +161,11 @@ def test_a_file_that_may_not_be_read_is_named(tmp_path):
         tmp_path, 'from attribench.common.text_files import read_lines\nread_lines("l.txt", "list file", "paths")'
     )
     assert said == "l.txt: the list file cannot be read (Permission denied); expected paths"
+
+
+def test_a_number_is_what_people_take_for_one():
+    for text, value in (("0.25", 0.25), (".5", 0.5), ("5.", 5), ("-1", -1), ("+1e-3", 0.001), ("2.5E2", 250)):
+        assert decimal_number(text) == value
+    for text in ("", "0.2_5", "1_0", "nan", "inf", "-Infinity", " 1", "1\n", "1,5", "0x10", "1e", "٣", "1 000"):
+        with pytest.raises(ValueError, match="no number in decimal notation"):
+            decimal_number(text)

@@ -50,3 +50,10 @@ def test_one_line_says_the_key_and_what_was_expected(key):
 def test_a_name_that_is_none_is_refused_with_its_key(name):
     lines = message("benchmarks", {**DEFAULTS["benchmarks"], name: DEFAULTS["benchmarks"]["abc"]})
     assert not lines or (len(lines) == 1 and f"benchmarks.{name}" in lines[0] and "name" in lines[0]), lines
+
+
+@pytest.mark.parametrize("key", ["top_k", "recall_ks", "bootstrap__confidence", "batch_size"])
+@pytest.mark.parametrize("value", ["5_0", "٣", "1_0.0", "0x10"])
+def test_text_is_a_number_only_as_people_write_numbers(key, value):
+    [line] = message(key, value)
+    assert re.match(f"  key `{key.replace('__', '.')}.*: found '{value}'; expected a", line)

@@ -50,6 +50,7 @@ REFUSED = {
     "text for a value": ([HEADER, ROW, ROW.replace("0.25", "high")], "line 3: value is 'high'; expected a number from 0"),
     "per cent": ([HEADER, "", ROW.replace("0.25", "25.0")], "line 3: value is '25.0'; expected a number from 0 to 1"),
     "nan": ([HEADER, ROW.replace("0.25", "nan")], "line 2: value is 'nan'"),
+    "Python's underscore": ([HEADER, ROW.replace("0.25", "0.2_5")], "line 2: value is '0.2_5'; expected a number from 0"),
     "a negative tolerance": ([HEADER, ROW.replace("0.01", "-0.01")], "line 2: tolerance is '-0.01'"),
     "an empty field": ([HEADER, ROW.replace("a paper", " ")], "line 2: source is empty"),
     "a number stated twice": (

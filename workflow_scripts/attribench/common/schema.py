@@ -9,6 +9,8 @@ from typing import Annotated, Any, get_args
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
+from attribench.common.text_files import decimal_number
+
 # A part of a path, a rule's wildcard or a column name.
 NAME_IN_WORDS = "a name of letters, digits, `_` and `-`"
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_\-]*$", description=NAME_IN_WORDS)]
@@ -16,20 +18,26 @@ Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_\-]*$", description
 Label = Annotated[str, Field(max_length=60, pattern=r"^\S(.*\S)?$")]
 
 
-def _refuse_boolean(value: Any) -> Any:
-    if isinstance(value, bool):  # which Python takes for 0 or 1
+def _refuse_no_number(value: Any) -> Any:
+    """Refuse what Python takes for a number and people do not: true and false for 1 and 0, text such as `5_0` for 50."""
+    if isinstance(value, bool):
         raise PydanticCustomError("no_number", "expected a number")
+    if isinstance(value, str):
+        try:
+            decimal_number(value.strip())
+        except ValueError:
+            raise PydanticCustomError("no_number", "expected a number") from None
     return value
 
 
 def whole(**limits: float) -> Any:
     """Return the type of a whole number within `limits`, as pydantic calls them: ge, gt, le, lt."""
-    return Annotated[int, Field(**limits), BeforeValidator(_refuse_boolean)]
+    return Annotated[int, Field(**limits), BeforeValidator(_refuse_no_number)]
 
 
 def number(**limits: float) -> Any:
     """Return the type of a number within `limits`."""
-    return Annotated[float, Field(**limits), BeforeValidator(_refuse_boolean)]
+    return Annotated[float, Field(**limits), BeforeValidator(_refuse_no_number)]
 
 
 Positive = whole(ge=1, le=10**12)

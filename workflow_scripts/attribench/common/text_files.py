@@ -22,6 +22,7 @@ from attribench.common.files import open_given
 # Of Unicode's characters, HDF5 ends a text at the first of these, and UTF-8 has no form of the others.
 _NOT_STORABLE = re.compile("[\0\ud800-\udfff]")
 _ESCAPED = re.compile(r"\\u(0000|d[89a-f])", re.IGNORECASE)  # how JSON can hold such a character
+_DECIMAL = re.compile(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?")
 _WIDE_MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE, codecs.BOM_UTF32_BE)
 
 
@@ -61,6 +62,16 @@ def read_lines(path: Path | str, what: str, expected: str) -> list[str]:
     if any(ended):
         lines = [line.removesuffix("\r") for line in lines]
     return [line for line in lines if line.strip()]
+
+
+def decimal_number(text: str) -> float:
+    """Return the number that `text` is in decimal notation: `0.25`, `-1`, `2.5e-3`.
+
+    Raises ValueError for what Python takes for a number too: `0.2_5`, `nan`, `inf`, spaces around it, other scripts' digits.
+    """
+    if not _DECIMAL.fullmatch(text):
+        raise ValueError(f"{text!r} is no number in decimal notation")
+    return float(text)
 
 
 # --- JSON and YAML ----------------------------------------------------------------------------------------------------

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from attribench.common.errors import InputError, nearest
-from attribench.common.text_files import csv_rows, read_text
+from attribench.common.text_files import csv_rows, decimal_number, read_text
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -113,7 +113,7 @@ def _number(where: str, header: list[str], fields: list[str]) -> Number:
 
 def _share(where: str, name: str, text: str) -> float:
     try:
-        value = float(text)
+        value = decimal_number(text)
     except ValueError:
         value = math.nan
     if not 0 <= value <= 1:
