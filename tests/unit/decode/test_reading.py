@@ -43,11 +43,18 @@ def test_orientation_is_applied_where_it_is_asked_for(tmp_path, ending, orientat
     np.testing.assert_array_equal(read(path), read(plain))
 
 
-@pytest.mark.parametrize("kind", ["TIFF", "HEIF"])
-def test_orientation_that_belongs_to_the_format_is_applied_once(tmp_path, kind):
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("kind", ["TIFF", "HEIF", "AVIF"])
+def test_orientation_that_belongs_to_the_format_is_applied_once(tmp_path, kind, orientation):
     image_endings()  # without HEIF's encoder, Pillow could not save it
-    picture().save(tmp_path / "a", kind, **rotated(picture()))
-    assert read(tmp_path / "a").shape == read(tmp_path / "a", APPLY).shape == (37, 23, 3)
+    corners = Image.fromarray(np.array([[0, 90, 90], [180, 255, 255]], np.uint8)).resize((48, 32), 0).convert("RGB")
+    turned = rotated(corners, orientation)
+    corners.save(tmp_path / "a", kind, **turned)
+    corners.save(tmp_path / "a.png", **turned)
+    upright = read(tmp_path / "a.png", APPLY).astype(int)
+    for reading in (AS_PUBLISHED, APPLY):
+        made = read(tmp_path / "a", reading)
+        assert made.shape == upright.shape and np.abs(made - upright).mean() < 5
 
 
 def test_damaged_exif_of_a_whole_image_turns_nothing(tmp_path):

@@ -72,8 +72,9 @@ class Reading:
             if quick := _decode_png(file.read(), image.size):
                 return quick
         image.load()
-        # Pillow has turned a TIFF file's image by now, whose orientation is no EXIF.
-        turn = _turn(image) if self.exif == "apply" else None
+        # Where orientation belongs to the format, the decoders of TIFF and HEIF have turned the image by now. That of AVIF
+        # notes it as EXIF's, in place of any that is there.
+        turn = _turn(image) if self.exif == "apply" or image.format == "AVIF" else None
         rgb = as_rgb(image)
         return rgb if turn is None else rgb.transpose(turn)
 
