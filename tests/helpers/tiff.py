@@ -8,7 +8,7 @@ UNSIGNED, SIGNED, FLOAT = 1, 2, 3  # sample formats
 
 
 def grey_tiff(values, bits, sample_format=UNSIGNED, *, white_is_zero=False):
-    """Return the file of `values` [h, w], samples of 12, 16 or 32 bits, uncompressed."""
+    """Return the file of `values` [h, w], samples of 8 to 64 bits (of 12, or whole bytes), uncompressed."""
     height, width = values.shape
     kind = {UNSIGNED: "u", SIGNED: "i", FLOAT: "f"}[sample_format]
     pixels = _packed_12(values) if bits == 12 else values.astype(f"<{kind}{bits // 8}").tobytes()

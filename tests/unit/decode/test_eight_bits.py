@@ -90,12 +90,15 @@ SAME_PICTURE = {
 FITS_HEADER = ("SIMPLE  = T", "BITPIX  = 16", "NAXIS   = 2", "NAXIS1  = 64", "NAXIS2  = 64", "END")
 FITS = "".join(line.ljust(80) for line in FITS_HEADER).ljust(2880).encode() + WIDE.astype(">u2").tobytes()
 NO_PICTURE = {
+    "int8.tif": (grey_tiff(GREYS.astype(int) - 128, 8, SIGNED), "signed 8-bit integers have no range that is known"),
     "int16.tif": (grey_tiff(GREYS, 16, SIGNED), "signed integers, here from 0 to 255"),
     "int32.tif": (grey_tiff(WIDE, 32, SIGNED), "32-bit or signed integers, here from 0 to 65535"),
     "uint32.tif": (grey_tiff(WIDE << 16, 32, UNSIGNED), "32-bit or signed integers"),
     "float-255.tif": (grey_tiff(GREYS, 32, FLOAT), "floats from 0 to 255; expected 0 to 1"),
     "float-negative-values.tif": (grey_tiff(GREYS / 255 - 0.5, 32, FLOAT), "floats from -0.5 to 0.5"),
     "nan.tif": (grey_tiff(np.where(GREYS > 9, GREYS / 255, np.nan), 32, FLOAT), "floats from nan"),
+    "float16.tif": (grey_tiff(GREYS / 255, 16, FLOAT), "no image in a format that is read here"),
+    "float64.tif": (grey_tiff(GREYS / 255, 64, FLOAT), "no image in a format that is read here"),
     "infinite.tif": (grey_tiff(np.where(GREYS > 9, GREYS / 255, np.inf), 32, FLOAT), "floats from .* to inf"),
     "16.fits": (FITS, "16-bit values of FITS have no range that is known"),
 }  # fmt: skip

@@ -9,6 +9,7 @@ from PIL import Image, TiffImagePlugin
 
 _STATE_16_BITS = {"PNG", "TIFF", "JPEG2000", "IM"}  # formats whose values of up to 16 bits have no sign
 _WHITE_IS_ZERO = 0  # the value of TIFF's tag PhotometricInterpretation
+_SIGNED = 2  # a value of TIFF's tag SampleFormat
 
 
 class UnreadableImage(Exception):
@@ -27,12 +28,20 @@ def as_rgb(image: Image.Image) -> Image.Image:
         return _grey(image, _wide_integers(image))
     if mode == "F":
         return _grey(image, _fractions(image))
+    if _is_signed(image):
+        raise UnreadableImage("signed 8-bit integers have no range that is known; expected unsigned ones")
     if mode in ("L", "RGB"):
         return image
     image.info.pop("transparency", None)  # Pillow would warn that it is dropped
     if mode == "La":  # grey with its alpha multiplied in, which Pillow converts in two steps
         image = image.convert("LA")
     return image.convert("L" if mode in ("1", "LA", "La") else "RGB")
+
+
+def _is_signed(image: Image.Image) -> bool:
+    """Return whether Pillow took signed samples of 8 bits for unsigned ones, as it does in TIFF files."""
+    is_tiff = isinstance(image, TiffImagePlugin.TiffImageFile)
+    return is_tiff and _SIGNED in image.tag_v2.get(TiffImagePlugin.SAMPLEFORMAT, ())
 
 
 def _grey(image: Image.Image, values: np.ndarray) -> Image.Image:
