@@ -5,6 +5,8 @@ import struct
 import zlib
 
 import numpy as np
+import pytest
+from attribench.decode.eight_bits import UnreadableImage
 from attribench.decode.reading import AS_PUBLISHED, _decode_png
 from helpers.png import CHANNELS, DEPTHS, GREY, PALETTE, RGB, RGBA, chunk, png, with_checksums
 from hypothesis import given, settings
@@ -84,3 +86,63 @@ def test_no_damage_makes_other_pixels(file, data):
     expected = pillows(content)
     if expected is not None and (quick := _decode_png(content, expected.shape[1::-1])):
         np.testing.assert_array_equal(np.asarray(quick.convert("RGB")), expected)
+
+
+SIZE = 16
+ROW = 1 + 3 * SIZE  # bytes of a filtered row
+RAW = b"".join(b"\0" + row.tobytes() for row in np.random.default_rng(0).integers(0, 256, (SIZE, 3 * SIZE), np.uint8))
+STREAM = zlib.compress(RAW)
+HEADER = struct.pack(">IIBBBBB", SIZE, SIZE, 8, RGB, 0, 0, 0)
+HEAD = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", HEADER)
+END = chunk(b"IEND", b"")
+TEXT = chunk(b"tEXt", b"a\0b")
+
+
+def other_end(content):
+    """Return bytes whose last four, a checksum, are other ones."""
+    return content[:-4] + bytes(255 - byte for byte in content[-4:])
+
+
+def with_stream(stream):
+    return HEAD + chunk(b"IDAT", stream) + END
+
+
+WHOLE = with_stream(STREAM)
+FAULTS = {
+    "none": WHOLE,
+    "CRC of the header": other_end(HEAD) + WHOLE[len(HEAD) :],
+    "CRC of the pixels": HEAD + other_end(chunk(b"IDAT", STREAM)) + END,
+    "CRC of the last pixels": HEAD + chunk(b"IDAT", STREAM[:99]) + other_end(chunk(b"IDAT", STREAM[99:])) + END,
+    "CRC of the end": other_end(WHOLE),
+    "CRC of a text before": HEAD + other_end(TEXT) + WHOLE[len(HEAD) :],
+    "CRC of a text after": WHOLE[:-12] + other_end(TEXT) + END,
+    "CRC and Adler-32": HEAD + other_end(chunk(b"IDAT", other_end(STREAM))) + END,
+    "no Adler-32": with_stream(STREAM[:-4]),
+    "half a stream": with_stream(STREAM[: len(STREAM) // 2]),
+    "half a row is missing": with_stream(zlib.compress(RAW[: -ROW // 2])),
+    "a row is missing": with_stream(zlib.compress(RAW[:-ROW])),
+    "a row too many": with_stream(zlib.compress(RAW + RAW[:ROW])),
+    "bytes after the stream": with_stream(STREAM + b"abc"),
+    "a chunk after the stream": WHOLE[:-12] + chunk(b"IDAT", b"abc") + END,
+    "bytes after the end": WHOLE + b"abc",
+    "no end": WHOLE[:-12],
+    "cut in the pixels": WHOLE[:-99],
+    "bytes between chunks": HEAD + b"abcd" + WHOLE[len(HEAD) :],
+    "a text between pixels": HEAD + chunk(b"IDAT", STREAM[:50]) + TEXT + chunk(b"IDAT", STREAM[50:]) + END,
+    "two headers": HEAD + chunk(b"IHDR", HEADER) + WHOLE[len(HEAD) :],
+    "a filter that does not exist": with_stream(zlib.compress(b"\5" + RAW[1:])),
+    "no zlib": with_stream(b"\x78\0" + STREAM[2:]),
+    "a critical chunk that is not known": HEAD + chunk(b"ABCD", b"x") + WHOLE[len(HEAD) :],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_fault_is_what_it_is_to_pillow(tmp_path, fault):
+    """Only a wrong Adler-32 behind right CRCs, which no damage makes, is seen by Pillow alone."""
+    (tmp_path / "a.png").write_bytes(FAULTS[fault])
+    try:
+        with AS_PUBLISHED.image(tmp_path / "a.png") as image:
+            made = np.asarray(image)
+    except UnreadableImage:
+        made = None
+    np.testing.assert_array_equal(made, pillows(FAULTS[fault]))
