@@ -1,6 +1,7 @@
 """The figures: the values that they draw, texts that can be read, and the same bytes on every run."""
 
 import math
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -306,3 +307,17 @@ def test_csv_is_the_data_returned(tmp_path):
     assert b"\r" not in csv.read_bytes() and svg.read_bytes().startswith(b"<?xml")
     with Image.open(png) as image:
         assert image.size == tuple(round(side * figure.dpi) for side in figure.get_size_inches()) and figure.dpi >= 150
+
+
+def test_letters_that_the_font_lacks_come_from_another_or_are_named_once(tmp_path, caplog, recwarn):
+    """STIX, which matplotlib has beside DejaVu Sans, has the first of these letters; no font has the other."""
+    lent, none = "\N{LATIN SMALL LETTER K WITH PALATAL HOOK}", chr(0x10FFFD)
+    for label in (f"a {none} b", f"k{lent}"):
+        figure, data = recall_curves([small_ranking()], [5], labels={Method("clip", "pretrained"): label})
+        svg = save_figure(figure, data, tmp_path / "curves")[1].read_text()
+        save_figure(figure, data, tmp_path / "again")
+    [record] = caplog.records
+    assert f"{none!r} (U+10FFFD), such as in {f'a {none} b'!r}" in record.message
+    assert not recwarn.list  # of matplotlib's, one for each time it is drawn
+    fonts = set(re.findall('id="(.+)-[0-9a-f]+"', svg))
+    assert len(fonts - {"DejaVuSans", "DejaVuSans-Bold"}) == 1 and not any("LastResort" in font for font in fonts)

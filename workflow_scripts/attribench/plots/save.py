@@ -3,6 +3,7 @@
 import base64
 import io
 import re
+import warnings
 from pathlib import Path
 
 import pandas as pd
@@ -11,6 +12,7 @@ from PIL import Image
 
 from attribench.common.files import atomic_path
 from attribench.common.tables_io import write_table
+from attribench.plots.fonts import use_fonts_for_all_letters
 from attribench.plots.style import plot_style
 
 _EMBEDDED_PNG = re.compile(rb"data:image/png;base64,\s*([A-Za-z0-9+/=\s]+)")
@@ -25,7 +27,8 @@ def save_figure(figure: Figure, data: pd.DataFrame, stem: Path | str) -> list[Pa
     """
     stem = Path(stem)
     png, svg, csv = (stem.parent / f"{stem.name}.{suffix}" for suffix in ("png", "svg", "csv"))
-    with plot_style():
+    with plot_style(), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing")  # of which the log has one line
         _lay_out(figure)
         with atomic_path(png) as temporary:
             figure.savefig(temporary, format="png", dpi="figure", metadata={"Software": None})
@@ -44,6 +47,8 @@ def _lay_out(figure: Figure) -> None:
     The layout solver sums in an order that differs between processes; the last bits would reach the SVG as other ids.
     """
     figure.draw_without_rendering()
+    if use_fonts_for_all_letters(figure):  # which takes the texts of the axes' ticks, that drawing has made
+        figure.draw_without_rendering()
     figure.set_layout_engine("none")
     for axes in figure.axes:
         axes.set_position([round(part, 6) for part in axes.get_position(original=True).bounds], which="original")

@@ -15,6 +15,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 from attribench.formats.ranking import Method, method_labels
 
 DPI = 160
+FONT = "DejaVu Sans"
 TEXT, MUTED, GRID = "#222222", "#6B6B6B", "#E3E3E3"
 RANDOM = "#5A5A5A"  # of a random ranking
 RANDOM_FILL = "#BDBDBD"
@@ -32,7 +33,7 @@ _LINES = ("-", (0, (5, 1.6)), (0, (1.4, 1.3)), (0, (6, 1.5, 1.4, 1.5)), (0, (9, 
 _FIRST_VARIANTS = ("pretrained", "tuned")
 
 _RC = {
-    "font.family": "DejaVu Sans",
+    "font.family": FONT,
     "font.size": 8.5,
     "axes.titlesize": 9,
     "axes.labelsize": 8.5,

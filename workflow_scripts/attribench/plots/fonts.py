@@ -1,0 +1,73 @@
+"""Letters that the figures' font lacks: taken from another font that is installed, or named in the log."""
+
+import logging
+from functools import cache
+
+from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties, findfont, fontManager
+from matplotlib.ft2font import FT2Font
+from matplotlib.text import Text
+
+from attribench.plots.style import FONT
+
+log = logging.getLogger(__name__)
+_OF_BOXES = "Last Resort"  # begins the name of a font that has a box for every letter
+_named: set[str] = set()  # letters that the log has
+
+
+def use_fonts_for_all_letters(figure: Figure) -> bool:
+    """Set texts whose letters `FONT` lacks in fonts that have them; return whether there are such texts.
+
+    Letters that no installed font has are drawn as boxes, and named in the log, each once.
+    """
+    is_changed, without_font = False, {}
+    for text in figure.findobj(Text):
+        fonts = {letter: _font_with(letter) for letter in text.get_text() if letter != "\n" and not _has(FONT, letter)}
+        if found := [font for font in fonts.values() if font]:
+            text.set_fontfamily([FONT, *dict.fromkeys(found)])
+            is_changed = True
+        without_font |= {letter: text.get_text() for letter, font in fonts.items() if not font}
+    new = [letter for letter in without_font if letter not in _named]
+    if new:
+        _named.update(new)
+        log.warning(
+            "no installed font has the letters %s, such as in %r: figures show boxes in their place; install one that has "
+            "them, such as Noto Sans CJK for Chinese, Japanese and Korean",
+            " ".join(f"{letter!r} (U+{ord(letter):04X})" for letter in new),
+            without_font[new[0]],
+        )
+    return is_changed
+
+
+@cache
+def _has(font: str, letter: str) -> bool:
+    return _open(findfont(FontProperties(family=font))).get_char_index(ord(letter)) != 0
+
+
+@cache
+def _font_with(letter: str) -> str | None:
+    """Return the name of the first installed font, by name and file, that has `letter`; None if none has."""
+    regular = {
+        (font.name, font.fname)
+        for font in fontManager.ttflist
+        if font.style == "normal" and not font.name.startswith(_OF_BOXES)
+    }
+    return next((name for name, file in sorted(regular) if _draws(file, letter)), None)
+
+
+@cache
+def _draws(file: str, letter: str) -> bool:
+    try:
+        font = _open(file)
+        if not font.get_char_index(ord(letter)):
+            return False
+        font.set_size(10, 72)
+        font.load_char(ord(letter))  # fonts of coloured images cannot
+    except (OSError, RuntimeError):
+        return False
+    return True
+
+
+@cache
+def _open(file: str) -> FT2Font:
+    return FT2Font(file)
