@@ -304,6 +304,19 @@ def test_a_transformer_of_timm_is_resampled_to_the_size_of_the_images(tmp_path):
     assert own.resampled == "" and own.weights != loaded.weights
 
 
+def test_a_file_of_weights_for_another_size_is_taken_at_that_size_and_refused_with_the_key_at_others(tmp_path):
+    tuned = timm.create_model("test_vit", img_size=192)
+    torch.save(tuned.state_dict(), tmp_path / "w.pth")
+    tuned.reset_classifier(0)
+    images = torch.randn(1, 3, 192, 192)
+    file = {"file": "w.pth"}
+    network = load_extractor("tuned", entry_of("timm", "test_vit", pretrained=file, **square(192)), tmp_path)
+    assert torch.equal(network.module(images), tuned.eval()(images)) and network.resampled == ""
+    for size in (160, 224):  # the model's own, and another one
+        with pytest.raises(InputError, match=r"pos_embed \(1, 145, 64\), not .*another size need that size as `crop`$"):
+            refuse_unfit("tuned", entry_of("timm", "test_vit", pretrained=file, **square(size)), tmp_path)
+
+
 def test_a_transformer_of_open_clip_is_resampled_as_open_clip_does_it(tmp_path):
     name = clip_folder(tmp_path / "clip")
     loaded = load_extractor("clip", entry_of("open_clip", name, **square(96)), tmp_path)

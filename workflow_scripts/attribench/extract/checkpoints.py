@@ -112,10 +112,11 @@ def _described(value: Any) -> str:
 # --- loading -------------------------------------------------------------------------------------------------------------
 
 
-def load_strictly(network: Any, tensors: dict[str, Any], path: Path) -> None:
+def load_strictly(network: Any, tensors: dict[str, Any], path: Path, hint: str = "") -> None:
     """Put `tensors`, which come from `path`, into `network`.
 
-    Raises InputError that names the tensors which are missing, which the network does not have, and whose shapes differ.
+    Raises InputError that names the tensors which are missing, which the network does not have, and whose shapes differ; it
+    ends with `hint`.
     """
     expected = network.state_dict()
     other_shapes = [
@@ -130,7 +131,7 @@ def load_strictly(network: Any, tensors: dict[str, Any], path: Path) -> None:
     }
     if any(faults.values()):
         listed = "; ".join(f"{fault}: {_first_of(names)}" for fault, names in faults.items() if names)
-        raise InputError(f"{path}: does not fit the network. {listed}")
+        raise InputError(f"{path}: does not fit the network. {listed}{hint}")
     network.load_state_dict(tensors, strict=True)
 
 

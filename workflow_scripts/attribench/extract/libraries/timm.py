@@ -21,6 +21,7 @@ from attribench.extract.registry import ExtractorEntry, WeightsFile
 from attribench.extract.resampling import at_size
 
 _CONFIG = "config.json"  # of a folder, or of a repository on the hub
+_SIZED = ("pos_embed", "relative_position_bias_table")  # ends of names of tensors that depend on the size of the images
 _FITS = {"center": "short", "squash": "squash"}  # of timm's `crop_mode`
 
 
@@ -66,9 +67,14 @@ def load(entry: ExtractorEntry, root: Path, size: int) -> Loaded:
         network = _untrained(entry, root)
     whole = network.state_dict()
     _drop_classifier(network)
-    if isinstance(weights, WeightsFile):
-        _load_file(network, whole, weights, weights_file(weights, root))
-    network, resampled = _at_size(network, entry, root, size)
+    tensors = _tensors(network, whole, weights, root) if isinstance(weights, WeightsFile) else {}
+    if _fits(network, tensors):
+        if tensors:
+            _load_file(network, tensors, entry, root)
+        network, resampled = _at_size(network, entry, root, size, trained=weights != "none")
+    else:  # the file may be for images of `size`
+        network, resampled = _at_size(network, entry, root, size, trained=False)[0], ""
+        _load_file(network, tensors, entry, root)
     # A tag names other weights of the same network.
     origin, _ = split_name(entry.model, root)
     architecture = network.pretrained_cfg["architecture"] if origin else entry.model.partition(".")[0]
@@ -83,7 +89,7 @@ def outline(entry: ExtractorEntry, root: Path, size: int) -> Any:
     with torch.device("meta"):
         network = _untrained(entry, root)
         _drop_classifier(network)
-        return _at_size(network, entry, root, size)[0].eval().to("meta")
+        return _at_size(network, entry, root, size, trained=entry.pretrained != "none")[0].eval().to("meta")
 
 
 def _settings(model: str, root: Path) -> dict[str, Any]:
@@ -148,7 +154,7 @@ def _drop_classifier(network: Any) -> None:
         network.reset_classifier(0)
 
 
-def _at_size(network: Any, entry: ExtractorEntry, root: Path, size: int) -> tuple[Any, str]:
+def _at_size(network: Any, entry: ExtractorEntry, root: Path, size: int, *, trained: bool) -> tuple[Any, str]:
     def rebuild(pixels: int) -> Any:
         resized = _untrained(entry, root, img_size=pixels)
         _drop_classifier(resized)
@@ -156,12 +162,24 @@ def _at_size(network: Any, entry: ExtractorEntry, root: Path, size: int) -> tupl
 
     settings = network.pretrained_cfg
     own = settings["input_size"][-1] if settings["fixed_input_size"] else size
-    return at_size(network, own, size, rebuild=rebuild, trained=entry.pretrained != "none")
+    return at_size(network, own, size, rebuild=rebuild, trained=trained)
 
 
-def _load_file(network: Any, whole: dict[str, Any], spec: WeightsFile, path: Path) -> None:
-    """Load the file at `path`; the classifier, which `whole` has, may be in it, be another one, or not be in it."""
+def _tensors(network: Any, whole: dict[str, Any], spec: WeightsFile, root: Path) -> dict[str, Any]:
+    """Return the file's tensors; the classifier, which `whole` has, may be in it, be another one, or not be in it."""
+    path = weights_file(spec, root)
     tensors, kept = read_tensors(path, spec), network.state_dict()
     if spec.match == "order":
         tensors = match_by_order(path, tensors, whole if len(tensors) == len(whole) else kept)
-    load_strictly(network, {name: t for name, t in tensors.items() if name in kept or name not in whole}, path)
+    return {name: t for name, t in tensors.items() if name in kept or name not in whole}
+
+
+def _fits(network: Any, tensors: dict[str, Any]) -> bool:
+    """Return whether those of `tensors` that depend on the size of the images have the network's shapes."""
+    kept = network.state_dict()
+    return all(t.shape == kept[name].shape for name, t in tensors.items() if name in kept and name.endswith(_SIZED))
+
+
+def _load_file(network: Any, tensors: dict[str, Any], entry: ExtractorEntry, root: Path) -> None:
+    hint = "" if _fits(network, tensors) else ". Weights for images of another size need that size as `crop`"
+    load_strictly(network, tensors, weights_file(entry.pretrained, root), hint)
