@@ -367,40 +367,8 @@ def test_a_size_beyond_the_database_is_refused_before_a_run(tmp_path):
     Plan(load(changed(benchmark="abc", root=str(tmp_path / "abc"), database_sizes=[10**9]))).refuse_large_sizes()
 
 
-def test_a_method_of_scores_has_a_label_where_its_entry_gives_one():
-    registry = {"a": "a_{split}.h5", "b": {"scores": "b_{split}.h5", "label": "Method B"}, "c": {"scores": "c.h5"}}
-    plan = Plan(load(changed(score_methods=[*registry], score_registry=registry)))
-    assert [plan.labels[name, "scores"] for name in registry] == ["a", "Method B", "c"]
-    assert [plan.score_file("x", name) for name in registry] == ["a_x.h5", "b_x.h5", "c.h5"]
-    for value, message in (
-        (["a.h5"], r"score_registry.a`: found \['a.h5'\]; expected a path, or the keys scores, label"),
-        ({"label": "A"}, "score_registry.a.scores` is missing; expected a path"),
-        ({"score": "a.h5", "scores": "a.h5"}, "unknown key `score_registry.a.score`; did you mean `scores`"),
-    ):
-        with pytest.raises(InputError, match=message):
-            load(changed(score_registry={"a": value}))
-
-
 @pytest.mark.parametrize("key", ["root", "results", "features"])
 def test_a_file_in_place_of_a_folder_is_refused(tmp_path, key):
     (tmp_path / "file").touch()
     with pytest.raises(InputError, match=f"config key {key}: .*/file is a file; expected a folder"):
         Plan(load({**DEFAULTS, key: str(tmp_path / "file")}))
-
-
-def test_labels_name_extractors_and_variants_and_a_variant_only_where_there_are_several(tmp_path):
-    for name in ("clip", "moco"):
-        (tmp_path / f"weights/mapper/{name}_tuned.pth").parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / f"weights/mapper/{name}_tuned.pth").touch()
-    choice = {"benchmark": "abc", "root": str(tmp_path), "extractors": ["clip", "moco", "color"]}
-    assert list(Plan(load(changed(**choice))).labels.values()) == ["clip", "moco", "color"]
-    labels = {"extractor_registry__clip__label": "CLIP", "variant_registry__tuned__label": "with its mapper"}
-    several = {"variants": ["pretrained", "tuned"], "missing_variants": "skip", "compare_precisions": ["bf16"]}
-    plan = Plan(load(changed(**choice, **labels, **several)))
-    assert plan.labels["clip", "pretrained"] == "CLIP pretrained"
-    assert plan.labels["clip_bf16", "tuned"] == "CLIP bf16 with its mapper"
-    assert (plan.labels["moco", "tuned"], plan.labels["color", "pretrained"]) == ("moco with its mapper", "color")
-    with pytest.raises(InputError, match="clip_pretrained and moco_pretrained both have the label `moco`"):
-        Plan(load(changed(**choice, extractor_registry__clip__label="moco")))
-    with pytest.raises(InputError, match="extractor_registry.clip.label"):
-        load(changed(extractor_registry__clip__label="two\nlines"))

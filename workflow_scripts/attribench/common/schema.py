@@ -14,8 +14,16 @@ from attribench.common.text_files import decimal_number
 # A part of a path, a rule's wildcard or a column name.
 NAME_IN_WORDS = "a name of letters, digits, `_` and `-`"
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_\-]*$", description=NAME_IN_WORDS)]
-# What tables and figures call something, in place of its name: one line of text.
-Label = Annotated[str, Field(max_length=60, pattern=r"^\S(.*\S)?$")]
+# What tables and figures call something, in place of its name.
+_LINE = r"\x00-\x1f\x7f-\x9f\u2028\u2029"  # what one line of text has not
+Label = Annotated[
+    str,
+    Field(
+        max_length=60,
+        pattern=rf"^[^\s{_LINE}]([^{_LINE}]*[^\s{_LINE}])?$",
+        description="one line of text, at most 60 characters, without spaces at its ends",
+    ),
+]
 
 
 def _refuse_no_number(value: Any) -> Any:

@@ -142,11 +142,20 @@ class Plan(Tokens):
         for method, label in labels.items():
             other = next(other for other in labels if labels[other] == label)
             if other != method:
+                keys = ", ".join(key for one in (other, method) for key in self._label_keys(one))
                 raise InputError(
-                    f"config keys extractor_registry, variant_registry: {other.name} and {method.name} both have the label "
-                    f"`{label}`; expected a label for each method"
+                    f"config key {keys}: {other.name} and {method.name} both have the label `{label}`; expected a label for "
+                    "each method, other than each name"
                 )
         return labels
+
+    def _label_keys(self, method: Method) -> list[str]:
+        """Return the config keys that give a method's label, or parts of it."""
+        registry = "score_registry" if method.variant == SCORES else "extractor_registry"
+        entries = {f"{registry}.{method.extractor}": getattr(self.config, registry)[method.extractor]}
+        if method.variant in self.config.variant_registry:
+            entries[f"variant_registry.{method.variant}"] = self.config.variant_registry[method.variant]
+        return [f"{key}.label" for key, entry in entries.items() if entry.label]
 
     def _network_input(self, extractor: str) -> NetworkInput:
         """Return what the extractor's network takes."""
