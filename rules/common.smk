@@ -22,7 +22,7 @@ from attribench.decode.decode import unreadable
 from attribench.decode.reading import is_over_another_limit
 from attribench.formats.ranking import SCORES
 from attribench.formats.shards import invalid_images
-from attribench.plan.config import load, own_features
+from attribench.plan.config import load, own_features, refuse_empty
 from attribench.plan.lock import Locks
 from attribench.plan.plan import Plan
 from attribench.provenance.keys import carried_key, code_digest, is_current, key_of, was_made_here
@@ -47,6 +47,8 @@ def without_traceback(work):
         raise
 
 
+if not IS_JOB:
+    without_traceback(lambda: refuse_empty(workflow.config_settings.config))
 # Snakemake's own reader takes the last of two equal keys; files that it was given on the command line are among these.
 for file in [] if IS_JOB else workflow.configfiles:
     without_traceback(lambda: check_config_file(file))

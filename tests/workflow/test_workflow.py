@@ -233,6 +233,9 @@ def test_it_runs_from_another_folder(tmp_path):
 
 def test_a_bad_config_is_refused_before_any_job(tmp_path):
     clone = Clone(tmp_path / "clone", TINY)
+    for key in ("root", "results", "features"):  # as of a variable that is not set
+        done = clone.run("-n", "--config", f"{key}=", check=False)
+        assert done.returncode != 0 and f"config key {key} is empty" in done.stdout and "Traceback" not in done.stdout
     for config, expected in (
         ({"extractors": ["colour"]}, "unknown value `colour`; did you mean `color`?"),
         ({"recal_ks": [1]}, "unknown key `recal_ks`; did you mean `recall_ks`?"),

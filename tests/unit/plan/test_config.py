@@ -70,10 +70,11 @@ def test_the_home_folder_may_be_written_as_a_tilde_in_every_path(monkeypatch):
     assert "~" not in text and text.count("/home/me/") == 11
 
 
-@pytest.mark.parametrize("path", ["~no-such-user/out", "$SCRATCH/out", "", "a\nb"])
-def test_a_path_that_would_make_a_folder_of_an_odd_name_is_refused(path):
-    with pytest.raises(InputError, match="key `results`: found .*expected a path"):
-        load(changed(results=path))
+@pytest.mark.parametrize("key", ["root", "results", "features"])
+@pytest.mark.parametrize("path", ["~no-such-user/out", "$SCRATCH/out", "", " ", "a\nb"])
+def test_a_path_that_would_make_a_folder_of_an_odd_name_is_refused(key, path):
+    with pytest.raises(InputError, match=f"key `{key}`: found .*expected a path"):
+        load(changed(**{key: path}))
 
 
 @pytest.mark.parametrize("name", ["clip", "dino", "moco", "vit", "sscd"])

@@ -52,7 +52,9 @@ Positive = whole(ge=1, le=10**12)
 
 
 def expanded(path: str) -> str:
-    """Return `path` with the user's home in place of `~`. Raises ValueError for one that begins with a variable."""
+    """Return `path` with the user's home in place of `~`. Raises ValueError for a blank, and for a variable."""
+    if not path.strip():
+        raise ValueError("expected a path")
     if path.startswith("$"):
         raise ValueError("expected a path; variables are the shell's, so write out what it stands for")
     absolute = os.path.expanduser(path)

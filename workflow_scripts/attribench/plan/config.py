@@ -5,7 +5,7 @@ valid.
 """
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,20 @@ from attribench.plan.messages import explain
 from attribench.plan.settings import Config, Settings
 
 REPOSITORY = Path(__file__).parents[3]
+
+
+def refuse_empty(given: Mapping[str, Any]) -> None:
+    """Raise InputError for a key of the command line, `given`, behind whose `=` nothing stands.
+
+    Snakemake reads that as null, for which many keys have a default: with an empty variable in `root=$DATA`, the run would
+    take other data than was meant.
+    """
+    for key, value in given.items():
+        if value is None:
+            raise InputError(
+                f"config key {key} is empty (`{key}=`); expected a value behind it, or `null`; a variable that stands there "
+                "may not be set"
+            )
 
 
 def load(raw: dict[str, Any]) -> Config:
