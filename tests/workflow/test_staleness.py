@@ -50,6 +50,7 @@ KEYS = [
     case("database_shards", 3, jobs(*FROM_RANK, decode=3, extract=6)),
     case("split_shards", 2, jobs(*FROM_RANK, decode=4, extract=8)),
     case("database_limit", 10, jobs(*FROM_RANK, manifest=1)),  # of the features that are there, the first are ranked
+    case("database_limit", 20, NOTHING),  # as many as there are
     case("invalid_images", "quarantine", NOTHING),
     case("max_pixels", 300_000_000, NOTHING),
     case("exif", "apply", jobs(*FROM_DECODE)),

@@ -51,7 +51,16 @@ class Tokens(Paths):
     # --- collections ----------------------------------------------------------------------------------------------------
 
     def limit(self, collection: str) -> int | None:
-        """Return how many images of the collection are taken; None for all."""
+        """Return how many images of the collection are taken; None for all, as of a limit that is known to cut off none.
+
+        One that was planned before the images were known stays what it was.
+        """
+        limit = self._given_limit(collection)
+        listed = self.collection(collection).listed if limit else None
+        cuts_none = listed is not None and listed.limit != limit and limit >= listed.images
+        return None if cuts_none else limit
+
+    def _given_limit(self, collection: str) -> int | None:
         return self.config.database_limit if collection == self.database else None
 
     def collection_token(self, collection: str) -> str:
@@ -65,7 +74,7 @@ class Tokens(Paths):
         recorded, earlier = recorded_token(record), read_listed(record)
         if self._trust_records and recorded:
             return CollectionState(recorded, earlier)
-        paths, limit = self.collection_paths(collection), self.limit(collection)
+        paths, limit = self.collection_paths(collection), self._given_limit(collection)
         try:
             files, images = self._listed_files(collection)
         except InputError as error:  # not yet rendered or downloaded, or for the job that reads it to refuse
