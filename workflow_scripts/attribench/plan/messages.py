@@ -32,7 +32,7 @@ def _line(keys: list[str], problems: list[Any], schema: "Schema") -> str:
     key, types, value = ".".join(keys), {problem["type"] for problem in problems}, problems[0]["input"]
     is_about_the_key = problems[0]["loc"][-1] == "[key]"
     if is_about_the_key and not schema.names(keys[:-1]):
-        return f"key `{key}`: found the name {shown(keys[-1])}; expected {NAME_IN_WORDS}"
+        return f"key `{key}`: found the name {as_yaml(keys[-1])}; expected {NAME_IN_WORDS}"
     if is_about_the_key or types & {"extra_forbidden", "invalid_key"}:
         valid = schema.names(keys[:-1])
         hint = schema.elsewhere(keys[-1]) or nearest(keys[-1], valid) or "."
@@ -40,19 +40,19 @@ def _line(keys: list[str], problems: list[Any], schema: "Schema") -> str:
     if "missing" in types:
         return f"key `{key}` is missing; expected {schema.expected(keys)}"
     if reasons := [problem["msg"] for problem in problems if problem["type"] == "value_error"]:
-        found = "" if isinstance(value, dict) else f"found {shown(value)}; "
+        found = "" if isinstance(value, dict) else f"found {as_yaml(value)}; "
         return f"key `{key}`: {found}{reasons[0].removeprefix('Value error, ')}"
     choices = schema.choices(keys)
     if types == {"literal_error"}:
-        word = value if isinstance(value, str) else shown(value)
+        word = value if isinstance(value, str) else as_yaml(value)
         return f"key `{key}`: unknown value `{word}`{nearest(word, choices) or '.'} Valid: {', '.join(choices)}"
     hint = nearest(value, choices) if isinstance(value, str) else ""
     if isinstance(value, int | float) and schema.is_text(keys):
-        hint = f'. To have it as text, write "{shown(value)}", on the command line \'"{shown(value)}"\''
-    return f"key `{key}`: found {shown(value)}; expected {schema.expected(keys)}{hint}"
+        hint = f'. To have it as text, write "{as_yaml(value)}", on the command line \'"{as_yaml(value)}"\''
+    return f"key `{key}`: found {as_yaml(value)}; expected {schema.expected(keys)}{hint}"
 
 
-def shown(value: Any) -> str:
+def as_yaml(value: Any) -> str:
     """Return a value as a message shows it: as YAML has it where Python would show a word of its own, and not too long."""
     words = {None: "nothing", True: "true", False: "false"}
     text = words[value] if value is None or isinstance(value, bool) else repr(value)
