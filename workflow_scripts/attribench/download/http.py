@@ -216,7 +216,7 @@ def _check_status(remote: Remote, response: requests.Response) -> None:
     reason = f"HTTP {response.status_code} {response.reason}"
     if response.status_code in _TRANSIENT_STATUS:
         wait = response.headers.get("Retry-After", "")
-        raise Transient(reason, float(wait) if wait.isdigit() else 0)
+        raise Transient(reason, float(wait) if wait.isdecimal() else 0)
     if response.status_code not in (200, 206):
         raise InputError(f"{remote.url}: {reason}{remote.hint}")
     if response.headers.get("Content-Type", "").startswith("text/html"):

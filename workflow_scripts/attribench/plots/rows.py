@@ -58,4 +58,4 @@ def _metric_key(metric: str) -> tuple[int, str, int]:
     name, _, k = metric.partition("@")
     if metric == "mAP":
         return (0, "", 0)
-    return (1 if name == "recall" else 2, name, int(k) if k.isdigit() else 0)
+    return (1 if name == "recall" else 2, name, int(k) if k.isdecimal() else 0)

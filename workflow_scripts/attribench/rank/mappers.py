@@ -103,7 +103,7 @@ def _numbered(where: str, tensors: dict[str, np.ndarray]) -> list[dict[str, np.n
     layers: dict[int, dict[str, np.ndarray]] = {}
     for name, tensor in tensors.items():
         number, _, rest = name.partition(".")
-        if not number.isdigit() or rest not in _LINEAR | _BATCH_NORM:
+        if not number.isdecimal() or rest not in _LINEAR | _BATCH_NORM:
             raise InputError(
                 f"{where}: unknown tensor {name!r}; expected `weight` and `bias` (linear), `weights` (channel), or "
                 "numbered linear and batch normalization layers (mlp)"
