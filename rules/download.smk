@@ -80,11 +80,17 @@ onerror:
     plan.downloads.note_touched()
 
 
-for source in plan.downloads.sources_of(plan.given_paths) if plan.downloads.are_allowed and not plan.rendered else []:
+def sources_with_rules():
+    """Return the sources that have brought, or are to bring, given files; what is rendered is not downloaded too."""
+    sources = plan.downloads.sources_of(plan.given_paths) if plan.downloads.are_allowed else []
+    return [source for source in sources if not plan.rendered or plan.downloads.table[source].kind == "network"]
+
+
+for source in sources_with_rules():
 
     rule:
         name:
-            f"download_{source}"
+            f"download_{re.sub('[^A-Za-z0-9_]', '_', source)}"
         output:
             # What else the source provides is brought too, for a later config.
             given=download_outputs(source),

@@ -13,9 +13,11 @@
 @cache
 def extract_keys(collection, extractor, shard):
     """Return the keys of a feature shard: first of the one that a job makes, then of others that serve as well."""
-    settings = [decode.VERSION, plan.config.exif, plan.extractor_identity(extractor)]
-    images = images_keys(collection, shard)
-    return [key_of("extract", code=extract.VERSION, settings=settings, reads=[key]) for key in images]
+    return [
+        key_of("extract", code=extract.VERSION, settings=[decode.VERSION, plan.config.exif, identity], reads=[key])
+        for identity in plan.extractor_identities(extractor)
+        for key in images_keys(collection, shard)
+    ]
 
 
 @cache
@@ -57,9 +59,8 @@ def extract_inputs(wildcards):
     return by_content(
         f"extract/{wildcards.collection}/{wildcards.extractor}/{wildcards.shard}",
         {plan.path("features", **wildcards): extract_key(**wildcards)},
-        listing=listing_inputs(wildcards.collection),
+        listing=listing_inputs(wildcards.collection) | given_inputs(plan.weights_paths(wildcards.extractor)),
         pixels=pixels_of(wildcards),
-        **given_inputs(plan.weights_paths(wildcards.extractor)),
     )
 
 

@@ -78,7 +78,8 @@ class Handler(BaseHTTPRequestHandler):
         files = self.site.files
         served = files.get(self.path) or files.get(path) or files.get(f"{commit}/{hub_file}")
         if served is None:
-            return self._answer(404, b"not here", {"Content-Type": "text/html"}, with_body)
+            headers = {"Content-Type": "text/html"} | ({"X-Error-Code": "EntryNotFound"} if hub_file else {})
+            return self._answer(404, b"not here", headers, with_body)
         fault = served.faults.pop(0) if served.faults and with_body else None
         if callable(fault):
             fault = fault(served)
@@ -92,8 +93,8 @@ class Handler(BaseHTTPRequestHandler):
         self._send_file(served, fault, with_body, self._hub_headers(served, commit) if commit else {})
 
     def _on_hub(self, path):
-        """Return commit and file of an address of the hub's kind: /datasets/OWNER/NAME/resolve/REVISION/FILE."""
-        parts = re.fullmatch(r"/datasets/[^/]+/[^/]+/resolve/(main|[0-9a-f]{40})/(.+)", path)
+        """Return commit and file of an address of the hub's kind: [/datasets]/OWNER/NAME/resolve/REVISION/FILE."""
+        parts = re.fullmatch(r"(?:/datasets)?/[^/]+/[^/]+/resolve/(main|[0-9a-f]{40})/(.+)", path)
         return (self.site.commit if parts[1] == "main" else parts[1], parts[2]) if parts else (None, None)
 
     def _send_file(self, served, fault, with_body, more_headers):

@@ -223,19 +223,28 @@ LOAD_ALL = """
 import json, sys
 from pathlib import Path
 from attribench.common.errors import InputError
+from attribench.download.download import download
+from attribench.download.networks import network_source
+from attribench.download.table import DownloadSettings
 from attribench.extract.extractors import load_extractor
+from attribench.extract.hub import network_name
 from attribench.extract.registry import ExtractorEntry
 
+settings = DownloadSettings(retries=0, backoff=0, timeout=10, expansion=2, keep_archives=False, mirrors={})
 for name, entry in json.loads(sys.argv[1]).items():
+    entry = ExtractorEntry(**entry)
+    network = network_name(entry)
     try:
-        print(name, load_extractor(name, ExtractorEntry(**entry), Path(".")).weights)
+        source = network_source(network, "any", [entry], Path("."), settings)
+        download(".", [(network, source)], source.provides, "token", settings)
+        print(name, load_extractor(name, entry, Path(".")).weights)
     except InputError as error:
-        print(error)
+        print(str(error).splitlines()[0])
 """
 
 
 def loaded_from(endpoint, folder, entries):
-    """Return what a process of its own prints that loads `entries`, with the hub at `endpoint` and an empty cache."""
+    """Return what a process of its own prints that downloads and loads `entries`, with the hub at `endpoint`, no cache."""
     settings = {"HF_ENDPOINT": endpoint, "HF_HOME": str(folder / "cache"), "NO_PROXY": "127.0.0.1"}
     settings["PYTHONPATH"] = str(REPOSITORY / "workflow_scripts")
     texts = {name: entry.model_dump(mode="json") for name, entry in entries.items()}
@@ -271,7 +280,10 @@ def test_a_hub_gives_the_extractor_that_the_files_give(tmp_path, root, states, h
     for n, line in (("clip", my_clip), ("vit", my_vit)):
         same = ExtractorEntry(library=libraries[n], model=folders[n])
         assert line == f"my_{n} {load_extractor(n, same, tmp_path).weights}"
-    assert none.startswith("extractor none: the open_clip_config.json of me/none could not be had from the hub: "), none
-    refused = "extractor {}: the weights of {} could not be had from the hub: "
-    assert tiny.startswith(refused.format("tiny", "test_vit.r160_in1k")), tiny
-    assert laion.startswith(refused.format("laion", "ViT-B-32 laion2b_s34b_b79k")), laion
+    url = f"http://127.0.0.1:{hub.server_port}"
+    refused = "{}: {}/{}/resolve/main/{}: HTTP 404, "
+    assert none.startswith(refused.format("open_clip--hf-hub--me--none", url, "me/none", "open_clip_config.json")), none
+    network = "timm--test_vit.r160_in1k"
+    assert tiny.startswith(refused.format(network, url, "timm/test_vit.r160_in1k", "pytorch_model.bin")), tiny
+    network, repository = "open_clip--ViT-B-32--laion2b_s34b_b79k", "laion/CLIP-ViT-B-32-laion2B-s34B-b79K"
+    assert laion.startswith(refused.format(network, url, repository, "open_clip_pytorch_model.bin")), laion

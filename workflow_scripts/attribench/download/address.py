@@ -1,4 +1,4 @@
-"""Where a source's file is: below a URL, in a dataset repo on the Hugging Face hub, or on Google Drive."""
+"""Where a source's file is: below a URL, in a repo on the Hugging Face hub, or on Google Drive."""
 
 import logging
 import os
@@ -13,6 +13,10 @@ HUB = "https://huggingface.co"
 DRIVE = "https://drive.usercontent.google.com/"
 _DRIVE_HINT = " (Google Drive answers so where a file is not public, or when too many have downloaded it today)"
 _SHA256_DIGITS, _SHA1_DIGITS = 64, 40
+
+
+class NotThere(InputError):
+    """Say that a repo on the hub does not have a file."""
 
 
 def remote_file(source: Source, file: str, folder: Path, settings: DownloadSettings) -> Remote:
@@ -37,7 +41,8 @@ def public_address(source: Source, file: str) -> str:
         return source.url + file
     if source.kind == "drive":
         return f"{DRIVE}download?id={source.id}&export=download&confirm=t"
-    return f"{HUB}/datasets/{source.repo}/resolve/{source.revision}/{file}"
+    datasets = "datasets/" if source.repo_type == "dataset" else ""
+    return f"{HUB}/{datasets}{source.repo}/resolve/{source.revision}/{file}"
 
 
 def mirrored(url: str, mirrors: dict[str, str]) -> str:
@@ -54,14 +59,11 @@ def _hub_file(source: Source, file: str, folder: Path, settings: DownloadSetting
     huggingface_hub gives metadata only. Its own download restarts a file in every process, which is too slow for files of
     10 GB, so `http` fetches the bytes.
     """
-    from huggingface_hub import constants, hf_hub_url
     from huggingface_hub.utils import build_hf_headers
 
-    endpoint = os.environ.get("HF_ENDPOINT", constants.ENDPOINT).rstrip("/")
-    address = dict(repo_id=source.repo, filename=file, repo_type="dataset", endpoint=endpoint)
     # A branch is read once, so that all files come from one commit although the download may be interrupted.
     commit = noted_commit(folder, source.revision)
-    url = hf_hub_url(**address, revision=commit or source.revision)
+    url = _hub_url(source, file, commit or source.revision)
     stated = with_retries(url, settings, lambda: _metadata(url, settings.timeout))
     if not stated.commit_hash or not stated.etag:
         raise InputError(f"{url}: the answer states no commit and digest; expected an endpoint of the hub's kind")
@@ -69,7 +71,7 @@ def _hub_file(source: Source, file: str, folder: Path, settings: DownloadSetting
         logging.info("%s: %s is commit %s", source.repo, source.revision, stated.commit_hash)
         note_commit(folder, source.revision, stated.commit_hash)
     return Remote(
-        hf_hub_url(**address, revision=stated.commit_hash),
+        _hub_url(source, file, stated.commit_hash),
         size=stated.size,
         sha256=stated.etag if len(stated.etag) == _SHA256_DIGITS else None,
         git_sha1=stated.etag if len(stated.etag) == _SHA1_DIGITS else None,
@@ -79,9 +81,35 @@ def _hub_file(source: Source, file: str, folder: Path, settings: DownloadSetting
     )
 
 
+def _hub_url(source: Source, file: str, revision: str) -> str:
+    from huggingface_hub import constants, hf_hub_url
+
+    endpoint = os.environ.get("HF_ENDPOINT", constants.ENDPOINT).rstrip("/")
+    return hf_hub_url(source.repo, file, repo_type=source.repo_type, revision=revision, endpoint=endpoint)
+
+
+def is_on_hub(source: Source, file: str, settings: DownloadSettings) -> bool:
+    """Return whether the source's repo has `file`; True where the hub cannot be reached, which fetching it then reports."""
+    url = _hub_url(source, file, source.revision)
+
+    def ask() -> bool:
+        try:
+            _metadata(url, settings.timeout)
+        except NoConnection:
+            pass
+        return True
+
+    try:
+        return with_retries(url, settings, ask)
+    except Unreachable:
+        return True
+    except NotThere:
+        return False
+
+
 def _metadata(url: str, timeout: float):
     from huggingface_hub import get_hf_file_metadata
-    from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
+    from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError, OfflineModeIsEnabled
 
     try:
         return get_hf_file_metadata(url, timeout=timeout)
@@ -89,7 +117,8 @@ def _metadata(url: str, timeout: float):
         status = error.response.status_code
         if status in (408, 429) or status >= 500:
             raise Transient(f"HTTP {status}") from error
-        raise InputError(f"{url}: HTTP {status}, {type(error).__name__}: {str(error).splitlines()[0]}") from error
+        kind = NotThere if isinstance(error, EntryNotFoundError) else InputError
+        raise kind(f"{url}: HTTP {status}, {type(error).__name__}: {str(error).splitlines()[0]}") from error
     except OfflineModeIsEnabled as error:
         raise Unreachable(f"{url}: HF_HUB_OFFLINE is set, so that nothing can be fetched from the hub") from error
     except Exception as error:  # of the hub's HTTP library, which is another one in each of its major releases

@@ -6,9 +6,11 @@ from functools import cache
 from pathlib import Path
 
 from attribench.common.errors import InputError
-from attribench.download.install import is_there
+from attribench.download.install import files_below, is_there
 from attribench.download.space import human
-from attribench.download.table import STATE, Source, covers, origin
+from attribench.download.table import STATE, NetworkSource, Source, covers, origin
+from attribench.extract.hub import network_folder, network_name
+from attribench.extract.registry import ExtractorEntry
 from attribench.provenance.fingerprints import (
     Record,
     is_as_recorded,
@@ -18,6 +20,23 @@ from attribench.provenance.fingerprints import (
     take_fingerprint,
 )
 from attribench.provenance.keys import digest
+
+
+def network_sources(benchmark: str, extractors: dict[str, ExtractorEntry]) -> dict[str, Source]:
+    """Return the sources, by name, of those networks of `extractors` that are published. No library is imported."""
+    users: dict[str, list[str]] = {}
+    for extractor, entry in extractors.items():
+        if name := network_name(entry):
+            users.setdefault(name, []).append(extractor)
+    sources = {}
+    for name, names in users.items():
+        entry = extractors[names[0]]
+        tag = (
+            [entry.pretrained] if isinstance(entry.pretrained, str) and entry.pretrained not in ("hub", "none") else []
+        )
+        texts = {"model": " ".join([entry.library, entry.model, *tag]), "unlocks": f"extractors {', '.join(names)}"}
+        sources[name] = NetworkSource(benchmark=benchmark, provides=[f"{network_folder(entry)}/"], **texts)
+    return sources
 
 
 class Downloads:
@@ -94,12 +113,16 @@ class Downloads:
         return recorded_token(self.record_path(name)) or digest("download", name, self._fresh)
 
     def file_token(self, path: str) -> str | None:
-        """Return what stands for the file `path` if a download brought it as it is, or will bring it; otherwise None."""
+        """Return what stands for the file `path`, or the folder of a network's files, if a download brought it as it is, or
+        will bring it; otherwise None.
+        """
         name = self.source_of(path)
         if name is None:
             return None
-        if is_there(self.root, path) and not is_as_recorded(self._recorded(name), self.root, path):
-            return None
+        if is_there(self.root, path):
+            files = files_below(self.root, path)
+            if not all(is_as_recorded(self._recorded(name), self.root, file) for file in files):
+                return None
         return digest(self.token(name), path)
 
     def note_touched(self) -> None:

@@ -21,6 +21,14 @@ def is_there(root: Path | str, path: str) -> bool:
         return any(entries)
 
 
+def files_below(root: Path | str, path: str) -> list[str]:
+    """Return `path` (below the root) if it is a file, or the files in that folder, but for hidden ones."""
+    folder = Path(root) / path
+    if not folder.is_dir():
+        return [path]
+    return sorted(f"{path.rstrip('/')}/{file.name}" for file in folder.iterdir() if not file.name.startswith("."))
+
+
 def find_provided(tree: Path, path: str) -> Path:
     """Return the file or folder of the unpacked `tree` that `path` means.
 

@@ -17,13 +17,18 @@ class Budget:
         self.state = Path(state)
         self.keep_archives = keep_archives
         self._sources: dict[str, Source] = {}
-        self._lines: list[str] = []
+        self._rows: list[tuple[str, ...]] = []
 
     @property
     def table(self) -> str:
         """Return the table of what was added, with one line for each source; no text if nothing was."""
-        head = _line("download", "to fetch", "disk in all", "free", "from", "licence", "for")
-        return "\n".join([head, *self._lines]) if self._lines else ""
+        rows = [("download", "to fetch", "disk in all", "free", "from", "licence", "for"), *self._rows]
+        name, where = (max(len(row[column]) for row in rows) for column in (0, 4))
+        lines = [
+            f"{row[0]:{name}}  {row[1]:>9} {row[2]:>12}  {row[3]:18} {row[4]:{where}}  {row[5]:16} {row[6]}"
+            for row in rows
+        ]
+        return "\n".join(lines) if self._rows else ""
 
     def add(self, name: str, source: Source) -> None:
         """Add source `name`, if it is not among the others yet."""
@@ -36,7 +41,7 @@ class Budget:
         known = "" if all(s.size is not None for s in self._sources.values()) else "> "
         short = "" if need <= free else " too little"
         numbers = (size, known + human(need), human(free) + short)
-        self._lines.append(_line(name, *numbers, origin(source), source.licence, source.unlocks))
+        self._rows.append((name, *numbers, origin(source), source.licence, source.unlocks))
 
     def refuse_if_too_large(self) -> None:
         """Raise InputError when the sources need more than is free on the root's disk."""
@@ -74,7 +79,3 @@ def human(count: int) -> str:
     while value >= 1000 and unit < len(_UNITS) - 1:
         value, unit = value / 1000, unit + 1
     return f"{value:.{min(unit, 1)}f} {_UNITS[unit]}"
-
-
-def _line(name: str, size: str, need: str, free: str, where: str, licence: str, unlocks: str) -> str:
-    return f"{name:22} {size:>9} {need:>12}  {free:18} {where:46} {licence:16} {unlocks}"

@@ -29,7 +29,8 @@ _NEEDS = {"http": {"url"}, "hub": {"repo"}, "drive": {"id"}}
 class Source(Closed):
     """Hold one row: files that one server has, and the paths below the root that they provide.
 
-    files: http: below `url`; hub: within the dataset repo; drive: one name, under which the file is kept.
+    files: http: below `url`; hub: within the repo, of datasets or of models (`repo_type`); drive: one name, under which the
+    file is kept.
     size: bytes to fetch, about; None: unknown. sha256: of files, where upstream publishes it.
     provides: with `unpack: none` one path for each file; otherwise what the archive holds, a folder with `/` at its end.
     fallback: the source that is tried when nothing of this one can be fetched. A fallback is never chosen by itself.
@@ -39,6 +40,7 @@ class Source(Closed):
     kind: Literal["http", "hub", "drive"]
     url: BaseUrl | None = None
     repo: Annotated[str, Field(pattern=r"^[\w.\-]+/[\w.\-]+$")] | None = None
+    repo_type: Literal["dataset", "model"] = "dataset"
     revision: str = "main"
     id: str | None = None
     files: Annotated[list[BelowRoot], Field(min_length=1)]
@@ -64,6 +66,22 @@ class Source(Closed):
             raise ValueError("a tar archive or a file on Google Drive is one of `files`; expected no more")
         if unknown := sorted(set(self.sha256) - set(self.files)):
             raise ValueError(f"sha256 names {', '.join(unknown)}, which `files` does not")
+        return self
+
+
+class NetworkSource(Source):
+    """Hold the files of a network that its library names. Only its job asks which they are (see `download.networks`).
+
+    model: library and model, in words.
+    """
+
+    kind: Literal["network"] = "network"
+    model: str
+    files: list[str] = Field(default_factory=list)
+    licence: str = "the model's"
+
+    @model_validator(mode="after")
+    def _complete(self) -> "NetworkSource":
         return self
 
 
@@ -96,4 +114,6 @@ def covers(provided: str, path: str) -> bool:
 
 def origin(source: Source) -> str:
     """Return where the source is, in words for people."""
+    if isinstance(source, NetworkSource):
+        return source.model
     return {"http": source.url, "hub": f"hub {source.repo}", "drive": f"Google Drive {source.id}"}[source.kind]

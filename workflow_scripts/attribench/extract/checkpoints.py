@@ -44,7 +44,7 @@ def read_tensors(path: Path, spec: WeightsFile) -> dict[str, Any]:
     Raises InputError for any other file, and for an entry or a prefix of `spec` that the file does not have.
     """
     require_weights_file(path)
-    content = _read(path)
+    content = read_whole(path)
     if spec.key is not None:
         if not isinstance(content, dict) or spec.key not in content:
             entries = sorted(map(str, content))[:10] if isinstance(content, dict) else type(content).__name__
@@ -59,8 +59,11 @@ def read_tensors(path: Path, spec: WeightsFile) -> dict[str, Any]:
     return {name: tensor for name, tensor in tensors.items() if not name.startswith(spec.drop)}
 
 
-def _read(path: Path) -> Any:
-    """Return what the file holds. Raises InputError for a file that holds more than tensors, containers and text."""
+def read_whole(path: Path) -> Any:
+    """Return what the checkpoint at `path` holds.
+
+    Raises InputError for a file that holds more than tensors, containers and text.
+    """
     import torch
     from safetensors import SafetensorError
     from safetensors.torch import load_file

@@ -86,6 +86,9 @@ class ExtractorEntry(Closed):
     def _complete(self) -> "ExtractorEntry":
         if self.library in ("timm", "open_clip") and not self.model:
             raise ValueError(f"library {self.library} needs a `model`")
+        hub, colon, repository = (self.model or "").partition(":")
+        if colon and hub == libraries.HUB and not re.fullmatch(r"\w[\w.\-]*/\w[\w.\-]*(@[\w.\-]+)?", repository):
+            raise ValueError(f"expected `model: {hub}:OWNER/NAME` or {hub}:OWNER/NAME@REVISION, found {self.model}")
         if self.library == "python" and not re.fullmatch(r".+\.py:\w+", self.model or ""):
             raise ValueError(f"library python needs `model: FILE.py:FUNCTION`, found {self.model}")
         if self.library == "color" and (self.output is not None or self.pool):

@@ -7,18 +7,20 @@ what runs at the start of a run (`note_…`) writes anything.
 import os
 import shlex
 import stat
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
 from attribench.common.errors import InputError, nearest, shown
 from attribench.common.files import reason
-from attribench.download.choice import Downloads
+from attribench.download.choice import Downloads, network_sources
 from attribench.download.install import is_there
 from attribench.download.space import Budget
 from attribench.extract.checkpoints import require_weights_file, weights_file
 from attribench.extract.extractors import input_of, network_files, refuse_unfit
+from attribench.extract.hub import network_folder, refuse_to_fetch_config
 from attribench.extract.libraries import NetworkInput
 from attribench.extract.registry import WeightsFile
 from attribench.formats.feature_files import files_of, require_feature_file
@@ -46,6 +48,15 @@ def refuse_unless_folder(key: str, path: str) -> None:
         raise InputError(f"config key {key}: {path!r} cannot be used ({reason(error)}); expected a folder") from error
 
 
+@contextmanager
+def _faults_of(extractor: str) -> Iterator[None]:
+    """Let an InputError of the block name the extractor's config key."""
+    try:
+        yield
+    except InputError as error:
+        raise InputError(f"config key extractor_registry.{extractor}: {error}") from error
+
+
 class Plan(Tokens):
     """Hold what a run consists of; `trust_records` as for `Tokens`."""
 
@@ -53,6 +64,7 @@ class Plan(Tokens):
         for key in ("root", "results", "features"):
             refuse_unless_folder(key, getattr(config, key))
         table = {name: source for name, source in config.sources.items() if source.benchmark == config.benchmark}
+        table |= network_sources(config.benchmark, config.networks)
         is_allowed = config.download != "never"
         super().__init__(config, Downloads(config.root, table, is_allowed), trust_records)
         if not trust_records:
@@ -159,10 +171,11 @@ class Plan(Tokens):
 
     def _network_input(self, extractor: str) -> NetworkInput:
         """Return what the extractor's network takes."""
-        try:
-            return input_of(self.config.extractor_registry[extractor], self.config.root)
-        except InputError as error:
-            raise InputError(f"config key extractor_registry.{extractor}: {error}") from error
+        entry, root = self.config.extractor_registry[extractor], self.config.root
+        with _faults_of(extractor):
+            if not self.downloads.are_allowed:
+                refuse_to_fetch_config(entry, Path(root))
+            return input_of(entry, root)
 
     def refuse_unfit_networks(self, extractors: Iterable[str]) -> None:
         """Raise InputError that names one of `extractors` whose network cannot make features of images of its size."""
@@ -227,23 +240,22 @@ class Plan(Tokens):
 
     @cached_property
     def given_folders(self) -> set[str]:
-        """Return those of `given_paths` that are folders of images."""
-        return {*self.config.entry.split_folders, *filter(None, [self.config.entry.database.folder])}
+        """Return those of `given_paths` that are folders: of images, or of a network's files."""
+        networks = [network_folder(self.config.extractor_registry[extractor]) for extractor in self.network_inputs]
+        return {*self.config.entry.split_folders, *filter(None, [self.config.entry.database.folder, *networks])}
 
     @cache  # noqa: B019  a run has one plan
     def weights_paths(self, extractor: str) -> list[str]:
-        """Return the files that the extractor's network is made of, below the root or at absolute paths."""
+        """Return the files (or the folder of them) of the extractor's network, below the root or at absolute paths."""
         entry = self.config.extractor_registry[extractor]
         weights = entry.pretrained
         paths = [weights.file] if isinstance(weights, WeightsFile) and not weights.package else []
-        return paths + self._network_files(extractor)
+        return paths + self._network_files(extractor) + list(filter(None, [network_folder(entry)]))
 
     def _network_files(self, extractor: str) -> list[str]:
         """Return those of the network's files that no `pretrained` names: its code, or its folder's."""
-        try:
+        with _faults_of(extractor):
             return network_files(self.config.extractor_registry[extractor], self.config.root)
-        except InputError as error:
-            raise InputError(f"config key extractor_registry.{extractor}: {error}") from error
 
     def refuse_other_results(self) -> None:
         """Raise InputError for a results or features folder of another benchmark, or of another root with other images."""
@@ -338,7 +350,8 @@ class Plan(Tokens):
         """
         for source in self.downloads.needed(paths):
             self.budget.add(source, self.downloads.table[source])
-        missing = [path for path in paths if not is_there(self.config.root, path)]
+        drawn = {*self.config.entry.splits.values(), *SAMPLE_FOLDERS} if self.rendered else set()
+        missing = [path for path in paths if path not in drawn and not is_there(self.config.root, path)]
         if missing and not self.downloads.are_allowed:
             lines = "".join(f"\n  {self.in_root(path)}" for path in missing)
             raise InputError(
@@ -361,11 +374,20 @@ class Plan(Tokens):
             # Not where the network lies but what it is made of.
             settings["model"] = [str(settings["model"]).rpartition(":")[2] if entry.library == "python" else None, code]
         if not isinstance(entry.pretrained, WeightsFile):
-            return [*how, settings, None]
+            folder = network_folder(entry)
+            return [*how, settings, self.content_token(folder) if folder else None]
         # Not where the file lies but what it holds.
         del settings["pretrained"]["file"]
         path = str(weights_file(entry.pretrained, config.root)) if entry.pretrained.package else entry.pretrained.file
         return [*how, settings, self.content_token(os.path.abspath(path) if entry.pretrained.package else path)]
+
+    def extractor_identities(self, extractor: str) -> list[list[Any]]:
+        """Return the identity that features get, then one that serves too: features made before published networks were
+        downloads do not say what came from the hub.
+        """
+        identity = self.extractor_identity(extractor)
+        is_published = network_folder(self.config.extractor_registry[extractor]) is not None
+        return [identity, [*identity[:-1], None]] if is_published else [identity]
 
     def mapper_token(self, extractor: str, variant: str) -> str | None:
         """Return what stands for the content of the variant's mapper; None for features as they are."""

@@ -206,6 +206,12 @@ class Config(Settings):
         return [PRETRAINED, *self.variant_registry]
 
     @property
+    def networks(self) -> dict[str, ExtractorEntry]:
+        """Return the entries of the extractors that run on images, of the database or of splits."""
+        names = [name for name in self.extractors if self.takes_images(name, True) or self.takes_images(name, False)]
+        return {name: self.extractor_registry[name] for name in names}
+
+    @property
     def compared(self) -> list[tuple[str, str, str, str]]:
         """Return for each added extractor its name, the one it is compared with, and the precisions of both."""
         pairs = self.compared_extractors.items()

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 from attribench.common.errors import InputError
 from attribench.common.files import sha256_file
 from attribench.download.choice import Downloads
+from attribench.download.install import files_below
 from attribench.formats.feature_files import files_of
 from attribench.formats.manifest import cut_of, shard_slice
 from attribench.manifest import given_files
@@ -174,10 +175,12 @@ class Tokens(Paths):
 
     @cache  # noqa: B019  a run has one plan
     def content_token(self, path: str) -> str:
-        """Return what stands for the content of the given file `path`: the same before and after its download."""
+        """Return what stands for the content of a given file or folder of files: the same before and after its download."""
         if token := self.downloads.file_token(path):
             return token
         file = Path(self.in_root(path))
+        if file.is_dir():
+            return digest([[name, self.content_token(name)] for name in files_below(self.config.root, path)])
         return sha256_file(file) if file.is_file() else "missing"
 
 

@@ -2,16 +2,18 @@
 
 To add a library, add a module with two functions, which import what it needs when they are called:
 
-- `load(entry, root, size)` returns the entry's network as a `Loaded`, for images of `size` pixels;
+- `load(entry, root, size)` returns the entry's network as a `Loaded`, for images of `size` pixels; it reads files that are
+  there, and asks no server;
 - `stated_inputs(entry, root)` returns what the library states of the images that the network takes: one `NetworkInput`, none
   if it cannot know, or several if the entry may mean weights that differ in it.
 
-Both raise InputError for what the entry asks and the library does not have. A library may have two functions more:
+Both raise InputError for what the entry asks and the library does not have. A library may have three functions more:
 
 - `files(entry, root)` returns the files that the network is made of, beside those of `pretrained`: absolute paths, or below
   the root;
 - `outline(entry, root, size)` returns the network, without its weights if it can, on torch's meta device if it can, where
-  nothing is computed: to see, before images are decoded, that it takes them. It returns None where that is not possible.
+  nothing is computed: to see, before images are decoded, that it takes them. It returns None where that is not possible;
+- `published(entry, root)` says where the files are that a download brings (`extract.hub`).
 """
 
 import pkgutil

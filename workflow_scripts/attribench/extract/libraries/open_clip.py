@@ -12,13 +12,13 @@ from typing import Any
 from attribench.common.errors import InputError, first_line
 from attribench.common.files import refuse_placeholder
 from attribench.extract.checkpoints import load_strictly, read_tensors, weights_digest, weights_file
+from attribench.extract.hub import CONFIGS, Published, checkpoint_in, checkpoint_of, config_file, in_repository
 from attribench.extract.libraries import (
-    CHECKPOINTS,
     FOLDER,
+    HUB,
     Loaded,
     NetworkInput,
     folder_files,
-    from_hub,
     split_name,
     stated_input,
     unknown_model,
@@ -26,7 +26,7 @@ from attribench.extract.libraries import (
 from attribench.extract.registry import ExtractorEntry, WeightsFile
 from attribench.extract.resampling import at_size
 
-_CONFIG = "open_clip_config.json"  # of a folder, or of a repository on the hub
+_CONFIG = CONFIGS["open_clip"]
 _FITS = {"shortest": "short", "squash": "squash"}  # of open_clip's `resize_mode`
 _SMALLEST_TEXT = {"context_length": 1, "vocab_size": 1, "width": 8, "heads": 1, "layers": 1}
 _USUAL = ("open_clip_model.safetensors", "open_clip_pytorch_model.safetensors", "open_clip_pytorch_model.bin")
@@ -40,7 +40,7 @@ def stated_inputs(entry: ExtractorEntry, root: Path) -> list[NetworkInput]:
     """Return the preprocessing that open_clip states for the model and its weights; for a file, those of all its tags."""
     import open_clip
 
-    config, preprocessing = _config(entry.model, root)
+    config, preprocessing = _config(entry, root)
     tags = _tags(entry.model)
     if preprocessing is not None or split_name(entry.model, root)[0]:
         settings = [preprocessing] if preprocessing else []
@@ -67,11 +67,26 @@ def files(entry: ExtractorEntry, root: Path) -> list[str]:
     return folder_files(entry.model, entry.pretrained, root, _CONFIG)
 
 
+def published(entry: ExtractorEntry, root: Path) -> Published:
+    """Return where the files are that the model's name and the tag of its weights mean."""
+    import open_clip
+
+    if split_name(entry.model, root)[0] == HUB:
+        return in_repository(entry, _USUAL)
+    _config(entry, root)  # refuses an unknown model
+    settings = open_clip.get_pretrained_cfg(entry.model, _tag(entry))
+    if place := settings.get("hf_hub"):  # OWNER/NAME/, and a file if it is another than the usual one
+        repository, _, name = place.rpartition("/")
+        return Published([(f"{name.removesuffix('.bin')}.safetensors", name) if name else _USUAL], repository)
+    folder, _, name = settings["url"].rpartition("/")
+    return Published([(name,)], url=f"{folder}/")
+
+
 def load(entry: ExtractorEntry, root: Path, size: int) -> Loaded:
     """Return the image tower."""
     import torch
 
-    config, _ = _config(entry.model, root)
+    config, _ = _config(entry, root)
     torch.manual_seed(entry.seed)  # the weights of an untrained network are drawn next
     tower = _tower(config)
     if entry.pretrained != "none":
@@ -88,7 +103,7 @@ def outline(entry: ExtractorEntry, root: Path, size: int) -> Any:
     """Return the image tower without weights, on the meta device."""
     import torch
 
-    config, _ = _config(entry.model, root)
+    config, _ = _config(entry, root)
     _tag(entry)  # refuses an unknown one
     with torch.device("meta"):
         tower, _ = _at_size(_tower(config), config, size, trained=entry.pretrained != "none")
@@ -98,30 +113,23 @@ def outline(entry: ExtractorEntry, root: Path, size: int) -> Any:
 # --- models and their names -------------------------------------------------------------------------------------------
 
 
-def _config(model: str, root: Path) -> tuple[dict[str, Any], dict[str, Any] | None]:
-    """Return the config of the model, and that of its preprocessing, if it states one."""
+def _config(entry: ExtractorEntry, root: Path) -> tuple[dict[str, Any], dict[str, Any] | None]:
+    """Return the config of the entry's model, and that of its preprocessing, if it states one."""
     import open_clip
 
+    model = entry.model
     origin, name = split_name(model, root)
     if origin is None:
         if (config := open_clip.get_model_config(model)) is None:
             raise unknown_model("open_clip", model, open_clip.list_models())
         return config, config.get("preprocess_cfg")
-    path = Path(name, _CONFIG) if origin == FOLDER else _from_repository(name, _CONFIG)
+    path = config_file(entry, root) if origin == HUB else Path(name, _CONFIG)
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         config, preprocessing = content["model_cfg"], content.get("preprocess_cfg")
         return {**config, "vision_cfg": dict(config["vision_cfg"])}, preprocessing
     except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
         raise InputError(f"{path}: no config of an open_clip model ({type(error).__name__}: {error})") from error
-
-
-def _from_repository(name: str, file: str | None) -> Path:
-    """Return the local copy of a file of a repository on the hub; without a name, of its weights."""
-    from open_clip.pretrained import download_pretrained_from_hf
-
-    what = file or "weights"
-    return Path(from_hub(f"{what} of {name}", lambda: download_pretrained_from_hf(name, filename=file)))
 
 
 def _tags(model: str) -> list[str]:
@@ -197,9 +205,7 @@ def _tensors(entry: ExtractorEntry, config: dict[str, Any], root: Path) -> tuple
         settings = open_clip.get_pretrained_cfg(entry.model, tag)
         if settings.get("quick_gelu"):
             _refuse_other_activation(entry.model, config, f"the weights `{tag}`")
-        path = Path(from_hub(f"weights of {entry.model} {tag}", lambda: open_clip.download_pretrained(settings)))
-    else:
-        path = _checkpoint_in(Path(name)) if origin == FOLDER else _from_repository(name, None)
+    path = checkpoint_in(Path(name), _USUAL) if origin == FOLDER else checkpoint_of(entry, root, _USUAL)
     return path, _read(path)
 
 
@@ -213,16 +219,6 @@ def _read(path: Path) -> dict[str, Any]:
     except Exception as error:  # whatever the reader trips over in a file that is none
         reason = first_line(error)
         raise InputError(f"{path}: not a checkpoint of open_clip's ({reason})") from error
-
-
-def _checkpoint_in(folder: Path) -> Path:
-    """Return the checkpoint in a model's folder: one of open_clip's usual names, or the only one."""
-    found = [path for path in sorted(folder.iterdir()) if path.name.endswith(CHECKPOINTS)]
-    usual = [folder / name for name in _USUAL if folder / name in found]
-    if not usual and len(found) != 1:
-        names = ", ".join(path.name for path in found) or "none"
-        raise InputError(f"{folder}: expected one checkpoint, such as {_USUAL[0]}; found {names}")
-    return (usual or found)[0]
 
 
 def _refuse_other_activation(model: str, config: dict[str, Any], weights: str) -> None:

@@ -5,14 +5,21 @@ from typing import Any
 
 from attribench.common.errors import InputError
 from attribench.common.files import refuse_placeholder
-from attribench.extract.checkpoints import load_strictly, match_by_order, read_tensors, weights_digest, weights_file
+from attribench.extract.checkpoints import (
+    load_strictly,
+    match_by_order,
+    read_tensors,
+    read_whole,
+    weights_digest,
+    weights_file,
+)
+from attribench.extract.hub import CONFIGS, Published, checkpoint_of, config_file, in_repository, network_folder
 from attribench.extract.libraries import (
     FOLDER,
     HUB,
     Loaded,
     NetworkInput,
     folder_files,
-    from_hub,
     split_name,
     stated_input,
     unknown_model,
@@ -20,7 +27,8 @@ from attribench.extract.libraries import (
 from attribench.extract.registry import ExtractorEntry, WeightsFile
 from attribench.extract.resampling import at_size
 
-_CONFIG = "config.json"  # of a folder, or of a repository on the hub
+_CONFIG = CONFIGS["timm"]
+_USUAL = ("model.safetensors", "pytorch_model.bin")  # of weights on the hub
 _SIZED = ("pos_embed", "relative_position_bias_table")  # ends of names of tensors that depend on the size of the images
 _FITS = {"center": "short", "squash": "squash"}  # of timm's `crop_mode`
 
@@ -32,10 +40,10 @@ def stated_inputs(entry: ExtractorEntry, root: Path) -> list[NetworkInput]:
     """
     import timm
 
-    settings = [_settings(entry.model, root)]
+    settings = [_settings(entry, root)]
     is_bare = split_name(entry.model, root)[0] is None and "." not in entry.model
     if is_bare and isinstance(entry.pretrained, WeightsFile):
-        settings = [_settings(name, root) for name in timm.list_pretrained(f"{entry.model}.*")]
+        settings = [_settings(entry, root, name) for name in timm.list_pretrained(f"{entry.model}.*")]
     return [_stated(entry.model, one) for one in settings if one.get("mean") and one.get("std")]
 
 
@@ -53,6 +61,23 @@ def _stated(model: str, settings: dict[str, Any]) -> NetworkInput:
 def files(entry: ExtractorEntry, root: Path) -> list[str]:
     """Return the files of the model's folder, if the model is one."""
     return folder_files(entry.model, entry.pretrained, root, _CONFIG)
+
+
+def published(entry: ExtractorEntry, root: Path) -> Published:
+    """Return where the files are that the model's name means. Raises InputError where there are none."""
+    if split_name(entry.model, root)[0] == HUB:
+        return in_repository(entry, _USUAL)
+    settings = _settings(entry, root)
+    if repository := settings.get("hf_hub_id"):
+        repository, _, revision = repository.partition("@")
+        name = settings.get("hf_hub_filename")
+        return Published([(name,) if name else _USUAL], repository, revision or "main")
+    if not settings.get("url"):
+        raise InputError(
+            f"{entry.model}: timm has no weights of it; expected a model or tag that has, {{file: …}} or none"
+        )
+    folder, _, name = settings["url"].rpartition("/")
+    return Published([(name,)], url=f"{folder}/")
 
 
 def load(entry: ExtractorEntry, root: Path, size: int) -> Loaded:
@@ -92,23 +117,22 @@ def outline(entry: ExtractorEntry, root: Path, size: int) -> Any:
         return _at_size(network, entry, root, size, trained=entry.pretrained != "none")[0].eval().to("meta")
 
 
-def _settings(model: str, root: Path) -> dict[str, Any]:
-    """Return what timm states of `model`, with or without the tag of its weights. Raises InputError for an unknown one."""
+def _settings(entry: ExtractorEntry, root: Path, model: str | None = None) -> dict[str, Any]:
+    """Return what timm states of the entry's model, or of another tag of it. Raises InputError for an unknown one."""
     import timm
-    from timm.models._hub import load_model_config_from_hf, load_model_config_from_path
+    from timm.models._hub import load_model_config_from_path
 
-    origin, name = split_name(model, root)
+    name = _full_name(entry, root) if model is None else model
+    origin, folder = split_name(name, root)
     try:
-        if origin == HUB:
-            return dict(from_hub(f"config of {name}", lambda: load_model_config_from_hf(name))[0])
-        if origin == FOLDER:
-            return dict(load_model_config_from_path(name)[0])
-        return timm.get_pretrained_cfg(model, allow_unregistered=False).to_dict()
+        if origin:
+            return dict(load_model_config_from_path(folder)[0])
+        return timm.get_pretrained_cfg(name, allow_unregistered=False).to_dict()
     except RuntimeError as error:
-        raise unknown_model("timm", model, timm.list_models(pretrained=True)) from error
+        raise unknown_model("timm", name, timm.list_models(pretrained=True)) from error
     except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
         raise InputError(
-            f"{Path(name) / _CONFIG}: no config of a timm model ({type(error).__name__}: {error})"
+            f"{Path(folder) / _CONFIG}: no config of a timm model ({type(error).__name__}: {error})"
         ) from error
 
 
@@ -120,7 +144,7 @@ def _untrained(entry: ExtractorEntry, root: Path, **settings: Any) -> Any:
         raise InputError(
             f"pretrained `{entry.pretrained}`: a timm model takes hub, none or {{file: …}}; a tag belongs to its name"
         )
-    _settings(entry.model, root)  # refuses an unknown model
+    _settings(entry, root)  # refuses an unknown model
     try:
         return timm.create_model(_full_name(entry, root), pretrained=False, **settings)
     except RuntimeError as error:  # of a repository's or folder's config
@@ -128,24 +152,30 @@ def _untrained(entry: ExtractorEntry, root: Path, **settings: Any) -> Any:
 
 
 def _trained(entry: ExtractorEntry, root: Path) -> Any:
-    """Return the network with the weights that its name means."""
+    """Return the network with the weights that its name means, which are below the root."""
     import timm
 
-    _settings(entry.model, root)
-    name = _full_name(entry, root)
-    if not name.startswith(FOLDER):
-        return from_hub(f"weights of {entry.model}", lambda: timm.create_model(name, pretrained=True))
+    _settings(entry, root)
+    weights = {}
+    if network_folder(entry):
+        # As timm reads what it fetches by itself: the file as it is, before the model's own filter.
+        weights = {"source": "", "state_dict": read_whole(checkpoint_of(entry, root, _USUAL))}
     for path in files(entry, root):
         refuse_placeholder(path)
     try:
-        return timm.create_model(name, pretrained=True)
+        network = timm.create_model(_full_name(entry, root), pretrained=True, pretrained_cfg_overlay=weights)
     except Exception as error:  # whatever the checkpoint's reader or the network finds
         reason = "; ".join(filter(None, map(str.strip, str(error).splitlines()[:3])))
         raise InputError(f"{entry.model}: its checkpoint does not fit its {_CONFIG} ({reason})") from error
+    network.pretrained_cfg.pop("state_dict", None)
+    return network
 
 
 def _full_name(entry: ExtractorEntry, root: Path) -> str:
+    """Return the name by which timm finds the model here: a repository on the hub is the folder with its files."""
     origin, name = split_name(entry.model, root)
+    if origin == HUB:
+        return f"{FOLDER}:{config_file(entry, root).parent}"
     return f"{origin}:{name}" if origin else name
 
 

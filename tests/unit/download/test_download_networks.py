@@ -1,0 +1,127 @@
+"""Published networks as sources: what the plan knows of them, and which files their job takes, from where."""
+
+import pytest
+import timm
+from attribench.common.errors import InputError
+from attribench.download.choice import Downloads, network_sources
+from attribench.download.download import download
+from attribench.download.networks import network_source
+from attribench.download.table import DownloadSettings
+from attribench.extract.extractors import load_extractor
+from attribench.extract.hub import network_folder, network_name
+from attribench.extract.registry import ExtractorEntry
+from attribench.provenance.fingerprints import read_record
+from helpers.servers import COMMIT, running_site
+from safetensors.torch import save
+
+SIZES = {"resize": 48, "crop": 48, "interpolation": "bicubic", "mean": [0.5] * 3, "std": [0.5] * 3}
+TAGGED = ExtractorEntry(library="timm", model="test_efficientnet.r160_in1k", **SIZES)
+NAMES = {
+    "timm--resnet50.a1_in1k": {"library": "timm", "model": "resnet50.a1_in1k"},
+    "timm--hf-hub--me--vit@v1": {"library": "timm", "model": "hf-hub:me/vit@v1"},
+    "timm--hf-hub--me--vit--config": {"library": "timm", "model": "hf-hub:me/vit", "pretrained": "none"},
+    "open_clip--ViT-B-32--laion400m_e32": {"library": "open_clip", "model": "ViT-B-32", "pretrained": "laion400m_e32"},
+    None: {"library": "timm", "model": "local-dir:mine"},
+}
+
+
+@pytest.fixture
+def site(monkeypatch, tmp_path):
+    with running_site() as site:
+        monkeypatch.setenv("HF_ENDPOINT", site.url)
+        monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "cache"))
+        yield site
+
+
+def weights():
+    return save(timm.create_model("test_efficientnet").state_dict())
+
+
+def fetch(root, entry, **mirrors):
+    """Download the entry's network into `root`, and return its folder."""
+    settings = DownloadSettings(retries=0, backoff=0, timeout=10, expansion=2, keep_archives=False, mirrors=mirrors)
+    name = network_name(entry)
+    source = network_source(name, "any", [entry], root, settings)
+    download(root, [(name, source)], source.provides, "token", settings)
+    return root / network_folder(entry)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_network_is_named_by_its_model_and_weights(name):
+    entry = ExtractorEntry(**NAMES[name])
+    assert network_name(entry) == name and list(network_sources("any", {"a": entry, "b": entry})) == [name] * (
+        name is not None
+    )
+
+
+@pytest.mark.parametrize("pretrained", ["none", {"file": "weights/mine.pth"}])
+def test_weights_that_are_none_or_a_file_are_not_downloaded(pretrained):
+    assert network_name(ExtractorEntry(library="timm", model="resnet50", pretrained=pretrained)) is None
+
+
+@pytest.mark.parametrize("model", ["hf-hub:resnet50", "hf-hub:a/b/c", "hf-hub:../b"])
+def test_a_repository_has_an_owner_and_a_name(model):
+    with pytest.raises(
+        ValueError, match=f"expected `model: hf-hub:OWNER/NAME` or hf-hub:OWNER/NAME@REVISION, found {model}"
+    ):
+        ExtractorEntry(library="timm", model=model)
+
+
+def test_the_usual_file_comes_and_else_the_other_one(site, tmp_path):
+    site.add("hub/pytorch_model.bin", b"tensors")
+    assert [path.name for path in fetch(tmp_path / "a", TAGGED).iterdir()] == ["pytorch_model.bin"]
+    site.add("hub/model.safetensors", weights())
+    assert [path.name for path in fetch(tmp_path / "b", TAGGED).iterdir()] == ["model.safetensors"]
+    record = read_record(tmp_path / "b/.downloads/timm--test_efficientnet.r160_in1k.csv")
+    assert list(record.fingerprints) == ["weights/hub/timm--test_efficientnet.r160_in1k/model.safetensors"]
+
+
+def test_what_the_cache_of_the_hub_has_is_taken_without_a_request(site, tmp_path):
+    repository = tmp_path / "cache/models--timm--test_efficientnet.r160_in1k"
+    (repository / "refs").mkdir(parents=True)
+    (repository / "refs/main").write_text(COMMIT)
+    copy = repository / "snapshots" / COMMIT / "model.safetensors"
+    copy.parent.mkdir(parents=True)
+    copy.write_bytes(weights())
+    folder = fetch(tmp_path, TAGGED)
+    assert site.requests == [] and (folder / "model.safetensors").read_bytes() == copy.read_bytes()
+
+    (folder / "model.safetensors").unlink()
+    site.add("hub/model.safetensors", copy.read_bytes())
+    copy.write_bytes(b"other")
+    fetch(tmp_path, TAGGED)
+    assert (folder / "model.safetensors").read_bytes() == site.files[f"{COMMIT}/model.safetensors"].content
+
+
+def test_weights_at_an_address_come_from_a_mirror(site, tmp_path):
+    entry = ExtractorEntry(library="timm", model="vit_huge_patch14_gap_224.in1k_ijepa")
+    site.add("/ijepa/IN1K-vit.h.14-300e.pth.tar", b"weights")
+    folder = fetch(tmp_path, entry, **{"https://dl.fbaipublicfiles.com/": f"{site.url}/"})
+    assert (folder / "IN1K-vit.h.14-300e.pth.tar").read_bytes() == b"weights"
+
+
+def test_a_model_without_published_weights_is_refused(tmp_path):
+    with pytest.raises(InputError, match="timm has no weights of it"):
+        fetch(tmp_path, ExtractorEntry(library="timm", model="vit_base_patch16_18x2_224"))
+
+
+def test_without_its_files_a_network_says_what_brings_them(site, tmp_path):
+    with pytest.raises(
+        InputError, match=f"extractor x: {tmp_path}.*not there; expected what `snakemake -c1 download` brings"
+    ):
+        load_extractor("x", TAGGED, tmp_path)
+    assert site.requests == []
+
+
+def test_other_files_of_a_network_have_another_token(site, tmp_path):
+    site.add("hub/model.safetensors", weights())
+    folder = fetch(tmp_path, TAGGED)
+    path = network_folder(TAGGED)
+
+    def token():
+        return Downloads(str(tmp_path), network_sources("any", {"a": TAGGED})).file_token(path)
+
+    before = token()
+    assert before and before == token()
+    (folder / "pytorch_model.bin").write_bytes(b"one more")
+    assert token() is None
