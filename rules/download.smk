@@ -1,4 +1,5 @@
 # Fetch the given files that the root does not have: a rule for each source that has brought, or is to bring, some of them.
+# Networks that timm, open_clip or the hub publish are such sources, and only their download asks a server for them.
 
 
 def given_to_read():

@@ -373,21 +373,23 @@ class Plan(Tokens):
         if code := [self.content_token(path) for path in self._network_files(extractor)]:
             # Not where the network lies but what it is made of.
             settings["model"] = [str(settings["model"]).rpartition(":")[2] if entry.library == "python" else None, code]
+        folder = network_folder(entry)
+        published = [self.content_token(folder)] if folder else []
         if not isinstance(entry.pretrained, WeightsFile):
-            folder = network_folder(entry)
-            return [*how, settings, self.content_token(folder) if folder else None]
+            return [*how, settings, None, *published]
         # Not where the file lies but what it holds.
         del settings["pretrained"]["file"]
         path = str(weights_file(entry.pretrained, config.root)) if entry.pretrained.package else entry.pretrained.file
-        return [*how, settings, self.content_token(os.path.abspath(path) if entry.pretrained.package else path)]
+        content = self.content_token(os.path.abspath(path) if entry.pretrained.package else path)
+        return [*how, settings, content, *published]
 
     def extractor_identities(self, extractor: str) -> list[list[Any]]:
         """Return the identity that features get, then one that serves too: features made before published networks were
-        downloads do not say what came from the hub.
+        downloads do not say what these hold.
         """
         identity = self.extractor_identity(extractor)
         is_published = network_folder(self.config.extractor_registry[extractor]) is not None
-        return [identity, [*identity[:-1], None]] if is_published else [identity]
+        return [identity, identity[:-1]] if is_published else [identity]
 
     def mapper_token(self, extractor: str, variant: str) -> str | None:
         """Return what stands for the content of the variant's mapper; None for features as they are."""
