@@ -59,8 +59,9 @@ def extract_inputs(wildcards):
     return by_content(
         f"extract/{wildcards.collection}/{wildcards.extractor}/{wildcards.shard}",
         {plan.path("features", **wildcards): extract_key(**wildcards)},
-        listing=listing_inputs(wildcards.collection) | given_inputs(plan.weights_paths(wildcards.extractor)),
+        listing=listing_inputs(wildcards.collection),
         pixels=pixels_of(wildcards),
+        **given_inputs(plan.weights_paths(wildcards.extractor)),
     )
 
 

@@ -21,8 +21,8 @@ def by_content(job, outputs, remade=None, listing=None, **files):
     """Return the inputs of a `job`, for `unpack`: time stamps alone never make it run.
 
     outputs: the files that it makes, with their keys. remade: inputs that may be made anew with the same content, by a forced
-    job, say, which then does not make this one run. listing: the same for what may be missing though the outputs are there: a
-    new results folder with shared features lacks manifests, say. files: all other inputs, by name.
+    job, say, which then does not make this one run. listing: the same for what a new results folder lacks, though its shared
+    features are there. files: all other inputs, by name.
     """
     remade, listing = remade or {}, listing or {}
     if not all(is_current(path, key) for path, key in outputs.items()):
@@ -41,12 +41,8 @@ def by_content(job, outputs, remade=None, listing=None, **files):
 
 
 def only_there(files):
-    """Return those of `files`, paths by name or lists of them, that exist.
-
-    A missing input makes a job run, even one marked as `ancient`.
-    """
-    lists = {name: list(filter(os.path.exists, paths)) for name, paths in files.items() if isinstance(paths, list)}
-    return lists | {name: path for name, path in files.items() if name not in lists and os.path.exists(path)}
+    """Return those of `files` (path by name) that exist. A missing input makes a job run, even one marked as `ancient`."""
+    return {name: path for name, path in files.items() if os.path.exists(path)}
 
 
 def map_paths(mark, paths):
