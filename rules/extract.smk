@@ -13,11 +13,9 @@
 @cache
 def extract_keys(collection, extractor, shard):
     """Return the keys of a feature shard: first of the one that a job makes, then of others that serve as well."""
-    return [
-        key_of("extract", code=extract.VERSION, settings=[decode.VERSION, plan.config.exif, identity], reads=[key])
-        for identity in plan.extractor_identities(extractor)
-        for key in images_keys(collection, shard)
-    ]
+    settings = [decode.VERSION, plan.config.exif, plan.extractor_identity(extractor)]
+    images = images_keys(collection, shard)
+    return [key_of("extract", code=extract.VERSION, settings=settings, reads=[key]) for key in images]
 
 
 @cache

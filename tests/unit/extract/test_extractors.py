@@ -287,11 +287,3 @@ def test_a_hub_gives_the_extractor_that_the_files_give(tmp_path, root, states, h
     assert tiny.startswith(refused.format(network, url, "timm/test_vit.r160_in1k", "pytorch_model.bin")), tiny
     network, repository = "open_clip--ViT-B-32--laion2b_s34b_b79k", "laion/CLIP-ViT-B-32-laion2B-s34B-b79K"
     assert laion.startswith(refused.format(network, url, repository, "open_clip_pytorch_model.bin")), laion
-
-
-def test_features_made_before_networks_were_downloads_serve_as_they_are(tmp_path):
-    """Their identity ended without a content of what came from the hub."""
-    present, earlier = Plan(load(changed(root=str(tmp_path), extractors=["dino"]))).extractor_identities("dino")
-    assert earlier == present[:-1] and earlier[-1] is None and present[-1] is not None
-    assert (earlier[-2]["model"], earlier[-2]["pretrained"]) == ("vit_base_patch16_224.dino", "hub")
-    assert len(Plan(load(DEFAULTS)).extractor_identities("color")) == 1

@@ -383,14 +383,6 @@ class Plan(Tokens):
         content = self.content_token(os.path.abspath(path) if entry.pretrained.package else path)
         return [*how, settings, content, *published]
 
-    def extractor_identities(self, extractor: str) -> list[list[Any]]:
-        """Return the identity that features get, then one that serves too: features made before published networks were
-        downloads do not say what these hold.
-        """
-        identity = self.extractor_identity(extractor)
-        is_published = network_folder(self.config.extractor_registry[extractor]) is not None
-        return [identity, identity[:-1]] if is_published else [identity]
-
     def mapper_token(self, extractor: str, variant: str) -> str | None:
         """Return what stands for the content of the variant's mapper; None for features as they are."""
         path = self.mapper_file(extractor, variant)
