@@ -15,6 +15,8 @@ from attribench.provenance.fingerprints import Record, read_record, take_fingerp
 from helpers.config import changed
 
 TABLE = load(changed(benchmark="abc")).sources
+CLIP, DINO = "open_clip--ViT-B-32-quickgelu--openai", "timm--vit_base_patch16_224.dino"
+VIT = "timm--vit_base_patch16_384.augreg_in21k_ft_in1k"
 FEATURES = dict(database_source="features", extractors=["clip"])
 
 
@@ -35,10 +37,10 @@ def give(root, *paths):
 
 def test_only_what_is_chosen_is_needed(tmp_path):
     images = {"json", "exemplar", "synth_test"}
-    assert needed(tmp_path) == {*images, "laion_subset", "weights"}
-    assert needed(tmp_path, extractors=["clip", "dino"]) == {*images, "laion_subset"}
+    assert needed(tmp_path) == {*images, "laion_subset", "weights", CLIP, DINO, VIT}
+    assert needed(tmp_path, extractors=["clip", "dino"]) == {*images, "laion_subset", CLIP, DINO}
     assert needed(tmp_path, extractors=["moco"]) == {*images, "laion_subset", "weights"}
-    assert needed(tmp_path, **FEATURES) == {*images, "feats_laion"}
+    assert needed(tmp_path, **FEATURES) == {*images, "feats_laion", CLIP}
     assert needed(tmp_path, split_source="features", **FEATURES) == {"json", "feats_laion"}
     assert needed(tmp_path, database_source="features", extractors=["sscd"]) == {*images, "feats_laion", "weights"}
 
@@ -51,8 +53,8 @@ def test_the_sample_needs_nothing():
 def test_what_the_root_has_is_not_needed(tmp_path):
     give(tmp_path, "dataset/exemplar/a.jpg", "dataset/laion_subset/1.png", "dataset/json/test_bamfg.json")
     (tmp_path / "dataset/synth").mkdir()
-    assert needed(tmp_path, extractors=["clip"], splits=["bamfg"]) == {"synth_test"}, "an empty folder holds nothing"
-    assert needed(tmp_path, extractors=["clip"], splits=["artchive"]) == {"synth_test", "json"}
+    assert needed(tmp_path, extractors=["color"], splits=["bamfg"]) == {"synth_test"}, "an empty folder holds nothing"
+    assert needed(tmp_path, extractors=["color"], splits=["artchive"]) == {"synth_test", "json"}
 
 
 def test_a_root_with_the_published_folders_needs_nothing(tmp_path):
@@ -61,6 +63,8 @@ def test_a_root_with_the_published_folders_needs_nothing(tmp_path):
     give(tmp_path, "dataset/exemplar/a", "dataset/synth/a", "dataset/laion_subset/a")
     give(tmp_path, *(f"feats/{e}/laion_subset.pth" for e in config.extractors))
     give(tmp_path, "weights/pretrained/moco-vit-b-300ep.pth.tar", "weights/pretrained/sscd_disc_mixup.torchscript.pt")
+    assert needed(tmp_path) == needed(tmp_path, database_source="features") == {CLIP, DINO, VIT}
+    give(tmp_path, *(f"weights/hub/{name}/model.safetensors" for name in (CLIP, DINO, VIT)))
     assert needed(tmp_path) == needed(tmp_path, database_source="features") == set()
 
 

@@ -110,6 +110,12 @@ def test_without_its_files_a_network_says_what_brings_them(site, tmp_path):
         InputError, match=f"extractor x: {tmp_path}.*not there; expected what `snakemake -c1 download` brings"
     ):
         load_extractor("x", TAGGED, tmp_path)
+    (tmp_path / network_folder(TAGGED)).mkdir(parents=True)
+    (tmp_path / network_folder(TAGGED) / "model.safetensors").write_text("version https://git-lfs.github.com/spec/v1")
+    with pytest.raises(
+        InputError, match="a pointer of Git LFS.*; remove the folder, and `snakemake -c1 download` brings it"
+    ):
+        load_extractor("x", TAGGED, tmp_path)
     assert site.requests == []
 
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from attribench.common.errors import InputError
+from attribench.common.files import refuse_placeholder
 from attribench.extract.libraries import CHECKPOINTS, FOLDER, HUB, from_hub
 from attribench.extract.registry import ExtractorEntry
 
@@ -105,7 +106,9 @@ def checkpoint_of(entry: ExtractorEntry, root: Path, usual: Sequence[str]) -> Pa
             f"{folder}: the weights of {entry.model} are not there; expected what `snakemake -c1 download` brings"
         )
     try:
-        return checkpoint_in(folder, usual)
+        path = checkpoint_in(folder, usual)
+        refuse_placeholder(path)
+        return path
     except InputError as error:
         raise InputError(f"{error}; remove the folder, and `snakemake -c1 download` brings it anew") from error
 
