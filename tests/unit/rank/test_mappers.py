@@ -7,6 +7,7 @@ import pytest
 import torch
 from attribench.common.errors import InputError
 from attribench.rank.mappers import load_mappers, product
+from safetensors.torch import save_file
 
 ROWS = (10 * np.random.default_rng(0).standard_normal((50, 24))).astype(np.float16)
 
@@ -32,8 +33,45 @@ def mlp(widths):
     return modules
 
 
+LAYER_NORMS = ["layer norm first", "layer norm before each", "FastGDA's names"]
+
+
+class FastGda(torch.nn.Module):
+    """The network of FastGDA's weights, in its names; `has_norm`: whether features are normalized first."""
+
+    def __init__(self, has_norm):
+        super().__init__()
+        self.input_norm = torch.nn.LayerNorm(24) if has_norm else torch.nn.Identity()
+        self.layers = torch.nn.ModuleList([torch.nn.Linear(*sizes) for sizes in ((24, 30), (30, 20), (20, 12))])
+        self.output_layer = torch.nn.Linear(12, 9)
+        for parameter in self.parameters():
+            torch.nn.init.normal_(parameter)
+
+    def forward(self, rows):
+        rows = self.input_norm(rows)
+        for layer in self.layers:
+            rows = layer(rows).relu()
+        return self.output_layer(rows)
+
+
+def layer_norm_mlp(between):
+    """Numbered: a layer normalization first, or before each linear layer."""
+    modules, widths = [], [24, 30, 20, 12, 9]
+    for number, sizes in enumerate(itertools.pairwise(widths)):
+        norm = [torch.nn.LayerNorm(sizes[0])] if between or not number else []
+        modules += [*norm, torch.nn.Linear(*sizes), torch.nn.ReLU()] if number < 3 else [torch.nn.Linear(*sizes)]
+    network = torch.nn.Sequential(*modules)
+    for parameter in network.parameters():
+        torch.nn.init.normal_(parameter)
+    return network
+
+
 def networks(kind):
     torch.manual_seed(3)
+    if kind.startswith("layer norm"):
+        return [layer_norm_mlp(kind.endswith("each")) for _ in range(2)]
+    if kind == "FastGDA's names":
+        return [FastGda(True), FastGda(False)]
     if kind == "linear":
         return [torch.nn.Linear(24, 24), torch.nn.Linear(24, 24)]
     if kind == "no bias":
@@ -56,13 +94,46 @@ def save(path, real, synth):
     return path
 
 
-@pytest.mark.parametrize("kind", ["linear", "no bias", "mlp", "deep mlp"])
+@pytest.mark.parametrize("kind", ["linear", "no bias", "mlp", "deep mlp", *LAYER_NORMS])
 def test_a_mapper_is_what_torch_computes(tmp_path, kind):
     made = networks(kind)
     loaded = load_mappers(save(tmp_path / "m.pth", *(network.state_dict() for network in made)))
     for mapper, network in zip(loaded, made, strict=True):
         np.testing.assert_allclose(mapper(ROWS), forward(network, ROWS), rtol=1e-11, atol=1e-11)
     assert not np.allclose(loaded[0](ROWS), loaded[1](ROWS))
+
+
+@pytest.mark.parametrize("has_norm", [True, False])
+def test_fastgdas_weights_are_one_map_for_both_sides(tmp_path, has_norm):
+    """As it saves them: one state dict, its mapper below `mlp.`, beside scale and bias of its predictions."""
+    torch.manual_seed(1)
+    network = FastGda(has_norm)
+    state = {"scale": torch.full((1,), -3.0), "bias": torch.ones(1)}
+    state |= {f"mlp.{name}": tensor for name, tensor in network.state_dict().items()}
+    torch.save(state, tmp_path / "m.pth")
+    for mapper in load_mappers(tmp_path / "m.pth"):
+        np.testing.assert_allclose(mapper(ROWS), forward(network, ROWS), rtol=1e-11, atol=1e-11)
+    torch.save({**state, "mlp.gate.weight": torch.zeros(3)}, tmp_path / "m.pth")
+    with pytest.raises(InputError, match="unknown tensor 'gate.weight'; expected `input_norm`"):
+        load_mappers(tmp_path / "m.pth")
+
+
+@pytest.mark.parametrize("spoil", [lambda path: path.write_bytes(b"no"), lambda path: path.unlink(), lambda path: None])
+def test_safetensors_are_read_or_refused_by_name(tmp_path, spoil):
+    path = tmp_path / "m.safetensors"
+    tensors = {f"{side}.weight": torch.eye(24) * 2 for side in ("real_mapper", "synth_mapper")}
+    save_file(tensors, path, {"provenance": '{"trained_on": null}'})
+    assert np.array_equal(load_mappers(path)[1](ROWS), ROWS.astype(np.float64) * 2)
+    save_file({"x": torch.eye(2)}, path)
+    spoil(path)
+    with pytest.raises(InputError, match=r"m\.safetensors: .*(readable safetensors|does not exist|found \['x'\])"):
+        load_mappers(path)
+
+
+def test_what_a_checkpoint_says_of_its_training_has_a_form(tmp_path):
+    torch.save({"real_mapper": LINEAR, "synth_mapper": LINEAR, "trained_on": "everything"}, tmp_path / "m.pth")
+    with pytest.raises(InputError, match=r"m\.pth: trained_on is 'everything'; expected extractor, benchmark, train"):
+        load_mappers(tmp_path / "m.pth")
 
 
 def test_a_channel_mapper_scales(tmp_path):
@@ -72,7 +143,7 @@ def test_a_channel_mapper_scales(tmp_path):
         assert np.array_equal(mapper(ROWS), ROWS.astype(np.float64) * w.double().numpy())
 
 
-@pytest.mark.parametrize("kind", ["linear", "deep mlp"])
+@pytest.mark.parametrize("kind", ["linear", "deep mlp", *LAYER_NORMS])
 def test_threads_and_blocks_do_not_change_a_bit(tmp_path, kind):
     mapper, _ = load_mappers(save(tmp_path / "m.pth", *(network.state_dict() for network in networks(kind))))
     whole = mapper(ROWS)

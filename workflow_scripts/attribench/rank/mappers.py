@@ -1,13 +1,17 @@
 """Mappers: learned maps that a variant applies to raw features, one to real images and one to synthesized ones.
 
-A checkpoint is a dict of two state dicts: `real_mapper` maps database and exemplars, `synth_mapper` maps queries. Its
-type and its sizes follow from the tensors:
+A checkpoint (`formats.checkpoint`) has two state dicts: `real_mapper` maps database and exemplars, `synth_mapper` maps
+queries. Its type and its sizes follow from the tensors:
 
-linear    `weight` [p, d] and `bias` [p] or none: y = W x + b
-channel   `weights` [1, d] or [d]: y = w * x
-mlp       numbered layers: linear ones (`N.weight` [p, d], perhaps `N.bias`), each followed by batch normalization in
-          inference mode (`N.running_mean`, `N.running_var`, perhaps `N.weight` and `N.bias`), ReLU after each but the last.
-          Any other sequence is refused: where its ReLUs are cannot be told from tensors
+linear          `weight` [p, d] and `bias` [p] or none: y = W x + b
+channel         `weights` [1, d] or [d]: y = w * x
+mlp             numbered layers: linear ones (`N.weight` [p, d], perhaps `N.bias`), each followed by batch normalization in
+                inference mode (`N.running_mean`, `N.running_var`, perhaps `N.weight` and `N.bias`), ReLU after each but
+                the last
+layer_norm_mlp  layer normalization (`N.weight` [d], `N.bias` [d]) and linear layers, ReLU after each linear one but the
+                last; or FastGDA's names for them: `input_norm` (which may be missing), `layers.N`, `output_layer`
+
+Any other sequence is refused: where its ReLUs are cannot be told from tensors.
 
 Ranks depend on mapped features, so these are computed in one fixed sequence of float64 operations, as scores are
 (`score`): block size, threads and machine change no bit.
@@ -24,10 +28,9 @@ import numpy as np
 from numba import njit
 
 from attribench.common.errors import InputError
-from attribench.common.torch_files import load_plain
+from attribench.formats.checkpoint import SIDES, read_checkpoint
 
-BATCH_NORM_EPS = 1e-5  # torch's default, which no checkpoint states
-SIDES = ("real_mapper", "synth_mapper")
+NORM_EPS = 1e-5  # of both normalizations: torch's default, which no checkpoint states
 _Layer = Callable[[np.ndarray], np.ndarray]
 
 
@@ -61,11 +64,9 @@ def load_mappers(path: Path | str) -> tuple[Mapper, Mapper]:
 
     Raises InputError that names the file for one that is missing, needs more than plain tensors, or has another layout.
     """
-    content = load_plain(path, "a mapper's checkpoint")
-    if not isinstance(content, dict) or not all(isinstance(content.get(side), dict) for side in SIDES):
-        found = sorted(map(str, content)) if isinstance(content, dict) else type(content).__name__
-        raise InputError(f"{path}: found {found}; expected a dict with the state dicts {' and '.join(SIDES)}")
-    real, synth = (_mapper(f"{path}: {side}", content[side]) for side in SIDES)
+    checkpoint = read_checkpoint(path)
+    states = (checkpoint.real, checkpoint.synth)
+    real, synth = (_mapper(f"{path}: {side}", state) for side, state in zip(SIDES, states, strict=True))
     if (real.dimension, real.output) != (synth.dimension, synth.output):
         raise InputError(
             f"{path}: real_mapper maps {real.dimension} to {real.output} dimensions, synth_mapper {synth.dimension} to "
@@ -82,9 +83,27 @@ def _mapper(where: str, state: dict[str, Any]) -> Mapper:
             raise InputError(f"{where}: weights is {list(scale.shape)}; expected [1, d]")
         scale = scale.reshape(-1)
         return Mapper((lambda rows: rows * scale,), len(scale), len(scale), where)
+    if any(name.removeprefix("mlp.").startswith("output_layer.") for name in tensors):
+        return _sequence(where, _numbered(where, _as_numbered(where, tensors)), is_named=True)
     if "weight" in tensors:
         tensors = {f"0.{name}": tensor for name, tensor in tensors.items()}
     return _sequence(where, _numbered(where, tensors))
+
+
+def _as_numbered(where: str, tensors: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Return the tensors of FastGDA's network by numbers of layers; `scale` and `bias` of its predictions rank nothing."""
+    names = {name.removeprefix("mlp."): tensor for name, tensor in tensors.items() if name not in ("scale", "bias")}
+    last, renamed = len(names), {}
+    for name, tensor in names.items():
+        first, _, rest = name.partition(".")
+        number, _, of_layer = rest.partition(".")
+        if first == "layers" and number.isdigit() and int(number) < last:
+            renamed[f"{int(number) + 1}.{of_layer}"] = tensor
+        elif first in ("input_norm", "output_layer"):
+            renamed[f"{0 if first == 'input_norm' else last + 1}.{rest}"] = tensor
+        else:
+            raise InputError(f"{where}: unknown tensor {name!r}; expected `input_norm`, `layers.N` and `output_layer`")
+    return renamed
 
 
 def _array(where: str, name: str, tensor: Any) -> np.ndarray:
@@ -106,7 +125,7 @@ def _numbered(where: str, tensors: dict[str, np.ndarray]) -> list[dict[str, np.n
         if not number.isdecimal() or rest not in _LINEAR | _BATCH_NORM:
             raise InputError(
                 f"{where}: unknown tensor {name!r}; expected `weight` and `bias` (linear), `weights` (channel), or "
-                "numbered linear and batch normalization layers (mlp)"
+                "numbered linear and normalization layers (mlp)"
             )
         layers.setdefault(int(number), {})[rest] = tensor
     return [layers[number] for number in sorted(layers)]
@@ -116,26 +135,48 @@ _LINEAR = {"weight", "bias"}
 _BATCH_NORM = {"weight", "bias", "running_mean", "running_var", "num_batches_tracked"}
 
 
-def _sequence(where: str, layers: list[dict[str, np.ndarray]]) -> Mapper:
-    """Return linear layers and batch normalizations in turn, ReLU after each normalization but the last."""
-    kinds = ["normalization" if "running_mean" in tensors else "linear" for tensors in layers]
-    if kinds != ["linear"] and kinds != ["linear", "normalization"] * (len(kinds) // 2):
+def _sequence(where: str, layers: list[dict[str, np.ndarray]], is_named: bool = False) -> Mapper:
+    """Return linear layers, normalizations and ReLUs in their order; `is_named`: by names that tell where ReLUs are."""
+    kinds = [_kind(tensors) for tensors in layers]
+    has_batch_norms = kinds == ["linear", "normalization"] * (len(kinds) // 2)
+    if not is_named and kinds != ["linear"] and not has_batch_norms and not _has_layer_norms(kinds):
         raise InputError(
-            f"{where}: layers are {', '.join(kinds)}; expected one linear layer, or linear, normalization, …"
+            f"{where}: layers are {', '.join(kinds)}; expected one linear layer, or linear, normalization, …, or "
+            "layer normalization, linear, …, linear"
         )
     width, dimension, steps = None, None, []
-    for number, tensors in enumerate(layers):
-        if "running_mean" in tensors:
+    for number, (kind, tensors) in enumerate(zip(kinds, layers, strict=True)):
+        if kind == "normalization":
             steps.append(_batch_norm(where, tensors, width))
-            if number + 1 < len(layers):
-                steps.append(_relu)
-            continue
-        weight = tensors.get("weight", np.empty(0))
-        if weight.ndim != 2 or (width is not None and weight.shape[1] != width):
-            raise InputError(f"{where}: a linear layer's weight is {list(weight.shape)}; expected [p, {width or 'd'}]")
-        dimension, width = dimension or weight.shape[1], weight.shape[0]
-        steps.append(_linear(where, weight, tensors.get("bias")))
+        elif kind == "layer normalization":
+            width = width or len(tensors["weight"])
+            steps.append(_layer_norm(where, tensors, width))
+        else:
+            weight = tensors.get("weight", np.empty(0))
+            if weight.ndim != 2 or (width is not None and weight.shape[1] != width):
+                raise InputError(
+                    f"{where}: a linear layer's weight is {list(weight.shape)}; expected [p, {width or 'd'}]"
+                )
+            steps.append(_linear(where, weight, tensors.get("bias")))
+            width = weight.shape[0]
+        if number == 0:
+            dimension = width if kind == "layer normalization" else weight.shape[1]
+        if number + 1 < len(layers) and kind == ("normalization" if has_batch_norms else "linear"):
+            steps.append(_relu)
     return Mapper(tuple(steps), dimension, width, where)
+
+
+def _kind(tensors: dict[str, np.ndarray]) -> str:
+    if "running_mean" in tensors:
+        return "normalization"
+    return "layer normalization" if tensors.get("weight", np.empty(0)).ndim == 1 and "weight" in tensors else "linear"
+
+
+def _has_layer_norms(kinds: list[str]) -> bool:
+    """Return whether there are only linear layers, the last is one, and each normalization of the others is before one."""
+    norms = [number for number, kind in enumerate(kinds) if kind == "layer normalization"]
+    others = {kind for kind in kinds if kind != "layer normalization"}
+    return norms[:1] == [0] and others == {"linear"} and all(kinds[n + 1 : n + 2] == ["linear"] for n in norms)
 
 
 def _linear(where: str, weight: np.ndarray, bias: np.ndarray | None) -> _Layer:
@@ -156,9 +197,24 @@ def _batch_norm(where: str, tensors: dict[str, np.ndarray], width: int | None) -
         )
     if (tensors["running_var"] < 0).any():
         raise InputError(f"{where}: a variance of batch normalization is negative; expected none")
-    mean, deviation = tensors["running_mean"], np.sqrt(tensors["running_var"] + BATCH_NORM_EPS)
+    mean, deviation = tensors["running_mean"], np.sqrt(tensors["running_var"] + NORM_EPS)
     scale, shift = tensors.get("weight", 1.0), tensors.get("bias", 0.0)
     return lambda rows: (rows - mean) / deviation * scale + shift
+
+
+def _layer_norm(where: str, tensors: dict[str, np.ndarray], width: int) -> _Layer:
+    scale, shift = tensors["weight"], tensors.get("bias", np.zeros(width))
+    if scale.shape != (width,) or shift.shape != (width,):
+        found = {"weight": list(scale.shape), "bias": list(shift.shape)}
+        raise InputError(f"{where}: layer normalization has {found}; expected [{width}]")
+    ones = np.ones((width, 1))
+
+    def normalize(rows: np.ndarray) -> np.ndarray:
+        centred = rows - product(rows, ones) / width
+        deviation = np.sqrt(product(centred * centred, ones) / width + NORM_EPS)
+        return centred / deviation * scale + shift
+
+    return normalize
 
 
 def _relu(rows: np.ndarray) -> np.ndarray:
