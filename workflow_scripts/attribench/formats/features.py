@@ -27,27 +27,40 @@ class Invalid:
             self.images.append((collection, shard.rows.paths[row], roles[row], shard.rows.reasons[row]))
 
 
-def read_collection(
+def each_shard(
     shards: list[Path | str], rows: list[ManifestRow], collection: str, invalid: Invalid
-) -> tuple[np.ndarray, np.ndarray, FeatureIdentity]:
-    """Return all features [n, d] of the collection with manifest `rows`, valid bool [n], and how they were made.
+) -> Iterator[tuple[ShardReader, list[ManifestRow]]]:
+    """Yield each shard of the collection with manifest `rows`, open, with the rows that it holds.
 
     Raises InputError when the shards do not hold just these images, or were made in different ways.
     """
-    blocks, valid, identity, first = [], [], None, 0
+    identity, first = None, 0
     for path in shards:
         with open_feature_shard(path) as shard:
             expected = rows[first : first + len(shard.rows.paths)]
             _check_paths(shard, [row.path for row in expected])
-            identity = _check_identity(shard, identity, shards[0])
+            identity = check_identity(shard, identity, shards[0])
             invalid.note(collection, shard, [row.role for row in expected])
-            blocks.append(shard.read())
-            valid.append(shard.rows.valid)
+            yield shard, expected
             first += len(expected)
     if first != len(rows):
         raise InputError(
             f"{shards[-1]}: the shards of {collection} hold {first} images; its manifest lists {len(rows)}"
         )
+
+
+def read_collection(
+    shards: list[Path | str], rows: list[ManifestRow], collection: str, invalid: Invalid
+) -> tuple[np.ndarray, np.ndarray, FeatureIdentity]:
+    """Return all features [n, d] of the collection with manifest `rows`, valid bool [n], and how they were made.
+
+    Raises InputError as `each_shard` does.
+    """
+    blocks, valid, identity = [], [], None
+    for shard, _ in each_shard(shards, rows, collection, invalid):
+        identity = shard.identity
+        blocks.append(shard.read())
+        valid.append(shard.rows.valid)
     return np.concatenate(blocks), np.concatenate(valid), identity
 
 
@@ -73,7 +86,7 @@ def stream_database(
             if taken == n_images:
                 return
             with open_feature_shard(path) as shard:
-                _check_identity(shard, identity, "the split's features")
+                check_identity(shard, identity, "the split's features")
                 paths = shard.rows.paths[: n_images - taken]
                 both = split_paths.intersection(paths)
                 if both:
@@ -112,7 +125,7 @@ def _check_paths(shard: ShardReader, expected: list[str]) -> None:
         raise InputError(f"{shard.path}: row {row} is {shown[0]!r}; expected {shown[1]!r}, as the manifest has it")
 
 
-def _check_identity(shard: ShardReader, identity: FeatureIdentity | None, other: Path | str) -> FeatureIdentity:
+def check_identity(shard: ShardReader, identity: FeatureIdentity | None, other: Path | str) -> FeatureIdentity:
     """Return the first identity: `identity`, or the shard's if it is None. Raises InputError for features that differ."""
     if identity is None:
         return shard.identity

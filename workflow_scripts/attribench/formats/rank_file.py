@@ -51,6 +51,7 @@ def write_rank_file(path: Path | str, ranking: Ranking, key: str = "") -> None:
     """
     _check(path, ranking)
     attributes = {name: getattr(ranking, name) for name in _ATTRIBUTES}
+    attributes |= {"trained_on": ranking.trained_on} if ranking.trained_on else {}
     with hdf5.create(path, format_version=FORMAT_VERSION, key=key, **attributes) as file:
         for name, (field, type_, _) in _ARRAYS.items():
             _add(file, name, type_, getattr(ranking, field))
@@ -65,6 +66,7 @@ def read_rank_file(path: Path | str) -> Ranking:
     with hdf5.open_checked(path, "rank file") as file, hdf5.damage_as_input_error(path):
         _refuse_other_layout(path, file)
         fields = {name: type_(file.attrs[name]) for name, type_ in _ATTRIBUTES.items()}
+        fields["trained_on"] = str(file.attrs.get("trained_on", ""))
         for name, (field, type_, _) in _ARRAYS.items():
             fields[field] = _read(file[name], type_)
         for field, parts in _LISTS.items():

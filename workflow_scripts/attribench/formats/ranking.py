@@ -121,6 +121,7 @@ class Ranking(Ranks):
     neighbour_path: np.ndarray  # text [Q, k], "" pads
     invalid: Sequence[tuple[str, str, str, str]] = ()  # quarantined images: (collection, path, role, reason)
     near_duplicates: Sequence[tuple[str, str, float]] = ()  # (exemplar's path, database image's path, similarity)
+    trained_on: str = ""  # what the mappers were, as JSON (`checkpoint.TrainedOn`); {}: unknown, "": there are none
 
     @property
     def method(self) -> Method:

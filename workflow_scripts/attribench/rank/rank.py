@@ -1,13 +1,16 @@
 """Rank one split by an extractor with a variant: from a manifest and feature shards to a rank file."""
 
+import json
 import logging
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from attribench.common.errors import InputError
+from attribench.formats.checkpoint import read_checkpoint
 from attribench.formats.features import Invalid, database_paths, read_collection, stream_database
 from attribench.formats.manifest import ManifestRow, manifest_length, read_manifest
 from attribench.formats.rank_file import write_rank_file
@@ -52,16 +55,19 @@ def rank_split(
     options: Options,
     threads: int,
     device: str | None = None,
+    mapper_of: str = "",
     key: str = "",
 ) -> None:
     """Write the rank file of `split` by `extractor` with `variant`.
 
-    mapper: the checkpoint of the variant's mapper, None for features as they are. database: the name of the database's
+    mapper: the checkpoint of the variant's mapper, None for features as they are. mapper_of: the extractor whose mapper that
+    is, if not this one. database: the name of the database's
     collection, whose manifest says how many images of its shards are ranked. device: a torch device, None for the processor
     alone. key: that of the job. Memory is the split's features, a few blocks of the database, and the tiles of scores of the
     threads. Raises InputError for features that cannot be compared, or that do not belong to the images of the manifest.
     """
     rows = read_manifest(manifest)
+    trained_on = _trained_on(mapper, mapper_of or extractor) if mapper else ""
     invalid = Invalid()
     features, valid, identity = read_collection(split_shards, rows, split, invalid)
     queries, exemplars = (_Images.of_role(role, rows, features, valid) for role in ("query", "exemplar"))
@@ -82,8 +88,24 @@ def rank_split(
         database_paths=paths,
         invalid=invalid.images,
         near_duplicates=near.listed(exemplars.rows, paths),
+        trained_on=trained_on,
     )
     write_rank_file(output, ranking, key)
+
+
+def _trained_on(mapper: Path | str, extractor: str) -> str:
+    """Return what a checkpoint says that it was trained on, as JSON; {} for one that does not say.
+
+    Raises InputError for one of another extractor.
+    """
+    trained_on = read_checkpoint(mapper).trained_on
+    if trained_on is None:
+        return "{}"
+    if trained_on.extractor != extractor:
+        raise InputError(
+            f"{mapper}: was trained on features of {trained_on.extractor}; expected a checkpoint for {extractor}"
+        )
+    return json.dumps(asdict(trained_on))
 
 
 def _rank(
@@ -231,11 +253,12 @@ def make_ranking(
     exemplars: list[ManifestRow],
     exemplar_valid: np.ndarray,
     database_paths: dict[int, str],
-    **lists: Sequence[tuple],
+    **others: Any,
 ) -> Ranking:
     """Return the record of `ranks`, with the images that its rows stand for.
 
-    database_paths: by database row, at least those of neighbours. lists: `invalid` and `near_duplicates` of the record.
+    database_paths: by database row, at least those of neighbours. others: `invalid`, `near_duplicates` and `trained_on` of
+    the record.
     """
     paths = database_paths | {ranks.database_size + e: row.path for e, row in enumerate(exemplars)}
     row_of_entry = {row.entry: row for row in exemplars}
@@ -255,7 +278,7 @@ def make_ranking(
         class_id=_text([row.class_id for row in entries]),
         category=_text([row.category for row in entries]),
         neighbour_path=_text(neighbours).reshape(ranks.neighbour_index.shape),
-        **lists,
+        **others,
     )
 
 

@@ -4,6 +4,7 @@
 `metrics.read_query_table` reads them. Splits and methods come out in its order, prompt types in that of the split file.
 """
 
+import json
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import combinations
@@ -14,6 +15,7 @@ import pandas as pd
 
 from attribench.common.errors import InputError
 from attribench.common.tables_io import read_table
+from attribench.formats.checkpoint import TrainedOn
 from attribench.formats.ranking import Method, Ranking
 from attribench.metrics import Metric, all_metrics, least_candidates, query_table, telling_metrics
 from attribench.tables import statistics
@@ -67,7 +69,10 @@ def summary_table(tables: Tables, benchmark: str, recall_ks: list[int], resampli
 def read_summary(path: Path | str) -> pd.DataFrame:
     """Read summary.csv, or database_sizes.csv, exactly."""
     counts = ("database_size", "n_queries", "n_entries", "n_invalid")
-    types = {**dict.fromkeys((*SUMMARY_COLUMNS[:6], "note", "label"), "object"), **dict.fromkeys(counts, "int64")}
+    types = {
+        **dict.fromkeys((*SUMMARY_COLUMNS[:6], "note", "label", "seen"), "object"),
+        **dict.fromkeys(counts, "int64"),
+    }
     return read_table(path, "summary", types, needed=SUMMARY_COLUMNS)
 
 
@@ -219,6 +224,26 @@ def with_labels(table: pd.DataFrame, labels: dict[Method, str]) -> pd.DataFrame:
         if {f"extractor{end}", f"variant{end}"} <= {*table.columns}:
             methods = zip(table[f"extractor{end}"], table[f"variant{end}"], strict=True)
             table = table.assign(**{f"label{end}": [labels[Method(*method)] for method in methods]})
+    return table
+
+
+def seen_of(ranking: Ranking, benchmark: str) -> str:
+    """Return what part the ranking's split had in the training of its mappers.
+
+    `train`, `val`, or `no` for none; `unknown` where the checkpoint does not say; empty for a method without mappers.
+    """
+    plain = json.loads(ranking.trained_on or "null")
+    if not plain:
+        return "" if plain is None else "unknown"
+    return TrainedOn.from_plain("rank file", plain).seen(benchmark, ranking.split)
+
+
+def with_seen(table: pd.DataFrame, seen: dict[tuple[str, str, str], str]) -> pd.DataFrame:
+    """Return `table` with a last column `seen`, or seen_a and seen_b, for its columns split, extractor and variant."""
+    for end in ("", "_a", "_b"):
+        if {f"extractor{end}", f"variant{end}"} <= {*table.columns}:
+            methods = zip(table["split"], table[f"extractor{end}"], table[f"variant{end}"], strict=True)
+            table = table.assign(**{f"seen{end}": [seen[method] for method in methods]})
     return table
 
 

@@ -1,0 +1,159 @@
+"""Overlap: images that are trained on and evaluated too, by path, by content and by nearly equal features.
+
+How near features of different images are depends on the extractor, so its own distances (1 - cosine) tell what is a near
+duplicate: one that is ten times nearer to a training image than half of the evaluated images are to theirs, or a hundred
+times nearer than images are to any.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from attribench.common.errors import InputError, listed
+from attribench.formats.features import Invalid, each_shard
+from attribench.formats.manifest import ManifestRow, read_manifest
+from attribench.provenance.fingerprints import read_record
+from attribench.tune.collection import Source
+
+_NEAREST_SHARE, _ANY_SHARE, _COPY = 0.1, 0.01, 1e-6
+_ROWS = 2048  # of a training split, compared together
+
+
+class Nearest(NamedTuple):
+    """Say how near an evaluated image is to a training split, at the most: both images, their cosine, and the threshold."""
+
+    train_split: str
+    train_image: str
+    image: str
+    cosine: float
+    near_duplicate_from: float
+
+
+@dataclass(frozen=True)
+class _Images:
+    """Hold a split's images: manifest rows, and which of them have features, unit float32 [n, d]."""
+
+    rows: list[ManifestRow]
+    valid: np.ndarray
+    units: np.ndarray
+
+
+def refuse_overlap(trained: list[Source], evaluated: Source, near_duplicates: str = "refuse") -> list[Nearest]:
+    """Return what is nearest to each of the `trained` splits of the split `evaluated`.
+
+    Raises InputError that names images which are in both: by path, by content or, unless `near_duplicates` is `allow`, by
+    nearly equal features.
+    """
+    images, contents, nearest = _read(evaluated), _contents(evaluated), []
+    for source in trained:
+        rows = read_manifest(source.manifest)
+        same = _same_paths(rows, images.rows) or _same_contents(_contents(source), contents, images.rows)
+        _refuse(source, evaluated, same)
+        found = _Comparison.of(source, rows, images)
+        if near_duplicates == "refuse":
+            _refuse(
+                source, evaluated, found.near_duplicates(), "; or `near_duplicates: allow` in the entry below `tune`"
+            )
+        nearest += found.nearest(source.collection)
+    return nearest
+
+
+def _refuse(source: Source, evaluated: Source, lines: list[str], or_else: str = "") -> None:
+    if lines:
+        raise InputError(
+            f"{source.manifest}: {len(lines)} images of {source.collection}, on which mappers are tuned, are in "
+            f"{evaluated.collection} too, where they would be evaluated; expected no common image{or_else}:{listed(lines)}"
+        )
+
+
+def _read(source: Source) -> _Images:
+    rows, units, valid = read_manifest(source.manifest), [], []
+    for shard, _ in each_shard(source.shards, rows, source.collection, Invalid()):
+        units.append(_unit(shard.read()))
+        valid.append(shard.rows.valid)
+    return _Images(rows, np.concatenate(valid), np.concatenate(units))
+
+
+def _unit(features: np.ndarray) -> np.ndarray:
+    features = features.astype(np.float32)
+    return features / np.maximum(np.linalg.norm(features, axis=1, keepdims=True), np.finfo(np.float32).tiny)
+
+
+def _described(row: ManifestRow) -> str:
+    return f"{row.path} (entry {row.entry})"
+
+
+def _same_paths(trained: list[ManifestRow], evaluated: list[ManifestRow]) -> list[str]:
+    by_path = {row.path: row for row in evaluated}
+    return [f"{_described(by_path[row.path])}: the same path" for row in trained if row.path in by_path]
+
+
+def _contents(source: Source) -> dict[str, str]:
+    """Return path by SHA-256 of the files that the collection was made from; its images, where these were read."""
+    record = read_record(source.record)
+    return {fingerprint.sha256: path for path, fingerprint in record.fingerprints.items()} if record else {}
+
+
+def _same_contents(trained: dict[str, str], evaluated: dict[str, str], rows: list[ManifestRow]) -> list[str]:
+    by_path = {row.path: _described(row) for row in rows}
+    both = sorted(trained.keys() & evaluated.keys(), key=trained.get)
+    return [f"{trained[same]} = {by_path.get(evaluated[same], evaluated[same])}: the same content" for same in both]
+
+
+@dataclass(frozen=True)
+class _Comparison:
+    """Hold the nearest training image of each valid evaluated one: paths, and distances (1 - cosine), float32 [n].
+
+    threshold: the distance up to which images are near duplicates.
+    """
+
+    trained: list[str]
+    evaluated: list[ManifestRow]
+    distance: np.ndarray
+    threshold: float
+
+    @classmethod
+    def of(cls, source: Source, rows: list[ManifestRow], images: _Images) -> "_Comparison":
+        """Compare `images` with those of a training split, which has the manifest `rows`."""
+        units, usual = images.units[images.valid], None
+        distance, which = np.full(len(units), np.inf, np.float32), np.zeros(len(units), np.int64)
+        for numbers, block in _blocks(source, rows) if len(units) else ():
+            distances = 1 - units @ block.T
+            column = distances.argmin(axis=1)
+            smallest = distances[np.arange(len(units)), column]
+            which = np.where(smallest < distance, numbers[column], which)
+            distance = np.minimum(distance, smallest)
+            usual = float(np.median(distances)) if usual is None else usual  # of some: of all, it takes long
+        nearest = float(np.median(distance)) if usual is not None else 0.0
+        threshold = max(_COPY, _NEAREST_SHARE * nearest, _ANY_SHARE * (usual or 0.0))
+        evaluated = [row for row, valid in zip(images.rows, images.valid, strict=True) if valid]
+        return cls([rows[number].path for number in which], evaluated, distance, threshold)
+
+    def near_duplicates(self) -> list[str]:
+        """Return a line for each evaluated image that is a near duplicate, the nearest first."""
+        order = np.argsort(self.distance, kind="stable")
+        return [
+            f"{self.trained[row]} = {_described(self.evaluated[row])}: features of cosine {1 - self.distance[row]:.6f}"
+            for row in order[self.distance[order] <= self.threshold]
+        ]
+
+    def nearest(self, split: str) -> list[Nearest]:
+        """Return the nearest of all; none where no image is valid."""
+        if not np.isfinite(self.distance).any():
+            return []
+        row = int(np.argmin(self.distance))
+        cosine, threshold = (round(1 - float(value), 6) for value in (self.distance[row], self.threshold))
+        return [Nearest(split, self.trained[row], self.evaluated[row].path, cosine, threshold)]
+
+
+def _blocks(source: Source, rows: list[ManifestRow]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Yield the manifest rows and the unit features of the valid images of a split, block by block."""
+    first = 0
+    for shard, expected in each_shard(source.shards, rows, source.collection, Invalid()):
+        for start, block in zip(range(0, len(expected), _ROWS), shard.blocks(_ROWS), strict=True):
+            valid = shard.rows.valid[start : start + len(block)]
+            if valid.any():
+                yield first + start + np.flatnonzero(valid), _unit(block[valid])
+        first += len(expected)

@@ -1,0 +1,55 @@
+"""What a user may choose of a training; the defaults stand here, and variants.yaml explains them."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field, model_validator
+
+from attribench.common.schema import Closed, Positive, number, whole
+
+Penalty = number(ge=0, le=1e6)
+HEADS = ("linear", "channel", "mlp", "layer_norm_mlp")
+_PENALTIES = (0.0, 0.1, 1.0)  # of a linear head, where none are given
+
+
+def _as_list(value: Any) -> Any:
+    return [value] if isinstance(value, int | float) and not isinstance(value, bool) else value
+
+
+class Training(Closed):
+    """Say how mappers are trained.
+
+    head: their form. hidden, outputs, layers: widths and number of linear layers of both mlp heads. negatives: database
+    images beside each batch. batch: queries of a step. steps: the most of a run. evaluate_every: steps between evaluations.
+    patience: evaluations without a better val mAP after which a run ends. temperature: of the loss. penalty: weights of the
+    deviation from orthogonality, of which val chooses one. val_database: images among which val queries are ranked.
+    """
+
+    head: Literal[HEADS] = "linear"
+    hidden: Positive = 512
+    outputs: Positive = 256
+    layers: whole(ge=1, le=16) = 2
+    negatives: whole(ge=0, le=65_536) = 0
+    batch: whole(ge=2, le=16_384) = 256
+    steps: Positive = 1000
+    evaluate_every: Positive = 50
+    patience: Positive = 5
+    temperature: number(gt=0, le=100) = 0.05
+    penalty: Annotated[list[Penalty], BeforeValidator(_as_list, json_schema_input_type=list[Penalty] | Penalty)] = (
+        Field(default_factory=list)
+    )
+    learning_rate: number(gt=0, le=10) = 1e-3
+    weight_decay: number(ge=0, le=10) = 0.0
+    schedule: Literal["cosine", "constant"] = "cosine"
+    val_database: Positive = 10_000
+    seed: whole(ge=0, le=10**12) = 0
+
+    @model_validator(mode="after")
+    def _has_what_it_penalizes(self) -> "Training":
+        if self.penalty and self.head != "linear":
+            raise ValueError(f"a {self.head} head has no matrix to penalize; expected no `penalty`, or `head: linear`")
+        return self
+
+    @property
+    def penalties(self) -> list[float]:
+        """Return the weights of the penalty to try, 0 alone for a head without one."""
+        return self.penalty or (list(_PENALTIES) if self.head == "linear" else [0.0])

@@ -1,0 +1,89 @@
+"""Tune the mappers of one extractor: from manifests and feature shards to a checkpoint and its learning curve."""
+
+import logging
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
+from platform import python_version
+
+import torch
+
+from attribench.common.tables_io import write_rows
+from attribench.formats.checkpoint import Checkpoint, TrainedOn, write_checkpoint
+from attribench.formats.features import Invalid
+from attribench.formats.manifest import manifest_length
+from attribench.tune.collection import Source, database_parts, read_entries
+from attribench.tune.overlap import refuse_overlap
+from attribench.tune.settings import Training
+from attribench.tune.training import CURVE_COLUMNS, Data, train
+from attribench.tune.validation import Validation
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """Name the files of a tuning: the checkpoint as .pth and .safetensors, and the learning curve as CSV."""
+
+    checkpoint: Path | str
+    safetensors: Path | str
+    curve: Path | str
+
+
+def tune(
+    outputs: Outputs,
+    *,
+    train_splits: list[Source],
+    val_splits: list[Source],
+    database: Source,
+    benchmark: str,
+    extractor: str,
+    training: Training,
+    device: str,
+    threads: int,
+    key: str = "",
+) -> None:
+    """Train mappers on `train_splits`, choose among steps and penalties on `val_splits`, and write the best.
+
+    device: of torch. threads: of the ranking. key: that of the job, under which a killed training goes on. Memory is the
+    exemplars, the val splits, two windows of queries and of the database, and the first images of the database that val
+    queries are ranked among. Raises InputError for splits that overlap or have nothing to train on, and for a loss that
+    diverges.
+    """
+    for split in val_splits:
+        refuse_overlap(train_splits, split)
+    invalid = Invalid()
+    entries = read_entries(train_splits, invalid)
+    parts = database_parts(database, manifest_length(database.manifest), entries) if training.negatives else []
+    validation = Validation(val_splits, database, training.val_database, entries.identity, threads)
+    data = Data.of(entries, parts, training)
+    log.info(
+        "%d queries of %d entries, %d exemplars; %d images are invalid",
+        data.queries.n_rows,
+        len(entries.offsets) - 1,
+        len(entries.exemplars),
+        len(invalid.images),
+    )
+    checkpoint = Path(outputs.checkpoint)
+    state = checkpoint.with_name(f".{checkpoint.stem}.training")
+    best, curve = train(data, validation, training, device, state, key)
+    names = [tuple(source.collection for source in sources) for sources in (train_splits, val_splits)]
+    provenance = {
+        "settings": training.model_dump(),
+        "penalty": best.penalty,
+        "step": best.step,
+        "val_mAP": best.val,
+        "dimension": entries.identity.dimension,
+        "weights": entries.identity.weights,
+        "versions": {"torch": torch.__version__, "python": python_version()},
+        "key": key,
+    }
+    write_rows(outputs.curve, chain([CURVE_COLUMNS], map(_plain, curve)))
+    made = Checkpoint(best.real, best.synth, TrainedOn(extractor, benchmark, *names))
+    write_checkpoint(outputs.checkpoint, outputs.safetensors, made, provenance)
+    log.info("chosen: penalty %g, step %d, val mAP %.4f", best.penalty, best.step, best.val)
+
+
+def _plain(row: tuple) -> list:
+    """Return a row of the curve as the table has it: there is no loss before the first step."""
+    return [None if value != value else str(value).lower() if isinstance(value, bool) else value for value in row]
