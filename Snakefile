@@ -6,6 +6,8 @@
 #   decode           results/pixels/       images -> pixels, once for each distinct preprocessing (temporary)
 #   extract          results/features/     pixels -> feature shards
 #   import_features  results/features/     or: existing feature files -> feature shards
+#   tune             results/mappers/      mappers learned from the features of training splits
+#   overlap          results/overlap/      refuses images that are tuned on and evaluated too
 #   rank             results/ranks/        exact rank of every exemplar, and the nearest neighbours
 #   rank_scores      results/ranks/        or: the same from a method's scores
 #   metrics          results/metrics/      average precision and recall of every query
@@ -35,6 +37,8 @@ include: "rules/manifest.smk"
 include: "rules/decode.smk"
 include: "rules/extract.smk"
 include: "rules/import_features.smk"
+include: "rules/tune.smk"
+include: "rules/overlap.smk"
 include: "rules/rank.smk"
 include: "rules/rank_scores.smk"
 include: "rules/metrics.smk"
@@ -59,7 +63,7 @@ rule all:
 
 rule features:
     input:
-        [path for c in plan.collections for e in plan.config.extractors for path in plan.features(c, e)],
+        [path for c in plan.collections for e in plan.extractors_for(c) for path in plan.features(c, e)],
 
 
 rule ranks:

@@ -15,6 +15,10 @@ def given_to_read():
                 mapper = plan.mapper_file(method.extractor, method.variant)
                 paths += [mapper] if mapper else []
                 paths += features_to_read(split, method.extractor) + features_to_read(plan.database, method.extractor)
+    for method in plan.tuned_methods:
+        if not is_current(plan.path("checkpoint", **method._asdict()), tune_key(*method)):
+            for collection in (*tuning_splits(method.variant), plan.database):
+                paths += features_to_read(collection, method.extractor)
         for method in plan.config.score_methods:
             if not is_current(
                 plan.path("ranks", split=split, extractor=method, variant=SCORES), rank_key(split, method, SCORES)

@@ -1,5 +1,5 @@
 # Figures of a split: metrics with intervals, recall over k, the distribution of ranks; with `database_sizes`, metrics over
-# the size of the database.
+# the size of the database; with variants, each entry pretrained against mapped. And the learning curves of what is tuned.
 
 
 def plots_reads(split):
@@ -47,3 +47,46 @@ rule plots:
         "Plots of {wildcards.split}"
     script:
         "../workflow_scripts/plots.py"
+
+
+def tuning_figure_reads():
+    return {plan.path("learning_curve", **m._asdict()): tune_key(*m) for m in plan.tuned_methods}
+
+
+@cache
+def tuning_figure_key():
+    settings = [[list(method) for method in plan.tuned_methods], label_rows()]
+    return key_of(
+        "learning_curves", code=code_of("learning_curves"), settings=settings, reads=tuning_figure_reads().values()
+    )
+
+
+if plan.tuned_methods:
+
+    rule learning_curves:
+        input:
+            unpack(
+                lambda w: by_content(
+                    "learning_curves",
+                    dict.fromkeys(plan.tuning_figure(), tuning_figure_key()),
+                    curves=list(tuning_figure_reads()),
+                )
+            ),
+        output:
+            plan.tuning_figure(),
+        log:
+            log_file("learning_curves"),
+        benchmark:
+            benchmark_file("learning_curves")
+        resources:
+            mem_mb=2000,
+            runtime="1h",
+        params:
+            key=tuning_figure_key(),
+            reads=tuning_figure_reads(),
+            methods=[list(method) for method in plan.tuned_methods],
+            labels=label_rows(),
+        message:
+            "Plot of the learning curves"
+        script:
+            "../workflow_scripts/learning_curves.py"

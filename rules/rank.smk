@@ -14,11 +14,13 @@ def features_keys(collection, extractor):
     return {path: features_key(collection, extractor, shard) for path, shard in shards}
 
 
-def rank_reads(split, extractor):
+def rank_reads(split, extractor, variant):
     return (
         {manifest_of(c): manifest_key(c) for c in (split, plan.database)}
         | features_keys(split, extractor)
         | features_keys(plan.database, extractor)
+        | tuned_reads(extractor, variant)
+        | overlap_reads(split, extractor, variant)
     )
 
 
@@ -28,7 +30,7 @@ def rank_key(split, extractor, variant):
     if variant == SCORES:
         return rank_scores_key(split, extractor)
     settings = [extractor, variant, plan.rank_options()]
-    reads = [*rank_reads(split, extractor).values(), plan.mapper_token(extractor, variant)]
+    reads = [*rank_reads(split, extractor, variant).values(), plan.mapper_token(extractor, variant)]
     return key_of("rank", code=rank.VERSION, settings=settings, reads=reads)
 
 
@@ -42,6 +44,8 @@ def rank_inputs(wildcards):
         remade={"manifest": manifest_of(split), "database_manifest": manifest_of(plan.database)},
         split=plan.features(split, extractor),
         database=plan.features(plan.database, extractor),
+        tuned=list(tuned_reads(extractor, variant)),
+        overlap=list(overlap_reads(split, extractor, variant)),
         **given_inputs([mapper] if mapper else []),
     )
 
@@ -66,9 +70,11 @@ rule rank:
         gpu=1 if plan.config.device == "cuda" else 0,
     params:
         key=lambda w: rank_key(**w),
-        reads=lambda w: rank_reads(w.split, w.extractor),
+        reads=lambda w: rank_reads(**w),
         options=plan.rank_options(),
         database=plan.database,
+        # A function of `input` too, so that Snakemake does not compare it: the key says all.
+        mapper_of=lambda w, input: plan.config.compared_with(w.extractor),
     message:
         "Ranking {wildcards.split} by {wildcards.extractor} {wildcards.variant}"
     script:

@@ -59,12 +59,16 @@ def expected_keys():
         if plan.extractors_of(collection, "images"):
             shards = {plan.path("pixels", collection=collection, shard=s): s for s in plan.shards(collection)}
             made |= {path: decode_key(collection, shard) for path, shard in shards.items()}
-        for extractor in plan.config.extractors:
+        for extractor in plan.extractors_for(collection):
             made |= features_keys(collection, extractor)
+    for method in plan.tuned_methods:
+        made |= dict.fromkeys(tune_files(*method), tune_key(*method))
     for split in plan.config.splits:
         made |= keys_of_methods("ranks", split) | keys_of_methods("metrics", split)
+        made |= {path: key for m in plan.methods for path, key in overlap_reads(split, *m).items()}
         made |= dict.fromkeys(plan.figure_files("plots", split), plots_key(split))
         made |= dict.fromkeys(plan.figure_files("contact", split), contact_key(split))
+    made |= dict.fromkeys(plan.tuning_figure(), tuning_figure_key())
     return made | tables_keys() | dict.fromkeys(trec_files(), trec_key())
 
 
@@ -96,7 +100,9 @@ def refuse_to_replace_shared_features():
     """Refuse to make features anew in a folder that other results may stand on."""
     if plan.config.features == own_features(plan.config.results):
         return
-    pairs = [(collection, extractor) for collection in plan.collections for extractor in plan.config.extractors]
+    pairs = [
+        (collection, extractor) for collection in plan.collections for extractor in plan.extractors_for(collection)
+    ]
     keys = {path: key for pair in pairs for path, key in features_keys(*pair).items()}
     others = [path for path, key in keys.items() if os.path.exists(path) and not is_current(path, key)]
     if others:

@@ -9,6 +9,7 @@ from attribench.plots.curves import recall_curves
 from attribench.plots.distribution import rank_distribution
 from attribench.plots.save import save_figure
 from attribench.plots.sizes import size_curves
+from attribench.plots.variants import variant_scatter
 from attribench.provenance.job import job
 from attribench.tables.tables import read_summary
 
@@ -21,6 +22,7 @@ with job(snakemake):
         "recall": lambda: recall_curves(rankings, params.recall_ks, split, labels),
         "ranks": lambda: rank_distribution(rankings, split, labels),
         "sizes": lambda: size_curves(read_summary(tables.database_sizes), split, params.confidence, labels),
+        "variants": lambda: variant_scatter(rankings, split, labels),
     }
     for name in params.figures:
         save_figure(*figures[name](), Path(snakemake.output[0]).parent / f"{split}_{name}")

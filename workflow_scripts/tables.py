@@ -35,6 +35,9 @@ with job(snakemake, other_keys={snakemake.output.published: snakemake.params.pub
     }
     labels = labels_of(params.labels)
     written = {path: tables.with_labels(table, labels) for path, table in written.items()}
+    seen = {(r.split, *r.method): tables.seen_of(r, params.benchmark) for r in rankings}
+    for path in (output.summary, output.comparisons, output.breakdown, output.database_sizes):
+        written[path] = tables.with_seen(written[path], seen)
     written[output.missing_variants] = tables.missing_variants_table(params.missing_variants)
     written[output.published] = published_table([Number(*number) for number in params.published], summary)
     for split, path in zip(params.splits, output.splits, strict=True):

@@ -77,9 +77,11 @@ def test_the_published_mappers_have_a_source(tmp_path):
 
 def test_every_source_is_reached_as_the_facts_about_the_data_say():
     by_kind = {kind: {name for name, s in TABLE.items() if s.kind == kind} for kind in ("http", "hub", "drive")}
-    assert by_kind["hub"] == {"json", "exemplar", "synth_test", "laion_subset"}
+    assert by_kind["hub"] == {"json", "json_tuning", "exemplar", "synth_test", "laion_subset"}
     assert by_kind["http"] == {"feats_laion", "weights", "style_object_ablation", "laion_captions"}
-    assert {TABLE[name].fallback for name in by_kind["hub"] - {"json"}} == by_kind["drive"] - {"laion_subset_jpeg"}
+    assert {TABLE[name].fallback for name in by_kind["hub"] - {"json", "json_tuning"}} == by_kind["drive"] - {
+        "laion_subset_jpeg"
+    }
     for name, parts in (("exemplar", 2), ("synth_test", 8), ("laion_subset", 25)):
         assert TABLE[name].files == [f"{name}/{name}.7z.{i:03d}" for i in range(1, parts + 1)]
 

@@ -50,6 +50,7 @@ def load(raw: dict[str, Any]) -> Config:
     _check_contact_sheet(config)
     _check_names(config)
     _check_methods(config)
+    _check_tuning(config)
     _check_sizes(config)
     _check_features(config)
     return _with_compared(config)
@@ -97,6 +98,7 @@ def _filled_in(settings: Settings) -> Config:
         "features": (settings.features or own_features(results)).rstrip("/") or "/",
         "splits": settings.splits or entry.default_splits or list(entry.splits),
         "extractors": entry.extractors if settings.extractors is None else settings.extractors,
+        "variants": settings.variants or entry.default_variants,
         "database_shards": settings.database_shards or entry.database_shards,
         "recall_ks": sorted(settings.recall_ks),
         "database_sizes": sorted(settings.database_sizes),
@@ -175,8 +177,28 @@ def _check_methods(config: Config) -> None:
         raise InputError("config key extractors is empty; expected at least one extractor, or one of score_methods")
     for name in sorted({PRETRAINED, SCORES} & {*config.variant_registry}):
         raise InputError(f"config key variant_registry.{name}: the name is taken; call the variant otherwise")
+    for name in sorted({PRETRAINED, SCORES, *config.variant_registry} & {*config.tune}):
+        raise InputError(f"config key tune.{name}: the name is taken by a variant; call the tuned one otherwise")
     for name in sorted({*config.extractors} & {*config.score_methods}):
         raise InputError(f"config key score_methods: {name!r} is an extractor too; call one of them otherwise")
+
+
+def _check_tuning(config: Config) -> None:
+    """Raise InputError for a chosen variant that is to be tuned on splits which are not there, or on none."""
+    for variant in (name for name in config.variants if name in config.tune):
+        train, val = config.tuning_splits(variant)
+        for part, splits in (("train", train), ("val", val)):
+            key, tuning = f"tune.{variant}.{part}", f"benchmarks.{config.benchmark}.tuning"
+            if not splits:
+                raise InputError(f"config key {key}: no split is given; expected some, or {tuning} to name them")
+            groups = f"; or of {tuning}: {', '.join(config.entry.tuning) or 'none'}"
+            _refuse_unknown(key, splits, config.entry.splits, groups)
+        if both := sorted({*train} & {*val}):
+            raise InputError(
+                f"config key tune.{variant}.val: {', '.join(both)} is trained on too; expected other splits, which choose "
+                "among steps and penalties"
+            )
+        _refuse_unknown(f"tune.{variant}.extractors", config.tune[variant].extractors or [], config.extractor_registry)
 
 
 def _check_sizes(config: Config) -> None:

@@ -22,6 +22,10 @@ FILES = {
     "ranks": "ranks/{split}/{extractor}/{variant}.h5",
     "score_fingerprint": "ranks/{split}/{extractor}/.fingerprint.csv",
     "metrics": "metrics/{split}/{extractor}/{variant}.csv",
+    "checkpoint": "mappers/{extractor}/{variant}.pth",
+    "safetensors": "mappers/{extractor}/{variant}.safetensors",
+    "learning_curve": "mappers/{extractor}/{variant}.csv",
+    "overlap": "overlap/{split}/{extractor}/{variant}.csv",
     "split_table": "tables/{split}.csv",
     "table": "tables/{table}.csv",
     "figure": "plots/{split}_{figure}",
@@ -32,8 +36,8 @@ TABLES = (
     *("summary", "comparisons", "breakdown", "database_sizes"),
     *("invalid_images", "left_out", "near_duplicates", "missing_variants", "precisions", "published"),
 )
-# The figures of a split, by the rule that draws them; `sizes` only with `database_sizes`.
-FIGURES = {"plots": ("metrics", "recall", "ranks", "sizes"), "contact": ("contact", "comparison")}
+# The figures of a split, by the rule that draws them; `sizes` only with `database_sizes`, `variants` with several of them.
+FIGURES = {"plots": ("metrics", "recall", "ranks", "sizes", "variants"), "contact": ("contact", "comparison")}
 FIGURE_ENDINGS = (".png", ".svg", ".csv")
 # What the sample stage makes below the root, beside the split files.
 SAMPLE_FOLDERS = ("dataset/database", "dataset/exemplar", "dataset/synth")
@@ -47,7 +51,10 @@ class Paths:
     def __init__(self, config: Config):
         self.config = config
         self.database = f"{config.benchmark}_database"
-        self.collections = (self.database, *config.splits)
+        self.tuned = [name for name in config.variants if name in config.tune]
+        training = [split for name in self.tuned for part in config.tuning_splits(name) for split in part]
+        used = [split for split in training if self.tuned_extractors(split)]
+        self.collections = tuple(dict.fromkeys((self.database, *config.splits, *used)))
 
     @property
     def rendered(self) -> bool:
@@ -86,7 +93,9 @@ class Paths:
 
     def figures(self, rule: str) -> list[str]:
         """Return the names of the figures that `rule` draws of each split."""
-        return [name for name in FIGURES[rule] if name != "sizes" or self.config.database_sizes]
+        has_variants = any(method.variant not in (PRETRAINED, SCORES) for method in self.methods)
+        drawn = {"sizes": bool(self.config.database_sizes), "variants": has_variants}
+        return [name for name in FIGURES[rule] if drawn.get(name, True)]
 
     def figure_files(self, rule: str, split: str) -> list[str]:
         """Return the files of a split's figures."""
@@ -104,7 +113,31 @@ class Paths:
     def targets(self) -> list[str]:
         """Return the files that `all` makes."""
         figures = [path for split in self.config.splits for rule in FIGURES for path in self.figure_files(rule, split)]
-        return [*self.tables().values(), *self.split_tables(), *figures]
+        return [*self.tables().values(), *self.split_tables(), *figures, *self.tuning_figure()]
+
+    def tuning_figure(self) -> list[str]:
+        """Return the files of the figure of learning curves; none where nothing is tuned."""
+        stem = f"{self.config.results}/plots/learning_curves"
+        return [stem + ending for ending in FIGURE_ENDINGS] if self.tuned_methods else []
+
+    # --- tuning -------------------------------------------------------------------------------------------------------
+
+    @property
+    def tuned_methods(self) -> list[Method]:
+        """Return each extractor with each variant that is tuned for it; not those that take another extractor's mapper."""
+        used = [method for method in self.methods if method.variant in self.tuned]
+        return list(dict.fromkeys(Method(self.config.compared_with(m.extractor), m.variant) for m in used))
+
+    def tuned_extractors(self, split: str) -> list[str]:
+        """Return the extractors for whose variants `split` is trained on or chooses."""
+        variants = [name for name in self.tuned if any(split in part for part in self.config.tuning_splits(name))]
+        pairs = [(e, v) for e in self.config.extractors for v in variants if self.config.has_variant(e, v)]
+        return list(dict.fromkeys(self.config.compared_with(extractor) for extractor, _ in pairs))
+
+    def extractors_for(self, collection: str) -> list[str]:
+        """Return the extractors whose features of the collection are used: for splits of tuning alone, not all."""
+        is_for_all = collection == self.database or collection in self.config.splits
+        return list(self.config.extractors) if is_for_all else self.tuned_extractors(collection)
 
     # --- given files --------------------------------------------------------------------------------------------------
 
@@ -115,7 +148,7 @@ class Paths:
     def extractors_of(self, collection: str, origin: str) -> list[str]:
         """Return the extractors whose features of the collection come from `images`, or are `features` that exist."""
         is_database = collection == self.database
-        takes_images = {name: self.config.takes_images(name, is_database) for name in self.config.extractors}
+        takes_images = {name: self.config.takes_images(name, is_database) for name in self.extractors_for(collection)}
         return [name for name, takes in takes_images.items() if takes == (origin == "images")]
 
     def listing(self, collection: str) -> dict[str, str]:
@@ -159,8 +192,8 @@ class Paths:
         return files_of(self.feature_file(collection, extractor))
 
     def mapper_file(self, extractor: str, variant: str) -> str | None:
-        """Return the path, below the root, of the checkpoint of the variant's mapper; None for `pretrained`."""
-        if variant in (PRETRAINED, SCORES):
+        """Return the path, below the root, of the checkpoint of the variant's mapper; None for one that has none there."""
+        if variant in (PRETRAINED, SCORES, *self.tuned):
             return None
         return self.config.variant_registry[variant].mapper.replace("{extractor}", self.config.compared_with(extractor))
 

@@ -73,7 +73,10 @@ class Plan(Tokens):
         self.budget = Budget(self.downloads.state, is_allowed and config.download.keep_archives)
         self.missing_variants = self._missing_variants()
         self.feature_methods = tuple(
-            Method(e, v) for e in config.extractors for v in config.variants if (e, v) not in self.missing_variants
+            Method(e, v)
+            for e in config.extractors
+            for v in config.variants
+            if config.has_variant(e, v) and (e, v) not in self.missing_variants
         )
         self.methods = (*self.feature_methods, *(Method(name, SCORES) for name in config.score_methods))
         self._refuse_names()
@@ -149,8 +152,7 @@ class Plan(Tokens):
         entries = {name: config.extractor_registry[name] for name in config.extractors}
         entries |= {name: config.score_registry[name] for name in config.score_methods}
         names = {name: entry.label for name, entry in entries.items() if entry.label}
-        variants = {name: entry.label for name, entry in config.variant_registry.items() if entry.label}
-        labels = method_labels(self.methods, names, variants)
+        labels = method_labels(self.methods, names, config.variant_labels)
         for method, label in labels.items():
             other = next(other for other in labels if labels[other] == label)
             if other != method:
@@ -165,8 +167,9 @@ class Plan(Tokens):
         """Return the config keys that give a method's label, or parts of it."""
         registry = "score_registry" if method.variant == SCORES else "extractor_registry"
         entries = {f"{registry}.{method.extractor}": getattr(self.config, registry)[method.extractor]}
-        if method.variant in self.config.variant_registry:
-            entries[f"variant_registry.{method.variant}"] = self.config.variant_registry[method.variant]
+        for key in ("variant_registry", "tune"):
+            if method.variant in getattr(self.config, key):
+                entries[f"{key}.{method.variant}"] = getattr(self.config, key)[method.variant]
         return [f"{key}.label" for key, entry in entries.items() if entry.label]
 
     def _network_input(self, extractor: str) -> NetworkInput:

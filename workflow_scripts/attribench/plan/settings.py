@@ -13,6 +13,7 @@ from attribench.decode.reading import Exif
 from attribench.download.table import DownloadSettings, Source
 from attribench.extract.registry import ExtractorEntry, PrecisionName
 from attribench.formats.ranking import PRETRAINED
+from attribench.tune.settings import Training
 
 MAX_SHARDS = 1000
 
@@ -71,11 +72,25 @@ class Database(Closed):
         return self
 
 
+class TuningSplits(Closed):
+    """Name splits for tuning: those that mappers are trained on, and those that choose among steps and penalties."""
+
+    train: Names
+    val: Names
+
+
 class BenchmarkEntry(Closed):
-    """Describe a benchmark: split files by split name, the database, and what is chosen where the user chooses nothing."""
+    """Describe a benchmark: split files by split name, the database, and what is chosen where the user chooses nothing.
+
+    tuning: groups of splits for tuning, by name (`style`, `object`). tuned_extractors: those for which variants are
+    tuned (None: all that are chosen).
+    """
 
     splits: Annotated[dict[Name, FilePath], Field(min_length=1)]
     default_splits: Names | None = None
+    default_variants: Names = Field(default_factory=lambda: [PRETRAINED])
+    tuning: dict[Name, TuningSplits] = Field(default_factory=dict)
+    tuned_extractors: Names | None = None
     split_folders: tuple[FilePath, ...] = ()
     database: Database
     split_features: FilePath | None = None
@@ -110,6 +125,21 @@ def _as_score_entry(value: Any) -> Any:
 
 # A path may stand for an entry without a label.
 PathOrScoreEntry = Annotated[ScoreEntry, BeforeValidator(_as_score_entry, json_schema_input_type=FilePath | ScoreEntry)]
+
+
+class TuneEntry(Training):
+    """Describe mappers to be tuned: on what, for which extractors, and how.
+
+    train: training splits, or groups of the benchmark's `tuning` (None: all of them). val: the same (None: those of the
+    groups that `train` names, else all). extractors: whose features (None: as the benchmark's entry says). near_duplicates:
+    what to do where features of a training image and an evaluated one are nearly equal. label: as a variant's.
+    """
+
+    train: Names | None = None
+    val: Names | None = None
+    extractors: Names | None = None
+    near_duplicates: Literal["refuse", "allow"] = "refuse"
+    label: Label | None = None
 
 
 class Bootstrap(Closed):
@@ -148,7 +178,7 @@ class Settings(Closed):
     features: Folder | None
     splits: Names | None
     extractors: AnyNames | None
-    variants: Names
+    variants: Names | None
     missing_variants: Literal["error", "skip"]
     score_methods: AnyNames
     recall_ks: _one_or_more(Positive, min_length=1)
@@ -178,6 +208,7 @@ class Settings(Closed):
     benchmarks: dict[Name, BenchmarkEntry]
     extractor_registry: dict[Name, ExtractorEntry]
     variant_registry: dict[Name, VariantEntry]
+    tune: dict[Name, TuneEntry]
     score_registry: dict[Name, PathOrScoreEntry]
 
 
@@ -192,6 +223,7 @@ class Config(Settings):
     features: Folder
     splits: Names
     extractors: AnyNames
+    variants: Names
     database_shards: Shards
     compared_extractors: dict[Name, Name]
 
@@ -203,7 +235,35 @@ class Config(Settings):
     @property
     def variant_names(self) -> list[str]:
         """Return the variants that may be chosen."""
-        return [PRETRAINED, *self.variant_registry]
+        return [PRETRAINED, *self.variant_registry, *self.tune]
+
+    @property
+    def variant_labels(self) -> dict[str, str]:
+        """Return what tables and figures call variants, where it is not their name."""
+        return {name: entry.label for name, entry in (self.variant_registry | self.tune).items() if entry.label}
+
+    def tuning_splits(self, variant: str) -> tuple[list[str], list[str]]:
+        """Return the training and the val splits of a variant that is tuned."""
+        groups, entry = self.entry.tuning, self.tune[variant]
+        train = entry.train or list(groups)
+        val = entry.val or [name for name in train if name in groups] or list(groups)
+
+        def splits(names: list[str], part: str) -> list[str]:
+            of_name = [getattr(groups[name], part) if name in groups else [name] for name in names]
+            return list(dict.fromkeys(split for found in of_name for split in found))
+
+        return splits(train, "train"), splits(val, "val")
+
+    def training(self, variant: str) -> dict[str, Any]:
+        """Return how the mappers of a variant that is tuned are trained, as `tune.settings.Training` takes it."""
+        return self.tune[variant].model_dump(include={*Training.model_fields})
+
+    def has_variant(self, extractor: str, variant: str) -> bool:
+        """Return whether the extractor is to have the variant: one that is tuned may name its extractors."""
+        if variant not in self.tune:
+            return True
+        extractors = self.tune[variant].extractors or self.entry.tuned_extractors
+        return extractors is None or self.compared_with(extractor) in extractors
 
     @property
     def networks(self) -> dict[str, ExtractorEntry]:

@@ -97,7 +97,7 @@ def _as_numbered(where: str, tensors: dict[str, np.ndarray]) -> dict[str, np.nda
     for name, tensor in names.items():
         first, _, rest = name.partition(".")
         number, _, of_layer = rest.partition(".")
-        if first == "layers" and number.isdigit() and int(number) < last:
+        if first == "layers" and number.isdecimal() and int(number) < last:
             renamed[f"{int(number) + 1}.{of_layer}"] = tensor
         elif first in ("input_norm", "output_layer"):
             renamed[f"{0 if first == 'input_norm' else last + 1}.{rest}"] = tensor

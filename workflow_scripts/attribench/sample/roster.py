@@ -33,7 +33,7 @@ _DATABASE_ARTISTS = 600
 
 
 def _default_style() -> dict[str, int]:
-    return {"test": 24, "train": 16, "val": 6}
+    return {"test": 24, "train": 32, "val": 8}
 
 
 _default_object = _default_style
