@@ -15,15 +15,15 @@ def given_to_read():
                 mapper = plan.mapper_file(method.extractor, method.variant)
                 paths += [mapper] if mapper else []
                 paths += features_to_read(split, method.extractor) + features_to_read(plan.database, method.extractor)
-    for method in plan.tuned_methods:
-        if not is_current(plan.path("checkpoint", **method._asdict()), tune_key(*method)):
-            for collection in (*tuning_splits(method.variant), plan.database):
-                paths += features_to_read(collection, method.extractor)
         for method in plan.config.score_methods:
             if not is_current(
                 plan.path("ranks", split=split, extractor=method, variant=SCORES), rank_key(split, method, SCORES)
             ):
                 paths.append(plan.score_file(split, method))
+    for method in plan.tuned_methods:
+        if not is_current(plan.path("checkpoint", **method._asdict()), tune_key(*method)):
+            for collection in (*tuning_splits(method.variant), plan.database):
+                paths += features_to_read(collection, method.extractor)
     return list(dict.fromkeys(paths))
 
 
@@ -91,11 +91,17 @@ def sources_with_rules():
     return [source for source in sources if not plan.rendered or plan.downloads.table[source].kind == "network"]
 
 
+def rule_of_source(source):
+    """Return the name of the source's rule: a name of Python's, and another one for each source."""
+    name = re.sub("[^A-Za-z0-9_]", "_", source)
+    return f"download_{name}" if name == source else f"download_{name}_{digest(source)[:6]}"
+
+
 for source in sources_with_rules():
 
     rule:
         name:
-            f"download_{re.sub('[^A-Za-z0-9_]', '_', source)}"
+            rule_of_source(source)
         output:
             # What else the source provides is brought too, for a later config.
             given=download_outputs(source),

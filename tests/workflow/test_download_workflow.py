@@ -243,6 +243,15 @@ def test_downloads_may_be_ruled_out(site, clone):
     assert site.requests == [] and not (clone.folder / "results").exists()
 
 
+def test_files_of_scores_are_downloads_too(site, clone):
+    """Also of sources whose names differ only in what the name of a rule cannot have."""
+    scores = {name: row("http", ["s.h5"], [f"scores/{name}.h5"]) for name in ("my_scores", "my-scores")}
+    registry = {name: f"scores/{name}.h5" for name in scores}
+    clone.configure(settings(site, sources=SOURCES | scores, score_methods=[*scores], score_registry=registry))
+    downloads = [rule for rule in clone.planned() if rule.startswith("download_my_scores")]
+    assert len(downloads) == 2 and "download_my_scores" in downloads
+
+
 def test_an_empty_folder_may_be_a_link_to_another_disk(site, tmp_path):
     clone = Clone(tmp_path / "clone", settings(site))
     (tmp_path / "large").mkdir()

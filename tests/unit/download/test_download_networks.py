@@ -93,6 +93,17 @@ def test_what_the_cache_of_the_hub_has_is_taken_without_a_request(site, tmp_path
     assert (folder / "model.safetensors").read_bytes() == site.files[f"{COMMIT}/model.safetensors"].content
 
 
+def test_all_files_are_of_the_commit_that_the_cache_has(site, tmp_path):
+    repository, commit = tmp_path / "cache/models--me--vit", "a" * 40
+    for file, content in {"refs/main": commit, f"snapshots/{commit}/config.json": "{}"}.items():
+        (repository / file).parent.mkdir(parents=True)
+        (repository / file).write_text(content)
+    entry = ExtractorEntry(library="timm", model="hf-hub:me/vit", **SIZES)
+    settings = DownloadSettings(retries=0, backoff=0, timeout=10, expansion=2, keep_archives=False, mirrors={})
+    source = network_source(network_name(entry), "any", [entry], tmp_path, settings)
+    assert source.revision == commit and source.files[0] == "config.json"
+
+
 def test_weights_at_an_address_come_from_a_mirror(site, tmp_path):
     entry = ExtractorEntry(library="timm", model="vit_huge_patch14_gap_224.in1k_ijepa")
     site.add("/ijepa/IN1K-vit.h.14-300e.pth.tar", b"weights")
@@ -103,6 +114,16 @@ def test_weights_at_an_address_come_from_a_mirror(site, tmp_path):
 def test_a_model_without_published_weights_is_refused(tmp_path):
     with pytest.raises(InputError, match="timm has no weights of it"):
         fetch(tmp_path, ExtractorEntry(library="timm", model="vit_base_patch16_18x2_224"))
+
+
+def test_a_repository_whose_config_is_not_beside_its_weights_is_refused(site, tmp_path):
+    entry = ExtractorEntry(library="timm", model="hf-hub:me/vit", **SIZES)
+    folder = tmp_path / network_folder(entry)
+    folder.mkdir(parents=True)
+    (folder / "model.safetensors").write_bytes(weights())
+    with pytest.raises(InputError, match=r"timm--hf-hub--me--vit: has no config.json; remove the folder"):
+        load_extractor("x", entry, tmp_path)
+    assert site.requests == []
 
 
 def test_without_its_files_a_network_says_what_brings_them(site, tmp_path):

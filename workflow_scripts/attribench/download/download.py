@@ -66,7 +66,7 @@ def download(
     """
     root, (name, source) = Path(root), rows[0]
     record = root / STATE / f"{name}.csv"
-    with _alone(root / STATE, name):
+    with alone(root / STATE, name):
         known = read_record(record)
         recorded = known.fingerprints if known else {}
         missing = [path for path in source.provides if not is_there(root, path)]
@@ -80,7 +80,7 @@ def download(
 
 
 @contextmanager
-def _alone(state: Path, name: str) -> Iterator[None]:
+def alone(state: Path, name: str) -> Iterator[None]:
     """Keep runs of other working folders from the source `name`; report a full disk plainly."""
     state.mkdir(parents=True, exist_ok=True)
     try:

@@ -71,20 +71,27 @@ def config_file(entry: ExtractorEntry, root: Path) -> Path:
 
     The preprocessing is part of the plan. So the config is fetched where it is not on this machine.
     """
-    if here := config_here(entry, root):
-        return here
+    if local := config_here(entry, root):
+        return local
     from huggingface_hub import hf_hub_download
 
-    of, file = in_repository(entry, ()), CONFIGS[entry.library]
-    what = f"{file} of {of.repository}"
-    return Path(from_hub(what, lambda: hf_hub_download(of.repository, file, revision=of.revision)))
+    published, file = in_repository(entry, ()), CONFIGS[entry.library]
+    what = f"{file} of {published.repository}"
+    return Path(from_hub(what, lambda: hf_hub_download(published.repository, file, revision=published.revision)))
 
 
 def config_here(entry: ExtractorEntry, root: Path) -> Path | None:
-    """Return the config of a model that is a repository on the hub, from below the root or from the user's cache."""
-    of, file = in_repository(entry, ()), CONFIGS[entry.library]
-    own = (root / network_folder(entry) / file).absolute()
-    return own if own.is_file() else cached(of.repository, file, of.revision)
+    """Return the config of a model that is a repository on the hub, from below the root or from the user's cache.
+
+    A job takes it from below the root, as its weights: raises InputError where these are there and the config is not.
+    """
+    published, file = in_repository(entry, ()), CONFIGS[entry.library]
+    folder = (root / network_folder(entry)).absolute()
+    if (folder / file).is_file():
+        return folder / file
+    if folder.is_dir():
+        raise InputError(f"{folder}: has no {file}; remove the folder, and `snakemake -c1 download` brings it anew")
+    return cached(published.repository, file, published.revision)
 
 
 def refuse_to_fetch_config(entry: ExtractorEntry, root: Path) -> None:
@@ -93,7 +100,7 @@ def refuse_to_fetch_config(entry: ExtractorEntry, root: Path) -> None:
     is_repository = bool(network_folder(entry)) and entry.model.startswith(f"{HUB}:")
     if is_repository and None in given and not config_here(entry, root):
         raise InputError(
-            f"config key download is `never`, and {root / network_folder(entry)} is missing, whose {CONFIGS[entry.library]} "
+            f"config key download is `never`, and {root / network_folder(entry) / CONFIGS[entry.library]} is missing, which "
             "states the preprocessing; expected what `snakemake -c1 download` brings where downloads are allowed"
         )
 

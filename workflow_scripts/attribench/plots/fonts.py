@@ -1,7 +1,7 @@
 """Letters that the figures' font lacks: taken from another font that is installed, or named in the log."""
 
 import logging
-from functools import cache
+from functools import cache, lru_cache
 
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties, findfont, fontManager
@@ -68,6 +68,6 @@ def _draws(file: str, letter: str) -> bool:
     return True
 
 
-@cache
+@lru_cache(maxsize=32)  # each keeps a file open
 def _open(file: str) -> FT2Font:
     return FT2Font(file)
