@@ -18,7 +18,7 @@ def overlap_reads(split, extractor, variant):
 def overlap_key(split, extractor, variant):
     settings = [split, tuning_splits(variant), plan.config.tune[variant].near_duplicates]
     reads = collection_reads([*tuning_splits(variant), split], extractor)
-    return key_of("overlap", code=tune.OVERLAP_VERSION, settings=settings, reads=reads.values())
+    return key_of("overlap", code=overlap.VERSION, settings=settings, reads=reads.values())
 
 
 def overlap_inputs(wildcards):

@@ -3,9 +3,9 @@
 from itertools import chain
 
 from attribench.common.tables_io import write_rows
+from attribench.formats.features import Source
+from attribench.overlap import Nearest, refuse_overlap
 from attribench.provenance.job import job
-from attribench.tune.collection import Source
-from attribench.tune.overlap import Nearest, refuse_overlap
 
 with job(snakemake):
     params = snakemake.params

@@ -1,8 +1,8 @@
 """Learn the mappers of an extractor from the features of training splits."""
 
+from attribench.formats.features import Source
 from attribench.provenance.job import job
 from attribench.rank.device import ranking_device
-from attribench.tune.collection import Source
 from attribench.tune.settings import Training
 from attribench.tune.tune import Outputs, tune
 

@@ -4,12 +4,14 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from attribench.formats.ranking import Ranking
+from attribench.formats.ranking import Method, Ranking
 from attribench.plots.bars import metric_bars
 from attribench.plots.curves import recall_curves
 from attribench.plots.distribution import rank_distribution
+from attribench.plots.learning import learning_curves
 from attribench.plots.save import save_figure
 from attribench.plots.sizes import size_curves
+from attribench.plots.variants import variant_scatter
 from helpers.rankings import make_ranking
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.text import Text
@@ -99,4 +101,15 @@ def save_one_of_each(folder: Path) -> dict[str, bytes]:
     save_figure(*recall_curves(both, [5], "style"), folder / "curves.v1")
     save_figure(*rank_distribution(both, "style"), folder / "distribution")
     save_figure(*size_curves(sizes_table([("clip", "pretrained")], ["gpt"], [5], [10, 300])), folder / "sizes")
+    tuned = [small_ranking(), small_ranking("clip", "tuned", ((2, 3), (9,), (), (1,)))]
+    save_figure(*variant_scatter(tuned, "style"), folder / "variants")
+    save_figure(*learning_curves({Method("clip", "tuned"): small_curve()}), folder / "learning")
     return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
+
+
+def small_curve() -> pd.DataFrame:
+    """Return a learning curve of two penalties."""
+    steps = [0, 20, 40] * 2
+    columns = {"penalty": [0.0] * 3 + [1.0] * 3, "step": steps, "learning_rate": [0.1] * 6}
+    scores = {"loss": [np.nan, 2.0, 1.0] * 2, "val_mAP": [0.1, 0.3, 0.2, 0.1, 0.2, 0.4], "chosen": [False] * 5 + [True]}
+    return pd.DataFrame(columns | scores)

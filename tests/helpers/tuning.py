@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from attribench.formats.features import Source
 from attribench.formats.manifest import ManifestRow, shard_names, shard_slice, write_manifest
 from attribench.formats.shards import FeatureIdentity, Rows, feature_attributes, write_shard
 from attribench.provenance.fingerprints import Fingerprint, Record, write_record
-from attribench.tune.collection import Source
 from attribench.tune.settings import Training
 
 QUICK = Training(steps=40, evaluate_every=10, batch=32, learning_rate=0.01, penalty=[0.0])

@@ -88,6 +88,7 @@ ELSEWHERE = {
     "score_methods": "test_score_workflow.py",
     "score_registry": "test_score_workflow.py",
     "benchmark": "test_results_folders.py",
+    "tune": "test_tune_workflow.py",
     "features": "test_results_folders.py",
 }
 
@@ -104,6 +105,8 @@ PACKAGES = {
     "decode": ["contact"],
     "extract": [],
     "import_features.py": [],
+    "tune": [],
+    "overlap.py": [],
     "rank": [],
     "rank_scores.py": [],
     "metrics.py": ["metrics"],
@@ -153,7 +156,7 @@ def test_every_package_is_tried():
     names = {path.relative_to(library).parts[0] for path in library.rglob("*.py")}
     assert set(PACKAGES) | {"__init__.py"} == names
     assert {path.stem for path in library.parent.glob("*.py")} == {
-        *WHOLE, "download", "fingerprint", "import_features", "rank_scores", "trec",
+        *WHOLE, "download", "fingerprint", "import_features", "rank_scores", "trec", "tune", "overlap", "learning_curves",
     }  # fmt: skip
 
 

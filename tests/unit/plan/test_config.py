@@ -105,28 +105,6 @@ REFUSED = {
     "unknown split": (dict(splits=["sample_stile"]), ["splits", "did you mean `sample_style`?"]),
     "unknown benchmark": (dict(benchmark="smaple"), ["benchmark", "did you mean `sample`?"]),
     "unknown variant": (dict(variants=["pretrainde"]), ["variants", "did you mean `pretrained`?"]),
-    "an unknown head": (dict(tune__x={"head": "liner"}), ["tune.x.head", "did you mean `linear`?"]),
-    "a penalty of a head without a matrix": (
-        dict(tune__x={"head": "mlp", "penalty": 0.5}),
-        ["tune.x", "a mlp head has no matrix to penalize"],
-    ),
-    "training splits that are not there": (
-        dict(variants=["x"], tune__x={"train": "styl", "extractors": "color"}),
-        ["tune.x.train", "`styl`", "sample_style_train", "benchmarks.sample.tuning: style, object"],
-    ),
-    "val splits that are trained on": (
-        dict(variants=["x"], tune__x={"val": ["sample_style_train"], "extractors": ["color"]}),
-        ["tune.x.val", "sample_style_train is trained on too"],
-    ),
-    "nothing to validate on": (
-        dict(variants=["x"], tune__x={"train": "sample_style_train"}, benchmarks__sample__tuning={}),
-        ["tune.x.val", "no split is given; expected some, or benchmarks.sample.tuning"],
-    ),
-    "an extractor to tune that is not there": (
-        dict(variants=["x"], tune__x={"extractors": ["colour"]}),
-        ["tune.x.extractors", "did you mean `color`?"],
-    ),
-    "a tuned variant with the name of another": (dict(tune__mlp={}), ["tune.mlp", "the name is taken"]),
     "unknown library": (
         dict(extractor_registry__x={"library": "tim", "model": "a"}),
         ["extractor_registry.x.library", "did you mean `timm`?"],

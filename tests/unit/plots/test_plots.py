@@ -14,15 +14,18 @@ from attribench.formats.ranking import Method
 from attribench.plots.bars import metric_bars
 from attribench.plots.curves import recall_curves
 from attribench.plots.distribution import rank_distribution
+from attribench.plots.learning import learning_curves
 from attribench.plots.save import save_figure
 from attribench.plots.sizes import size_curves
 from attribench.plots.style import method_styles, short_count
+from attribench.plots.variants import variant_scatter
 from helpers.figures import (
     assert_legible,
     drawn_texts,
     random_rankings,
     save_one_of_each,
     sizes_table,
+    small_curve,
     small_ranking,
     summary,
 )
@@ -208,6 +211,19 @@ def test_texts_neither_overlap_nor_leave_the_figure(n_methods, n_prompts, ks, n_
     sizes = [n for n in (1, 2, 5, 10, 90, 100, 110, 999, 12_345, 100_000, 999_999) if n < n_database]
     assert_legible(size_curves(sizes_table(methods, prompts, cuts, [*sizes, n_database]))[0])
     assert_legible(rank_distribution(ranks, title="observed_imagenet")[0])
+    assert_legible(variant_scatter(ranks, title="observed_imagenet")[0])
+    assert_legible(learning_curves({ranking.method: small_curve() for ranking in ranks})[0])
+
+
+def test_a_variants_points_are_entries_and_compare_the_same_queries():
+    before = small_ranking(ranks=((2, 4), (3,), (), (11,)))
+    after = small_ranking("clip", "tuned", ranks=((1, 2), (3,), (5,), ()))
+    _, data = variant_scatter([before, after, small_ranking("dino", "tuned")], "style")
+    rows = data[["prompt_type", "entry", "pretrained", "mapped", "n_queries"]].to_numpy().tolist()
+    assert rows == [["gpt", 0, 0.5, 1.0, 1], ["gpt", 1, pytest.approx(1 / 3), pytest.approx(1 / 3), 1]]
+    assert set(zip(data["extractor"], data["variant"], strict=True)) == {("clip", "tuned")}
+    figure, data = variant_scatter([before])
+    assert data.empty and drawn_texts(figure)[0][0] == "no variant to compare with pretrained"
 
 
 def test_nothing_to_show_is_said():
@@ -278,7 +294,7 @@ def test_the_same_bytes_whatever_the_process_and_settings(tmp_path):
     files = save_one_of_each(tmp_path / "a")
     names = [
         f"{stem}.{suffix}"
-        for stem in ("bars", "curves.v1", "distribution", "sizes")
+        for stem in ("bars", "curves.v1", "distribution", "learning", "sizes", "variants")
         for suffix in ("csv", "png", "svg")
     ]
     assert list(files) == names  # and no temporary file is left

@@ -7,14 +7,14 @@ import pytest
 import torch
 from attribench.common.errors import InputError
 from attribench.formats.checkpoint import Checkpoint, TrainedOn, write_checkpoint
-from attribench.formats.features import Invalid
+from attribench.formats.features import Invalid, Source
 from attribench.formats.manifest import read_manifest
 from attribench.formats.rank_file import read_rank_file
 from attribench.formats.shards import FeatureIdentity
+from attribench.overlap import refuse_overlap
 from attribench.rank.rank import Options, rank_split
 from attribench.tables.tables import seen_of
-from attribench.tune.collection import Source, database_parts, read_entries
-from attribench.tune.overlap import refuse_overlap
+from attribench.tune.collection import database_parts, read_entries
 from attribench.tune.validation import Validation
 from helpers.tuning import related, write_database, write_source, write_split
 

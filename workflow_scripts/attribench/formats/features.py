@@ -15,6 +15,16 @@ from attribench.formats.shards import FeatureIdentity, ShardReader, open_feature
 _BLOCKS_AHEAD = 2
 
 
+@dataclass(frozen=True)
+class Source:
+    """Name a collection with its manifest, the record of its given files, and the feature shards of one extractor."""
+
+    collection: str
+    manifest: Path | str
+    record: Path | str
+    shards: list[Path | str]
+
+
 @dataclass
 class Invalid:
     """Collect the images without a feature: (collection, path, role, reason), in the order in which they are read."""

@@ -1,7 +1,6 @@
 """Tuning: mappers are learned from the features of training splits.
 
 settings    what a user may choose of the training
-overlap     refuses training images that are evaluated too
 collection  what is read of a split: its entries, its exemplars, where its queries are
 batches     batches of rows of shards, in a random order, with a window of them in memory
 heads       the mappers as torch modules
@@ -13,5 +12,3 @@ tune        from manifests and shards to a checkpoint and its learning curve
 
 # Raise when the checkpoints change: all that was tuned is then tuned anew.
 VERSION = 1
-# The same for what `overlap` refuses.
-OVERLAP_VERSION = 1

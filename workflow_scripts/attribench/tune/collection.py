@@ -1,27 +1,16 @@
 """What a training reads: its splits' exemplars, and where their queries and the database's images are in the shards."""
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
 from attribench.common.errors import InputError, listed
 from attribench.common.hdf5 import read_array
-from attribench.formats.features import Invalid, check_identity, each_shard
+from attribench.formats.features import Invalid, Source, check_identity, each_shard
 from attribench.formats.manifest import ManifestRow, read_manifest
 from attribench.formats.shards import FeatureIdentity, open_feature_shard
 from attribench.rank.rank import entries_of_images
 from attribench.tune.batches import Part
-
-
-@dataclass(frozen=True)
-class Source:
-    """Name a collection with its manifest, the record of its given files, and the feature shards of one extractor."""
-
-    collection: str
-    manifest: Path | str
-    record: Path | str
-    shards: list[Path | str]
 
 
 @dataclass(frozen=True)

@@ -10,10 +10,10 @@ import torch
 
 from attribench.common.tables_io import write_rows
 from attribench.formats.checkpoint import Checkpoint, TrainedOn, write_checkpoint
-from attribench.formats.features import Invalid
+from attribench.formats.features import Invalid, Source
 from attribench.formats.manifest import manifest_length
-from attribench.tune.collection import Source, database_parts, read_entries
-from attribench.tune.overlap import refuse_overlap
+from attribench.overlap import refuse_overlap
+from attribench.tune.collection import database_parts, read_entries
 from attribench.tune.settings import Training
 from attribench.tune.training import CURVE_COLUMNS, Data, train
 from attribench.tune.validation import Validation

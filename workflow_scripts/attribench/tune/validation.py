@@ -7,12 +7,11 @@ import torch
 from torch import nn
 
 from attribench.common.errors import InputError
-from attribench.formats.features import Invalid, read_collection, stream_database
+from attribench.formats.features import Invalid, Source, read_collection, stream_database
 from attribench.formats.manifest import manifest_length, read_manifest
 from attribench.formats.shards import FeatureIdentity
 from attribench.metrics import average_precision
 from attribench.rank.ranker import Ranker
-from attribench.tune.collection import Source
 
 _ROWS = 8192  # that are mapped together
 

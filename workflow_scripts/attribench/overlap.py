@@ -12,10 +12,12 @@ from typing import NamedTuple
 import numpy as np
 
 from attribench.common.errors import InputError, listed
-from attribench.formats.features import Invalid, each_shard
+from attribench.formats.features import Invalid, Source, each_shard
 from attribench.formats.manifest import ManifestRow, read_manifest
 from attribench.provenance.fingerprints import read_record
-from attribench.tune.collection import Source
+
+# Raise when what is refused changes: all is then compared anew.
+VERSION = 1
 
 _NEAREST_SHARE, _ANY_SHARE, _COPY = 0.1, 0.01, 1e-6
 _ROWS = 2048  # of a training split, compared together

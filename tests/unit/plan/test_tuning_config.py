@@ -1,8 +1,43 @@
-"""Variants below `tune`: their splits, extractors and methods."""
+"""Variants that are tuned: which splits and extractors they take, and entries that are refused."""
 
+import pytest
+from attribench.common.errors import InputError
 from attribench.plan.config import load
 from attribench.plan.plan import Plan
 from helpers.config import changed
+
+REFUSED = {
+    "an unknown head": (dict(tune__x={"head": "liner"}), ["tune.x.head", "did you mean `linear`?"]),
+    "a penalty of a head without a matrix": (
+        dict(tune__x={"head": "mlp", "penalty": 0.5}),
+        ["tune.x", "a mlp head has no matrix to penalize"],
+    ),
+    "training splits that are not there": (
+        dict(variants=["x"], tune__x={"train": "styl", "extractors": "color"}),
+        ["tune.x.train", "`styl`", "sample_style_train", "benchmarks.sample.tuning: style, object"],
+    ),
+    "val splits that are trained on": (
+        dict(variants=["x"], tune__x={"val": ["sample_style_train"], "extractors": ["color"]}),
+        ["tune.x.val", "sample_style_train is trained on too"],
+    ),
+    "nothing to validate on": (
+        dict(variants=["x"], tune__x={"train": "sample_style_train"}, benchmarks__sample__tuning={}),
+        ["tune.x.val", "no split is given; expected some, or benchmarks.sample.tuning"],
+    ),
+    "an extractor to tune that is not there": (
+        dict(variants=["x"], tune__x={"extractors": ["colour"]}),
+        ["tune.x.extractors", "did you mean `color`?"],
+    ),
+    "a tuned variant with the name of another": (dict(tune__mlp={}), ["tune.mlp", "the name is taken"]),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_refused_with_the_key_and_what_is_valid(name):
+    changes, parts = REFUSED[name]
+    with pytest.raises(InputError) as error:
+        load(changed(**changes))
+    assert all(part in str(error.value) for part in parts), str(error.value)
 
 
 def tuned_plan(tmp_path, **changes):
