@@ -24,10 +24,11 @@ from attribench.extract.hub import network_folder, refuse_to_fetch_config
 from attribench.extract.libraries import NetworkInput
 from attribench.extract.registry import WeightsFile
 from attribench.formats.feature_files import files_of, require_feature_file
-from attribench.formats.ranking import SCORES, Method, method_labels
+from attribench.formats.ranking import SCORES, Method
 from attribench.formats.score_file import require_score_file
 from attribench.manifest import collect, given_files, shared_images
 from attribench.plan.config import default_root, own_features
+from attribench.plan.labels import labels_of_config
 from attribench.plan.owner import Owner, note_owner, refuse_other_owner
 from attribench.plan.paths import SAMPLE_FOLDERS, TABLES
 from attribench.plan.settings import Config
@@ -83,7 +84,7 @@ class Plan(Tokens):
         networks = dict.fromkeys(name for c in self.collections for name in self.extractors_of(c, "images"))
         self.network_inputs = {name: self._network_input(name) for name in networks}
         self.preprocessing = {name: str(takes.preprocessing) for name, takes in self.network_inputs.items()}
-        self.labels = self._labels()
+        self.labels = labels_of_config(config, self.methods)
         self.published = self._published_numbers()
         if self.rendered:
             self._refuse_foreign_root()
@@ -145,32 +146,6 @@ class Plan(Tokens):
             raise InputError(f"config key splits: {self.database!r} is the database's name; call the split otherwise")
         for name in sorted({*TABLES} & {*self.config.splits}):
             raise InputError(f"config key splits: {name!r} is the name of a table; call the split otherwise")
-
-    def _labels(self) -> dict[Method, str]:
-        """Return what tables and figures call each method. Raises InputError where they would call two the same."""
-        config = self.config
-        entries = {name: config.extractor_registry[name] for name in config.extractors}
-        entries |= {name: config.score_registry[name] for name in config.score_methods}
-        names = {name: entry.label for name, entry in entries.items() if entry.label}
-        labels = method_labels(self.methods, names, config.variant_labels)
-        for method, label in labels.items():
-            other = next(other for other in labels if labels[other] == label)
-            if other != method:
-                keys = ", ".join(key for one in (other, method) for key in self._label_keys(one))
-                raise InputError(
-                    f"config key {keys}: {other.name} and {method.name} both have the label `{label}`; expected a label for "
-                    "each method, other than each name"
-                )
-        return labels
-
-    def _label_keys(self, method: Method) -> list[str]:
-        """Return the config keys that give a method's label, or parts of it."""
-        registry = "score_registry" if method.variant == SCORES else "extractor_registry"
-        entries = {f"{registry}.{method.extractor}": getattr(self.config, registry)[method.extractor]}
-        for key in ("variant_registry", "tune"):
-            if method.variant in getattr(self.config, key):
-                entries[f"{key}.{method.variant}"] = getattr(self.config, key)[method.variant]
-        return [f"{key}.label" for key, entry in entries.items() if entry.label]
 
     def _network_input(self, extractor: str) -> NetworkInput:
         """Return what the extractor's network takes."""
