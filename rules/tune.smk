@@ -76,7 +76,7 @@ rule tune:
     wildcard_constraints:
         extractor=one_of(plan.config.extractors),
         variant=one_of(plan.tuned),
-    threads: 8
+    threads: lambda w: plan.config.tune[w.variant].threads
     resources:
         mem_mb=8000,
         runtime="8h",

@@ -10,7 +10,7 @@ from attribench.formats.shards import FeatureIdentity, Rows, feature_attributes,
 from attribench.provenance.fingerprints import Fingerprint, Record, write_record
 from attribench.tune.settings import Training
 
-QUICK = Training(steps=40, evaluate_every=10, batch=32, learning_rate=0.01, penalty=[0.0])
+QUICK = Training(steps=40, evaluate_every=10, batch=32, learning_rate=0.01, penalty=[0.0], threads=1)
 
 
 def write_source(

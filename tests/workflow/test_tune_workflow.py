@@ -27,8 +27,15 @@ SETTINGS = {
     "extractor_registry": {"mine": {"features": "feats/{collection}.npz"}},
     "variants": ["pretrained", "learned", "scaled"],
     "tune": {
-        "learned": {"steps": 60, "evaluate_every": 20, "learning_rate": 0.02, "penalty": [0, 0.1], "temperature": 0.3},
-        "scaled": {"head": "channel", "negatives": 8, "steps": 20, "evaluate_every": 10},
+        "learned": {
+            "steps": 60,
+            "evaluate_every": 20,
+            "learning_rate": 0.02,
+            "penalty": [0, 0.1],
+            "temperature": 0.3,
+            "threads": 1,
+        },
+        "scaled": {"head": "channel", "negatives": 8, "steps": 20, "evaluate_every": 10, "threads": 1},
     },
     "benchmarks": {
         "made": {
@@ -132,7 +139,7 @@ def test_a_training_image_that_is_evaluated_is_refused_by_name(tuned, tmp_path):
 
 def test_a_killed_tuning_goes_on_where_it_was(tuned, tmp_path):
     clone = copied(tuned, tmp_path)
-    learned = {"steps": 3000, "evaluate_every": 10, "patience": 1000, "penalty": [0]}
+    learned = {"steps": 3000, "evaluate_every": 10, "patience": 1000, "penalty": [0], "threads": 1}
     target = "results/mappers/mine/learned.pth"
     training = clone.folder / "workflow_scripts/attribench/tune/training.py"
     training.write_text(training.read_text().replace("SECONDS_BETWEEN_STATES = 20", "SECONDS_BETWEEN_STATES = 0"))

@@ -17,7 +17,7 @@ from attribench.common.hdf5 import open_checked, read_array
 from attribench.common.prefetch import read_ahead
 
 BLOCK_ROWS = 1024  # of a shard, read together
-WINDOW_ROWS = 32_768  # and at most a block more
+WINDOW_ROWS = 16_384  # twice the largest batch
 _WINDOWS_AHEAD = 1
 
 

@@ -22,14 +22,15 @@ class Training(Closed):
     images beside each batch. batch: queries of a step. steps: the most of a run. evaluate_every: steps between evaluations.
     patience: evaluations without a better val mAP after which a run ends. temperature: of the loss. penalty: weights of the
     deviation from orthogonality, of which val chooses one. val_database: images among which val queries are ranked.
+    threads: of the processor, on which the last digits depend.
     """
 
     head: Literal[HEADS] = "linear"
     hidden: Positive = 512
     outputs: Positive = 256
     layers: whole(ge=1, le=16) = 2
-    negatives: whole(ge=0, le=65_536) = 0
-    batch: whole(ge=2, le=16_384) = 256
+    negatives: whole(ge=0, le=8192) = 0
+    batch: whole(ge=2, le=8192) = 256
     steps: Positive = 1000
     evaluate_every: Positive = 50
     patience: Positive = 5
@@ -41,6 +42,7 @@ class Training(Closed):
     weight_decay: number(ge=0, le=10) = 0.0
     schedule: Literal["cosine", "constant"] = "cosine"
     val_database: Positive = 10_000
+    threads: whole(ge=1, le=256) = 2
     seed: whole(ge=0, le=10**12) = 0
 
     @model_validator(mode="after")

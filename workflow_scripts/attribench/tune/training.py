@@ -1,8 +1,8 @@
 """The training: steps of AdamW, early stopping on val mAP, and the state from which a killed training goes on.
 
 A run trains with one weight of the penalty; of several runs, val mAP chooses. Nothing but the seed, the features and the
-settings decides: a step's batch follows from its number, and the processor computes on a fixed number of threads. So a
-training that goes on from a state ends in the same bytes.
+settings decides: a step's batch follows from its number, and the number of threads, on which sums depend, is a setting. So
+a training that goes on from a state ends in the same bytes.
 """
 
 import io
@@ -31,8 +31,6 @@ from attribench.tune.validation import Validation
 
 CURVE_COLUMNS = ("penalty", "step", "learning_rate", "loss", "val_mAP", "chosen")
 SECONDS_BETWEEN_STATES = 20
-# Of the processor, whatever is granted, because sums depend on them: two, or one where they would but wait for each other.
-_THREADS, _MULTIPLICATIONS_FOR_THREADS = 2, 2**26  # of a step's rows with a matrix of the features' dimension
 # The first of the numbers that a generator depends on, after the seed.
 _QUERIES, _DATABASE, _EXEMPLARS = 1, 2, 3
 
@@ -179,8 +177,7 @@ def train(
     runs: list[dict[str, Any]] = noted["runs"] if noted else []
     going_on = noted["run"] if noted else None
     dimension, saved = data.entries.exemplars.shape[1], time.monotonic()
-    n_rows = 2 * training.batch + training.negatives
-    with _threads(_THREADS if n_rows * dimension**2 >= _MULTIPLICATIONS_FOR_THREADS else 1):
+    with _threads(training.threads):
         for penalty in training.penalties[len(runs) :]:
             run = Run(training, penalty, dimension, device)
             if going_on:
