@@ -24,15 +24,8 @@ def overlap_key(split, extractor, variant):
 def overlap_inputs(wildcards):
     split, extractor, variant = wildcards.split, wildcards.extractor, wildcards.variant
     collections = [*tuning_splits(variant), split]
-    return by_content(
-        f"overlap/{split}/{extractor}/{variant}",
-        {plan.path("overlap", **wildcards): overlap_key(**wildcards)},
-        remade={
-            "manifests": [manifest_of(c) for c in collections],
-            "records": [plan.path("fingerprints", collection=c) for c in collections],
-        },
-        features=[path for c in collections for path in plan.features(c, extractor)],
-    )
+    outputs = {plan.path("overlap", **wildcards): overlap_key(**wildcards)}
+    return by_content(f"overlap/{split}/{extractor}/{variant}", outputs, **collection_inputs(collections, extractor))
 
 
 rule overlap:
@@ -56,8 +49,8 @@ rule overlap:
         key=lambda w: overlap_key(**w),
         reads=lambda w: collection_reads([*tuning_splits(w.variant), w.split], w.extractor),
         # Functions of `input` too, so that Snakemake does not compare them: the key says all.
-        trained=lambda w, input: [source_of(c, w.extractor) for c in tuning_splits(w.variant)],
-        evaluated=lambda w, input: source_of(w.split, w.extractor),
+        trained=lambda w, input: [files_of_collection(c, w.extractor) for c in tuning_splits(w.variant)],
+        evaluated=lambda w, input: files_of_collection(w.split, w.extractor),
         near_duplicates=lambda w, input: plan.config.tune[w.variant].near_duplicates,
     message:
         "Comparing the images of {wildcards.split} with those that {wildcards.variant} is tuned on"

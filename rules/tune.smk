@@ -13,8 +13,19 @@ def collection_reads(collections, extractor):
     return reads | {path: key for c in collections for path, key in features_keys(c, extractor).items()}
 
 
-def source_of(collection, extractor):
-    """Return what `tune.collection.Source` takes."""
+def collection_inputs(collections, extractor):
+    """Return what `by_content` takes of the files of collections: manifests and records may be made anew."""
+    return {
+        "remade": {
+            "manifests": [manifest_of(c) for c in collections],
+            "records": [plan.path("fingerprints", collection=c) for c in collections],
+        },
+        "features": [path for c in collections for path in plan.features(c, extractor)],
+    }
+
+
+def files_of_collection(collection, extractor):
+    """Return what `formats.features.CollectionFiles` takes."""
     return {
         "collection": collection,
         "manifest": manifest_of(collection),
@@ -50,16 +61,9 @@ def tuned_reads(extractor, variant):
 
 def tune_inputs(wildcards):
     extractor, variant = wildcards.extractor, wildcards.variant
+    outputs = dict.fromkeys(tune_files(extractor, variant), tune_key(extractor, variant))
     collections = [*tuning_splits(variant), plan.database]
-    return by_content(
-        f"tune/{extractor}/{variant}",
-        dict.fromkeys(tune_files(extractor, variant), tune_key(extractor, variant)),
-        remade={
-            "manifests": [manifest_of(c) for c in collections],
-            "records": [plan.path("fingerprints", collection=c) for c in collections],
-        },
-        features=[path for c in collections for path in plan.features(c, extractor)],
-    )
+    return by_content(f"tune/{extractor}/{variant}", outputs, **collection_inputs(collections, extractor))
 
 
 rule tune:
@@ -86,8 +90,10 @@ rule tune:
         key=lambda w: tune_key(**w),
         reads=lambda w: tune_reads(**w),
         # Functions of `input` too, so that Snakemake does not compare them: the key says all.
-        splits=lambda w, input: [[source_of(c, w.extractor) for c in s] for s in plan.config.tuning_splits(w.variant)],
-        database=lambda w, input: source_of(plan.database, w.extractor),
+        splits=lambda w, input: [
+            [files_of_collection(c, w.extractor) for c in s] for s in plan.config.tuning_splits(w.variant)
+        ],
+        database=lambda w, input: files_of_collection(plan.database, w.extractor),
         training=lambda w, input: plan.config.training(w.variant),
     message:
         "Tuning {wildcards.variant} of {wildcards.extractor}"

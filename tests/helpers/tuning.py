@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from attribench.formats.features import Source
+from attribench.formats.features import CollectionFiles
 from attribench.formats.manifest import ManifestRow, shard_names, shard_slice, write_manifest
 from attribench.formats.shards import FeatureIdentity, Rows, feature_attributes, write_shard
 from attribench.provenance.fingerprints import Fingerprint, Record, write_record
@@ -23,7 +23,7 @@ def write_source(
     invalid: Sequence[int] = (),
     contents: dict[str, str] | None = None,
     extractor: str = "made",
-) -> Source:
+) -> CollectionFiles:
     """Write the collection `name`, of which the rows `invalid` have no features; `contents` are SHA-256 by path."""
     manifest, record = folder / f"{name}.csv", folder / f".{name}.csv"
     write_manifest(manifest, list(rows))
@@ -42,12 +42,12 @@ def write_source(
         with write_shard(path, "features", features[part].shape, "float32", of_shard, attributes) as writer:
             writer.append(features[part])
         shards.append(path)
-    return Source(name, manifest, record, shards)
+    return CollectionFiles(name, manifest, record, shards)
 
 
 def write_split(
     folder: Path, name: str, exemplars: Sequence[np.ndarray], queries: Sequence[np.ndarray], **options
-) -> Source:
+) -> CollectionFiles:
     """Write a split: `exemplars` [m, d] and `queries` [q, d] of each entry."""
     rows = [
         ManifestRow(f"{name}/{role}-{entry}-{number}.png", role, entry, "gpt" if role == "query" else "")
@@ -58,7 +58,7 @@ def write_split(
     return write_source(folder, name, rows, np.concatenate([*exemplars, *queries]), **options)
 
 
-def write_database(folder: Path, features: np.ndarray, **options) -> Source:
+def write_database(folder: Path, features: np.ndarray, **options) -> CollectionFiles:
     """Write a database of images with `features` [n, d]."""
     rows = [ManifestRow(f"database/{number}.png", "database") for number in range(len(features))]
     return write_source(folder, "database", rows, features, **options)

@@ -1,8 +1,8 @@
 """Overlap: images that are trained on and evaluated too, by path, by content and by nearly equal features.
 
 How near features of different images are depends on the extractor, so its own distances (1 - cosine) tell what is a near
-duplicate: one that is ten times nearer to a training image than half of the evaluated images are to theirs, or a hundred
-times nearer than images are to any.
+duplicate: an evaluated image whose distance to a training image is at most a tenth of the median nearest distance, or a
+hundredth of the median distance.
 """
 
 from collections.abc import Iterator
@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from attribench.common.errors import InputError, listed
-from attribench.formats.features import Invalid, Source, each_shard
+from attribench.formats.features import CollectionFiles, Invalid, each_shard
 from attribench.formats.manifest import ManifestRow, read_manifest
 from attribench.provenance.fingerprints import read_record
 
@@ -42,7 +42,9 @@ class _Images:
     units: np.ndarray
 
 
-def refuse_overlap(trained: list[Source], evaluated: Source, near_duplicates: str = "refuse") -> list[Nearest]:
+def refuse_overlap(
+    trained: list[CollectionFiles], evaluated: CollectionFiles, near_duplicates: str = "refuse"
+) -> list[Nearest]:
     """Return what is nearest to each of the `trained` splits of the split `evaluated`.
 
     Raises InputError that names images which are in both: by path, by content or, unless `near_duplicates` is `allow`, by
@@ -62,7 +64,7 @@ def refuse_overlap(trained: list[Source], evaluated: Source, near_duplicates: st
     return nearest
 
 
-def _refuse(source: Source, evaluated: Source, lines: list[str], or_else: str = "") -> None:
+def _refuse(source: CollectionFiles, evaluated: CollectionFiles, lines: list[str], or_else: str = "") -> None:
     if lines:
         raise InputError(
             f"{source.manifest}: {len(lines)} images of {source.collection}, on which mappers are tuned, are in "
@@ -70,7 +72,7 @@ def _refuse(source: Source, evaluated: Source, lines: list[str], or_else: str = 
         )
 
 
-def _read(source: Source) -> _Images:
+def _read(source: CollectionFiles) -> _Images:
     rows, units, valid = read_manifest(source.manifest), [], []
     for shard, _ in each_shard(source.shards, rows, source.collection, Invalid()):
         units.append(_unit(shard.read()))
@@ -92,7 +94,7 @@ def _same_paths(trained: list[ManifestRow], evaluated: list[ManifestRow]) -> lis
     return [f"{_described(by_path[row.path])}: the same path" for row in trained if row.path in by_path]
 
 
-def _contents(source: Source) -> dict[str, str]:
+def _contents(source: CollectionFiles) -> dict[str, str]:
     """Return path by SHA-256 of the files that the collection was made from; its images, where these were read."""
     record = read_record(source.record)
     return {fingerprint.sha256: path for path, fingerprint in record.fingerprints.items()} if record else {}
@@ -117,9 +119,9 @@ class _Comparison:
     threshold: float
 
     @classmethod
-    def of(cls, source: Source, rows: list[ManifestRow], images: _Images) -> "_Comparison":
+    def of(cls, source: CollectionFiles, rows: list[ManifestRow], images: _Images) -> "_Comparison":
         """Compare `images` with those of a training split, which has the manifest `rows`."""
-        units, usual = images.units[images.valid], None
+        units, sample = images.units[images.valid], np.empty((0, images.units.shape[1]), np.float32)
         distance, which = np.full(len(units), np.inf, np.float32), np.zeros(len(units), np.int64)
         for numbers, block in _blocks(source, rows) if len(units) else ():
             distances = 1 - units @ block.T
@@ -127,9 +129,11 @@ class _Comparison:
             smallest = distances[np.arange(len(units)), column]
             which = np.where(smallest < distance, numbers[column], which)
             distance = np.minimum(distance, smallest)
-            usual = float(np.median(distances)) if usual is None else usual  # of some: of all, it takes long
-        nearest = float(np.median(distance)) if usual is not None else 0.0
-        threshold = max(_COPY, _NEAREST_SHARE * nearest, _ANY_SHARE * (usual or 0.0))
+            sample = np.concatenate([sample, block[: _ROWS - len(sample)]])
+        threshold = _COPY
+        if len(units) and len(sample):
+            nearest, usual = np.median(distance), np.median(1 - units @ sample.T)
+            threshold = max(_COPY, float(_NEAREST_SHARE * nearest), float(_ANY_SHARE * usual))
         evaluated = [row for row, valid in zip(images.rows, images.valid, strict=True) if valid]
         return cls([rows[number].path for number in which], evaluated, distance, threshold)
 
@@ -150,7 +154,7 @@ class _Comparison:
         return [Nearest(split, self.trained[row], self.evaluated[row].path, cosine, threshold)]
 
 
-def _blocks(source: Source, rows: list[ManifestRow]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+def _blocks(source: CollectionFiles, rows: list[ManifestRow]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Yield the manifest rows and the unit features of the valid images of a split, block by block."""
     first = 0
     for shard, expected in each_shard(source.shards, rows, source.collection, Invalid()):

@@ -7,7 +7,7 @@ import pytest
 import torch
 from attribench.common.errors import InputError
 from attribench.formats.checkpoint import Checkpoint, TrainedOn, write_checkpoint
-from attribench.formats.features import Invalid, Source
+from attribench.formats.features import CollectionFiles, Invalid
 from attribench.formats.manifest import read_manifest
 from attribench.formats.rank_file import read_rank_file
 from attribench.formats.shards import FeatureIdentity
@@ -121,7 +121,7 @@ def test_a_database_image_that_is_trained_on_is_refused(splits):
         database_parts(database, 1, read_entries([one], Invalid()))
 
 
-def ranked(folder, source: Source, trained_on, *, dimension=16, **names):
+def ranked(folder, source: CollectionFiles, trained_on, *, dimension=16, **names):
     state = {"weight": torch.eye(dimension), "bias": torch.zeros(dimension)}
     mapper = folder / "mapper.pth"
     if trained_on is None:

@@ -100,7 +100,7 @@ def test_the_same_seed_gives_the_same_bytes_and_another_one_others(tmp_path, hea
         "negatives": 16,
         "hidden": 24,
         "outputs": 8,
-        "penalty": [0.0, 0.3] if head == "linear" else [],
+        "penalty": [0.0, 0.3] if head == "linear" else None,
     }
     settings = Training(**{**QUICK.model_dump(), **changes})
     made = [outputs(tmp_path, name) for name in ("a", "b", "c")]
@@ -208,7 +208,7 @@ def test_golden_numbers_of_a_training(tmp_path, head):
     """Within a thousandth: processors differ in the last digits."""
     sources = write_sources(tmp_path, np.random.default_rng(1).standard_normal((16, 16)))
     changes = {"head": head, "negatives": 16, "hidden": 24, "outputs": 8, "steps": 20}
-    changes |= {"penalty": [0.3] if head == "linear" else []}
+    changes |= {"penalty": [0.3] if head == "linear" else None}
     run(sources, outputs(tmp_path), Training(**{**QUICK.model_dump(), **changes}))
     rows = np.random.default_rng(2).standard_normal((1, 16))
     made = [mapper(rows)[0, :4].tolist() for mapper in load_mappers(outputs(tmp_path).checkpoint)]

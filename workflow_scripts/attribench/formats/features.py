@@ -16,7 +16,7 @@ _BLOCKS_AHEAD = 2
 
 
 @dataclass(frozen=True)
-class Source:
+class CollectionFiles:
     """Name a collection with its manifest, the record of its given files, and the feature shards of one extractor."""
 
     collection: str

@@ -199,6 +199,8 @@ def _check_tuning(config: Config) -> None:
                 "among steps and penalties"
             )
         _refuse_unknown(f"tune.{variant}.extractors", config.tune[variant].extractors or [], config.extractor_registry)
+    key = f"benchmarks.{config.benchmark}.tuned_extractors"
+    _refuse_unknown(key, config.entry.tuned_extractors or [], config.extractor_registry)
 
 
 def _check_sizes(config: Config) -> None:

@@ -132,7 +132,7 @@ class Plan(Tokens):
     def _refuse_names(self) -> None:
         if not self.methods:
             raise InputError(
-                "config key variants: no extractor has a checkpoint for one of them; expected at least one"
+                "config key variants: no extractor has a checkpoint for one of them, or is tuned; expected at least one"
             )
         names: dict[str, Method] = {}
         for method in self.methods:

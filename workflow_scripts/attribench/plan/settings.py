@@ -131,14 +131,13 @@ class TuneEntry(Training):
     """Describe mappers to be tuned: on what, for which extractors, and how.
 
     train: training splits, or groups of the benchmark's `tuning` (None: all of them). val: the same (None: those of the
-    groups that `train` names, else all). extractors: whose features (None: as the benchmark's entry says). near_duplicates:
-    what to do where features of a training image and an evaluated one are nearly equal. label: as a variant's.
+    groups that `train` names, else all). extractors: whose features (None: as the benchmark's entry says). label: as a
+    variant's.
     """
 
     train: Names | None = None
     val: Names | None = None
     extractors: Names | None = None
-    near_duplicates: Literal["refuse", "allow"] = "refuse"
     label: Label | None = None
 
 

@@ -17,8 +17,8 @@ def learning_curves(
 ) -> tuple[Figure, pd.DataFrame]:
     """Draw loss and val mAP over the steps, a row of panels per tuned method, a line per weight of the penalty.
 
-    curves: the learning curves of mappers/, as they were written. The step whose mappers were chosen is marked. Returns the
-    figure and the rows drawn.
+    curves: the learning curves of mappers/, as they were written. A line marks the step whose mappers were chosen, and a
+    dot the curve. Returns the figure and the rows drawn.
     """
     with plot_style():
         styles = method_styles(curves, labels)
@@ -31,9 +31,11 @@ def learning_curves(
             for axes, column in zip(row, ("loss", "val_mAP"), strict=True):
                 for number, penalty in enumerate(penalties):
                     line, alpha = styles[method].colour, 0.35 + 0.65 * (number + 1) / len(penalties)
-                    chosen = curve[curve["penalty"] == penalty]
-                    axes.plot(chosen["step"], chosen[column], color=line, alpha=alpha, linewidth=1.5)
-                axes.axvline(int(curve.loc[curve["chosen"], "step"].iloc[0]), **CEILING_LINE)
+                    of_penalty = curve[curve["penalty"] == penalty]
+                    axes.plot(of_penalty["step"], of_penalty[column], color=line, alpha=alpha, linewidth=1.5)
+                chosen = curve[curve["chosen"]].iloc[0]
+                axes.axvline(int(chosen["step"]), **CEILING_LINE)
+                axes.plot(chosen["step"], chosen[column], "o", color=styles[method].colour, markersize=4)
                 axes.grid(which="major")
                 axes.set_ylabel(column.replace("_", " "))
             row[0].set_title(styles[method].label, loc="left", weight="bold")
@@ -45,4 +47,4 @@ def learning_curves(
         figure.legend(handles=[Line2D([], [], **CEILING_LINE, label="chosen")], loc="outside right center")
         named = [curves[m].assign(extractor=m.extractor, variant=m.variant) for m in styles]
         data = pd.concat(named, ignore_index=True)
-        return figure, data[["extractor", "variant", *data.columns[:-2]]]
+        return figure, data[["extractor", "variant", *data.columns.drop(["extractor", "variant"])]]

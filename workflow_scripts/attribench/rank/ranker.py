@@ -29,7 +29,7 @@ from attribench.rank.score import pair_scores, row_norms
 from attribench.rank.tally import Tally, entry_pairs
 from attribench.rank.ties import sorted_pairs
 
-_TILE_BYTES = 1 << 26  # of scores that a thread holds, with more than four threads fewer
+_TILE_BYTES = 1 << 26  # at most, of a thread's tile of scores; more than four threads share four times this
 _FEWEST_QUERIES = 64  # of a tile
 _TILES_PER_THREAD = 4  # tiles of each thread, where there are enough queries: some take longer than others
 _QUEUED_PAIRS = 1 << 18  # undecided pairs that wait to be decided together
@@ -186,7 +186,8 @@ class Ranker:
                     scores.tile[0][self._query_entry[queries, None] == own[None, :]] = -np.inf
             max_undecided = product.max_undecided if level + 1 < len(self._products) else np.inf
             start += self._scan(queries, scores, max_undecided, block, numbers, counts, memory[1:])
-            level += start < part.stop
+            if start < part.stop:
+                level += 1
         return level
 
     def _scan(self, part: slice, scores: Scores, max_undecided: float, block: Rows, numbers, counts, queues) -> int:
@@ -213,10 +214,13 @@ class Ranker:
 @contextmanager
 def _pool_of(n: int, libraries: ThreadpoolController) -> Iterator[Executor]:
     """Yield a pool of `n` threads, each of which computes its matrix products alone (`Bfloat16Product` limits torch)."""
-    with libraries.limit(limits=1, user_api="blas"), ThreadPoolExecutor(n) as pool:
-        yield pool
-    if torch := sys.modules.get("torch"):  # whose later threads begin with the number that any thread set last
-        torch.set_num_threads(torch.get_num_threads())
+    try:
+        with libraries.limit(limits=1, user_api="blas"), ThreadPoolExecutor(n) as pool:
+            yield pool
+    finally:
+        # Torch gives new threads the number that any thread set last: this sets the present thread's own.
+        if torch := sys.modules.get("torch"):
+            torch.set_num_threads(torch.get_num_threads())
 
 
 def _flags(valid: np.ndarray | None, rows: np.ndarray) -> np.ndarray:

@@ -1,9 +1,8 @@
 """Batches of rows of feature shards, in a random order that depends on the seed alone.
 
-Each pass over the rows takes the shards' blocks in a new order, some blocks at a time (a window), and deals the rows of a
-window out in random order. So memory holds windows, not the rows; and which rows a batch has can be told without the
-batches before it, which is how a killed training goes on. What is left of a window for less than a batch waits for another
-pass.
+A pass shuffles the blocks of all shards, cuts them into windows, and shuffles the rows of a window: memory holds windows,
+not all rows. A window's last rows that fill no batch are not used in this pass. So the rows of a batch follow from its
+number, which lets a killed training go on.
 """
 
 from collections.abc import Iterator
@@ -23,17 +22,17 @@ _WINDOWS_AHEAD = 1
 
 @dataclass(frozen=True)
 class Part:
-    """Hold which rows of a shard may be drawn: rows int64 [n], rising, with a number for each, label int64 [n]."""
+    """Hold which rows of a shard may be drawn: rows int64 [n], rising, with a number for each, int64 [n]."""
 
     path: Path
     rows: np.ndarray
-    label: np.ndarray
+    number: np.ndarray
 
     def blocks(self) -> Iterator["Part"]:
         """Yield the part in pieces that lie within `BLOCK_ROWS` rows of the shard."""
         cuts = np.flatnonzero(np.diff(self.rows // BLOCK_ROWS)) + 1
-        pieces = (np.split(values, cuts) for values in (self.rows, self.label))
-        return (Part(self.path, rows, label) for rows, label in zip(*pieces, strict=True) if len(rows))
+        pieces = (np.split(values, cuts) for values in (self.rows, self.number))
+        return (Part(self.path, rows, number) for rows, number in zip(*pieces, strict=True) if len(rows))
 
     def read(self) -> np.ndarray:
         """Return the features of the rows, float32 [n, d]."""
@@ -55,26 +54,26 @@ class Batches:
         self._kept: tuple[np.ndarray, np.ndarray] | None = None
 
     def from_batch(self, number: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """Yield the batches from `number` on, without end: features float32 [size, d] and labels int64 [size]."""
-        for rows, labels, skipped in read_ahead(self._windows(number), _WINDOWS_AHEAD):
+        """Yield the batches from `number` on, without end: features float32 [size, d] and numbers int64 [size]."""
+        for rows, numbers, skipped in read_ahead(self._windows(number), _WINDOWS_AHEAD):
             for start in range(skipped * self.size, len(rows) - self.size + 1, self.size):
-                yield rows[start : start + self.size], labels[start : start + self.size]
+                yield rows[start : start + self.size], numbers[start : start + self.size]
 
     def _windows(self, skipped: int) -> Iterator[tuple[np.ndarray, np.ndarray, int]]:
         """Yield the rows of each window in their order, with how many of its batches are to be `skipped`."""
         for epoch in count():
-            for number, blocks in enumerate(self._window_blocks(epoch)):
+            for window, blocks in enumerate(self._window_blocks(epoch)):
                 n_batches = int(self._lengths[blocks].sum()) // self.size
                 if skipped >= n_batches:
                     skipped -= n_batches
                     continue
-                features, labels = self._read(blocks)
-                order = np.random.default_rng([*self._seed, 1, epoch, number]).permutation(len(features))
-                yield features[order], labels[order], skipped
+                features, numbers = self._read(blocks)
+                order = np.random.default_rng([*self._seed, 1, epoch, window]).permutation(len(features))
+                yield features[order], numbers[order], skipped
                 skipped = 0
 
     def _window_blocks(self, epoch: int) -> list[np.ndarray]:
-        """Return the numbers of the blocks of each window of a pass; what is left for less than a window joins the last."""
+        """Return the blocks, by number, of each window of a pass: nearly equal ones of WINDOW_ROWS rows or more."""
         order = np.random.default_rng([*self._seed, 0, epoch]).permutation(len(self._blocks))
         ends = np.cumsum(self._lengths[order])
         windows = max(1, self.n_rows // WINDOW_ROWS)
@@ -84,8 +83,8 @@ class Batches:
     def _read(self, blocks: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return the rows of `blocks`, and keep them where they are all that there are."""
         if self._kept is None:
-            chosen = [self._blocks[number] for number in blocks]
-            read = np.concatenate([b.read() for b in chosen]), np.concatenate([b.label for b in chosen])
+            chosen = [self._blocks[block] for block in blocks]
+            read = np.concatenate([b.read() for b in chosen]), np.concatenate([b.number for b in chosen])
             if len(blocks) < len(self._blocks):
                 return read
             self._kept = read

@@ -6,7 +6,7 @@ import numpy as np
 
 from attribench.common.errors import InputError, listed
 from attribench.common.hdf5 import read_array
-from attribench.formats.features import Invalid, Source, check_identity, each_shard
+from attribench.formats.features import CollectionFiles, Invalid, check_identity, each_shard
 from attribench.formats.manifest import ManifestRow, read_manifest
 from attribench.formats.shards import FeatureIdentity, open_feature_shard
 from attribench.rank.rank import entries_of_images
@@ -15,10 +15,11 @@ from attribench.tune.batches import Part
 
 @dataclass(frozen=True)
 class Entries:
-    """Hold the entries of training splits, numbered through: exemplars in memory, queries where they lie.
+    """Hold the entries of all training splits under one numbering: exemplars in memory, queries as rows of shards.
 
-    queries: their label is the entry. exemplars: valid ones, float32 [E, d], entry by entry; entry m has the rows offsets[m]
-    to offsets[m + 1]. entries_of: int64 [E, k], the entries of each exemplar's image; -1 pads. paths: of all images.
+    queries: the number of each is its entry's. exemplars: valid ones, float32 [E, d], entry by entry; entry m has the rows
+    offsets[m] to offsets[m + 1]. entries_of: int64 [E, k], the entries of each exemplar's image; -1 pads. paths: of all
+    images.
     """
 
     identity: FeatureIdentity
@@ -41,7 +42,7 @@ class Entries:
         return own
 
 
-def read_entries(sources: list[Source], invalid: Invalid) -> Entries:
+def read_entries(sources: list[CollectionFiles], invalid: Invalid) -> Entries:
     """Return the entries of all `sources`.
 
     Raises InputError for shards that do not fit, for an entry without a valid exemplar, and where no query is valid.
@@ -61,10 +62,13 @@ def read_entries(sources: list[Source], invalid: Invalid) -> Entries:
                 block = read_array(shard.data, slice(chosen[0], chosen[-1] + 1))
                 features.append(block[chosen - chosen[0]].astype(np.float32))
                 kept += [(int(entry[row]), expected[row].path) for row in chosen]
-        _refuse_bare_entries(source, rows, {entry - n_entries for entry, _ in kept})
+        _refuse_entries_without_exemplars(source, rows, {entry - n_entries for entry, _ in kept})
         n_entries += 1 + max(row.entry for row in rows)
-    if not sum(len(part.rows) for part in queries):
-        raise InputError(f"{sources[0].manifest}: no query of the training splits is valid; expected some")
+    n_queries = sum(len(part.rows) for part in queries)
+    if n_queries < 2:
+        raise InputError(
+            f"{sources[0].manifest}: {n_queries or 'no'} query of the training splits is valid; expected at least two"
+        )
     entry = np.array([entry for entry, _ in kept], np.int64)
     order = np.argsort(entry, kind="stable")
     return Entries(
@@ -77,7 +81,9 @@ def read_entries(sources: list[Source], invalid: Invalid) -> Entries:
     )
 
 
-def _refuse_bare_entries(source: Source, rows: list[ManifestRow], with_exemplars: set[int]) -> None:
+def _refuse_entries_without_exemplars(
+    source: CollectionFiles, rows: list[ManifestRow], with_exemplars: set[int]
+) -> None:
     """Raise InputError that lists the exemplars of entries of which none is valid."""
     bare = [row for row in rows if row.role == "exemplar" and row.entry not in with_exemplars]
     if bare:
@@ -89,8 +95,8 @@ def _refuse_bare_entries(source: Source, rows: list[ManifestRow], with_exemplars
         )
 
 
-def database_parts(database: Source, n_images: int, entries: Entries) -> list[Part]:
-    """Return where the valid ones of the database's first `n_images` are; their label is their row in the manifest.
+def database_parts(database: CollectionFiles, n_images: int, entries: Entries) -> list[Part]:
+    """Return where the valid ones of the database's first `n_images` are; the number of each is its row in the manifest.
 
     Raises InputError for features that cannot be compared with those of `entries`, and for an image that is one of theirs.
     """
@@ -108,4 +114,6 @@ def database_parts(database: Source, n_images: int, entries: Entries) -> list[Pa
             rows = np.flatnonzero(shard.rows.valid[: len(taken)])
             parts.append(Part(shard.path, rows, first + rows))
             first += len(taken)
+    if not any(len(part.rows) for part in parts):
+        raise InputError(f"{database.manifest}: no image is valid; expected some, as negatives")
     return parts

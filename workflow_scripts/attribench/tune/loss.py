@@ -45,5 +45,5 @@ class _Deviation(torch.autograd.Function):
 
 
 def deviation_from_orthogonality(weight: torch.Tensor) -> torch.Tensor:
-    """Return the mean, over the d columns of a matrix W [p, d], of the squared norm of those of W'W - I."""
+    """Return |W'W - I|^2 / d of a matrix W [p, d], by the Frobenius norm."""
     return _Deviation.apply(weight)

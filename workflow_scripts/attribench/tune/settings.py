@@ -12,7 +12,7 @@ _PENALTIES = (0.0, 0.1, 1.0)  # of a linear head, where none are given
 
 
 def _as_list(value: Any) -> Any:
-    return [value] if isinstance(value, int | float) and not isinstance(value, bool) else value
+    return value if value is None or isinstance(value, list) else [value]
 
 
 class Training(Closed):
@@ -22,7 +22,8 @@ class Training(Closed):
     images beside each batch. batch: queries of a step. steps: the most of a run. evaluate_every: steps between evaluations.
     patience: evaluations without a better val mAP after which a run ends. temperature: of the loss. penalty: weights of the
     deviation from orthogonality, of which val chooses one. val_database: images among which val queries are ranked.
-    threads: of the processor, on which the last digits depend.
+    threads: of the processor, on which the last digits depend. near_duplicates: what to do where the features of a training
+    image and of an evaluated one, or of a val split's, are nearly equal.
     """
 
     head: Literal[HEADS] = "linear"
@@ -35,23 +36,25 @@ class Training(Closed):
     evaluate_every: Positive = 50
     patience: Positive = 5
     temperature: number(gt=0, le=100) = 0.05
-    penalty: Annotated[list[Penalty], BeforeValidator(_as_list, json_schema_input_type=list[Penalty] | Penalty)] = (
-        Field(default_factory=list)
-    )
+    penalty: Annotated[
+        Annotated[list[Penalty], Field(min_length=1)] | None,
+        BeforeValidator(_as_list, json_schema_input_type=list[Penalty] | Penalty | None),
+    ] = None
     learning_rate: number(gt=0, le=10) = 1e-3
     weight_decay: number(ge=0, le=10) = 0.0
     schedule: Literal["cosine", "constant"] = "cosine"
     val_database: Positive = 10_000
     threads: whole(ge=1, le=256) = 2
     seed: whole(ge=0, le=10**12) = 0
+    near_duplicates: Literal["refuse", "allow"] = "refuse"
 
     @model_validator(mode="after")
     def _has_what_it_penalizes(self) -> "Training":
-        if self.penalty and self.head != "linear":
+        if self.penalty is not None and self.head != "linear":
             raise ValueError(f"a {self.head} head has no matrix to penalize; expected no `penalty`, or `head: linear`")
         return self
 
     @property
     def penalties(self) -> list[float]:
         """Return the weights of the penalty to try, 0 alone for a head without one."""
-        return self.penalty or (list(_PENALTIES) if self.head == "linear" else [0.0])
+        return list(dict.fromkeys(self.penalty or (_PENALTIES if self.head == "linear" else [0.0])))

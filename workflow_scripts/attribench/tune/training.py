@@ -1,8 +1,8 @@
 """The training: steps of AdamW, early stopping on val mAP, and the state from which a killed training goes on.
 
-A run trains with one weight of the penalty; of several runs, val mAP chooses. Nothing but the seed, the features and the
-settings decides: a step's batch follows from its number, and the number of threads, on which sums depend, is a setting. So
-a training that goes on from a state ends in the same bytes.
+A run trains with one weight of the penalty; of several runs, val mAP chooses. On the processor, nothing but the seed, the
+features and the settings decides: a step's batch follows from its number, and the number of threads, on which sums depend,
+is a setting. So a training that goes on from a state ends in the same bytes.
 """
 
 import io
@@ -74,7 +74,7 @@ class Run:
         cosine = torch.optim.lr_scheduler.CosineAnnealingLR(self.optimizer, training.steps)
         constant = torch.optim.lr_scheduler.ConstantLR(self.optimizer, factor=1.0)
         self.scheduler = cosine if training.schedule == "cosine" else constant
-        self.step, self.best, self.without_better, self.curve = 0, None, 0, []
+        self.step, self.best, self.n_without_gain, self.curve = 0, None, 0, []
 
     def run(self, data: Data, validation: Validation) -> Iterator[None]:
         """Train to the end, from the step where the run is; yield after each evaluation."""
@@ -83,13 +83,13 @@ class Run:
             yield
         training = self.training
         with closing(data.queries.from_batch(self.step)) as queries, _from_batch(data.database, self.step) as database:
-            while self.step < training.steps and self.without_better < training.patience:
+            while self.step < training.steps and self.n_without_gain < training.patience:
                 total = torch.zeros((), device=self.device)
-                stretch = range(self.step, min(self.step + training.evaluate_every, training.steps))
-                for _ in stretch:
+                steps = range(self.step, min(self.step + training.evaluate_every, training.steps))
+                for _ in steps:
                     negatives = next(database)[0] if database else None
                     total += self._take_step(data.entries, *next(queries), negatives)
-                self._evaluate(validation, float(total) / len(stretch))
+                self._evaluate(validation, float(total) / len(steps))
                 yield
 
     def _take_step(self, entries: Entries, rows: np.ndarray, entry: np.ndarray, negatives: np.ndarray | None):
@@ -132,9 +132,9 @@ class Run:
         log.info("penalty %g, step %d: loss %.4f, val mAP %.4f", self.penalty, self.step, loss, val)
         if self.best is None or val > self.best.val:
             states = [{name: t.detach().cpu().clone() for name, t in h.state_dict().items()} for h in self.heads]
-            self.best, self.without_better = Best(val, self.step, self.penalty, *states), 0
+            self.best, self.n_without_gain = Best(val, self.step, self.penalty, *states), 0
         else:
-            self.without_better += 1
+            self.n_without_gain += 1
 
     def state(self) -> dict[str, Any]:
         """Return all that `load` needs to go on from here: tensors, numbers, lists and dicts."""
@@ -142,7 +142,7 @@ class Run:
         return {name: getattr(self, name).state_dict() for name in parts} | {
             "step": self.step,
             "best": list(self.best),
-            "without_better": self.without_better,
+            "n_without_gain": self.n_without_gain,
             "curve": self.curve,
         }
 
@@ -150,7 +150,11 @@ class Run:
         """Go on from what `state` returned."""
         for name in ("heads", "optimizer", "scheduler"):
             getattr(self, name).load_state_dict(state[name])
-        self.step, self.without_better, self.curve = state["step"], state["without_better"], state["curve"]
+        self.step, self.n_without_gain, self.curve = (
+            state["step"],
+            state["n_without_gain"],
+            state["curve"],
+        )
         self.best = Best(*state["best"])
 
 

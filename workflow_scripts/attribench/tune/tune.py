@@ -10,7 +10,7 @@ import torch
 
 from attribench.common.tables_io import write_rows
 from attribench.formats.checkpoint import Checkpoint, TrainedOn, write_checkpoint
-from attribench.formats.features import Invalid, Source
+from attribench.formats.features import CollectionFiles, Invalid
 from attribench.formats.manifest import manifest_length
 from attribench.overlap import refuse_overlap
 from attribench.tune.collection import database_parts, read_entries
@@ -33,9 +33,9 @@ class Outputs:
 def tune(
     outputs: Outputs,
     *,
-    train_splits: list[Source],
-    val_splits: list[Source],
-    database: Source,
+    train_splits: list[CollectionFiles],
+    val_splits: list[CollectionFiles],
+    database: CollectionFiles,
     benchmark: str,
     extractor: str,
     training: Training,
@@ -51,7 +51,7 @@ def tune(
     diverges.
     """
     for split in val_splits:
-        refuse_overlap(train_splits, split)
+        refuse_overlap(train_splits, split, training.near_duplicates)
     invalid = Invalid()
     entries = read_entries(train_splits, invalid)
     parts = database_parts(database, manifest_length(database.manifest), entries) if training.negatives else []
@@ -75,6 +75,7 @@ def tune(
         "val_mAP": best.val,
         "dimension": entries.identity.dimension,
         "weights": entries.identity.weights,
+        "device": device,
         "versions": {"torch": torch.__version__, "python": python_version()},
         "key": key,
     }

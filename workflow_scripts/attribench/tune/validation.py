@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from attribench.common.errors import InputError
-from attribench.formats.features import Invalid, Source, read_collection, stream_database
+from attribench.formats.features import CollectionFiles, Invalid, read_collection, stream_database
 from attribench.formats.manifest import manifest_length, read_manifest
 from attribench.formats.shards import FeatureIdentity
 from attribench.metrics import average_precision
@@ -32,14 +32,28 @@ class Validation:
     n_images: of the database. threads: of the ranking; they change no result. Raises InputError for an empty split.
     """
 
-    def __init__(self, sources: list[Source], database: Source, n_images: int, identity: FeatureIdentity, threads: int):
+    def __init__(
+        self,
+        sources: list[CollectionFiles],
+        database: CollectionFiles,
+        n_images: int,
+        identity: FeatureIdentity,
+        threads: int,
+    ):
         invalid, paths = Invalid(), set()
         self._splits = [_read(source, identity, invalid, paths) for source in sources]
         n_images = min(n_images, manifest_length(database.manifest))
         blocks = stream_database(
             database.shards, database.collection, n_images, invalid, identity, _ROWS, split_paths=paths
         )
-        self._database = np.concatenate([features[valid] for features, valid in blocks])
+        self._database = np.concatenate(
+            [np.empty((0, identity.dimension), np.float32), *(rows[valid] for rows, valid in blocks)]
+        )
+        if not len(self._database):
+            raise InputError(
+                f"{database.manifest}: none of the first {n_images} images is valid; expected one, among which val queries "
+                "are ranked"
+            )
         self._threads = threads
 
     def mean_average_precision(self, real: nn.Module, synth: nn.Module, device: str) -> float:
@@ -60,7 +74,7 @@ class Validation:
         return float(np.mean(means))
 
 
-def _read(source: Source, identity: FeatureIdentity, invalid: Invalid, paths: set[str]) -> _Split:
+def _read(source: CollectionFiles, identity: FeatureIdentity, invalid: Invalid, paths: set[str]) -> _Split:
     """Read a split, and add its images to `paths`."""
     rows = read_manifest(source.manifest)
     paths.update(row.path for row in rows)
