@@ -93,8 +93,9 @@ def sources_with_rules():
 
 def rule_of_source(source):
     """Return the name of the source's rule: a name of Python's, and another one for each source."""
-    name = re.sub("[^A-Za-z0-9_]", "_", source)
-    return f"download_{name}" if name == source else f"download_{name}_{digest(source)[:6]}"
+    names = {other: re.sub("[^A-Za-z0-9_]", "_", other) for other in plan.downloads.table}
+    is_shared = list(names.values()).count(names[source]) > 1 and names[source] != source
+    return f"download_{names[source]}" + (f"_{digest(source)[:6]}" if is_shared else "")
 
 
 for source in sources_with_rules():

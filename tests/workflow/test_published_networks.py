@@ -120,7 +120,7 @@ def test_a_repository_is_planned_by_its_config_and_its_files_may_be_put_there_by
         return subprocess.run(command, cwd=clone.folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
     refused = planned(download="never").stdout
-    assert "whose open_clip_config.json states the preprocessing" in refused and fetched(site) == []
+    assert "/open_clip_config.json is missing, which states the preprocessing" in refused and fetched(site) == []
     assert "download_open_clip__hf_hub__me__clip " in planned().stdout and fetched(site) == ["open_clip_config.json"]
 
     monkeypatch.setenv("HF_ENDPOINT", NOBODY)

@@ -23,7 +23,7 @@ TABLES = [
 
 
 # Without database sizes, there are no curves over them.
-FIGURES = [name for names in paths.FIGURES.values() for name in names if name != "sizes"]
+FIGURES = [name for names in paths.FIGURES.values() for name in names if name not in ("sizes", "variants")]
 SPLITS = ("sample_style", "sample_object")
 
 
