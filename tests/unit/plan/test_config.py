@@ -109,6 +109,10 @@ REFUSED = {
         dict(extractor_registry__x={"library": "tim", "model": "a"}),
         ["extractor_registry.x.library", "did you mean `timm`?"],
     ),
+    "a tag that timm has not": (
+        dict(extractor_registry__x={"library": "timm", "model": "resnet18", "pretrained": "hubb"}),
+        ["extractor_registry.x", "`hubb`: a timm model takes hub, none or {file: …}"],
+    ),
     "unknown key of an extractor": (
         dict(extractor_registry__dino__pretrain="none"),
         ["extractor_registry.dino.pretrain", "did you mean `pretrained`?"],

@@ -89,6 +89,10 @@ class ExtractorEntry(Closed):
         hub, colon, repository = (self.model or "").partition(":")
         if colon and hub == libraries.HUB and not re.fullmatch(r"\w[\w.\-]*/\w[\w.\-]*(@[\w.\-]+)?", repository):
             raise ValueError(f"expected `model: {hub}:OWNER/NAME` or {hub}:OWNER/NAME@REVISION, found {self.model}")
+        if self.library == "timm" and isinstance(self.pretrained, str) and self.pretrained not in ("hub", "none"):
+            raise ValueError(
+                f"pretrained `{self.pretrained}`: a timm model takes hub, none or {{file: …}}; a tag belongs to its name"
+            )
         if self.library == "python" and not re.fullmatch(r".+\.py:\w+", self.model or ""):
             raise ValueError(f"library python needs `model: FILE.py:FUNCTION`, found {self.model}")
         if self.library == "color" and (self.output is not None or self.pool):

@@ -140,10 +140,6 @@ def _untrained(entry: ExtractorEntry, root: Path, **settings: Any) -> Any:
     """Return the network, with its classifier and drawn weights. Raises InputError for what timm does not have."""
     import timm
 
-    if entry.pretrained not in ("hub", "none") and not isinstance(entry.pretrained, WeightsFile):
-        raise InputError(
-            f"pretrained `{entry.pretrained}`: a timm model takes hub, none or {{file: …}}; a tag belongs to its name"
-        )
     _settings(entry, root)  # refuses an unknown model
     try:
         return timm.create_model(_full_name(entry, root), pretrained=False, **settings)
