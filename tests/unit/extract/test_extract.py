@@ -236,7 +236,7 @@ def test_nan_features_are_refused_by_image(tmp_path, images):
 
 
 def test_features_that_are_all_zero_are_refused_by_image(tmp_path, images):
-    """Those of an invalid image are, and stand for nothing."""
+    """The features of an invalid image are all zero too, and stand for nothing."""
     (images[0] / "bad.png").write_bytes(b"no image")
     network = load_extractor("tiny", TINY, tmp_path)
     network.module.forward = lambda batch: torch.zeros(len(batch), 4)

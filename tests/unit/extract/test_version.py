@@ -1,4 +1,4 @@
-"""What extract makes of given pixels, by its VERSION: whoever changes the one has to raise the other."""
+"""Extraction makes the same features of given pixels until its VERSION is raised."""
 
 import numpy as np
 import torch

@@ -93,7 +93,7 @@ def test_a_lock_that_the_end_of_another_run_took_away_comes_back(start, tmp_path
 
 @pytest.mark.parametrize("change", [{"host": "elsewhere"}, {"locks": []}])
 def test_a_lock_that_may_be_anothers_stays(start, tmp_path, change):
-    """That of a run on another host, and one that no note names."""
+    """A run on another host may hold it, or one that no note names."""
     end(start("first", 0))
     [path] = (tmp_path / "runs").glob("*.json")
     path.write_text(json.dumps(json.loads(path.read_text()) | change))

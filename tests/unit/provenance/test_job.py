@@ -1,4 +1,4 @@
-"""What a job notes of the files that it makes."""
+"""A job notes the files that it makes."""
 
 import subprocess
 import sys

@@ -152,7 +152,7 @@ def test_near_duplicates_are_a_share_of_the_extractors_own_similarities(ranked, 
 
 
 def test_every_copy_is_a_near_duplicate(ranked, tmp_path):
-    """Of ten exemplars eight have a copy in the database, of which the quantile alone would list one."""
+    """Eight of ten exemplars have a copy in the database; the quantile alone would list one of them."""
     rows, values = images()["database"]
     values[:8] = 3 * images()["split"][1][:8]
     write_collection(tmp_path, "database", rows, values, SHARDS["database"])

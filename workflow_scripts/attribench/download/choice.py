@@ -9,7 +9,7 @@ from attribench.common.errors import InputError
 from attribench.download.install import files_below, is_there
 from attribench.download.space import human
 from attribench.download.table import STATE, NetworkSource, Source, covers, origin
-from attribench.extract.hub import network_folder, network_name
+from attribench.extract.hub import network_folder, network_name, words_of
 from attribench.extract.registry import ExtractorEntry
 from attribench.provenance.fingerprints import (
     Record,
@@ -31,10 +31,7 @@ def network_sources(benchmark: str, extractors: dict[str, ExtractorEntry]) -> di
     sources = {}
     for name, names in users.items():
         entry = extractors[names[0]]
-        tag = (
-            [entry.pretrained] if isinstance(entry.pretrained, str) and entry.pretrained not in ("hub", "none") else []
-        )
-        texts = {"model": " ".join([entry.library, entry.model, *tag]), "unlocks": f"extractors {', '.join(names)}"}
+        texts = {"model": " ".join(words_of(entry)), "unlocks": f"extractors {', '.join(names)}"}
         sources[name] = NetworkSource(benchmark=benchmark, provides=[f"{network_folder(entry)}/"], **texts)
     return sources
 

@@ -37,12 +37,17 @@ def network_name(entry: ExtractorEntry) -> str | None:
     if entry.library not in ("timm", "open_clip") or entry.model.startswith(f"{FOLDER}:"):
         return None
     has_config = entry.model.startswith(f"{HUB}:")
-    weights = entry.pretrained if isinstance(entry.pretrained, str) and entry.pretrained != "none" else None
-    if not weights and not has_config:
+    has_weights = isinstance(entry.pretrained, str) and entry.pretrained != "none"
+    if not has_weights and not has_config:
         return None
-    tag = [weights] if weights not in (None, "hub") else []
-    parts = [entry.library, entry.model, *tag, *([] if weights else ["config"])]
+    parts = [*words_of(entry), *([] if has_weights else ["config"])]
     return re.sub(r"[^\w.@\-]", "--", "--".join(parts))
+
+
+def words_of(entry: ExtractorEntry) -> list[str]:
+    """Return library, model and, if it is given, the tag of the weights."""
+    is_tag = isinstance(entry.pretrained, str) and entry.pretrained not in ("hub", "none")
+    return [entry.library, entry.model, *([entry.pretrained] if is_tag else [])]
 
 
 def network_folder(entry: ExtractorEntry) -> str | None:
