@@ -294,7 +294,6 @@ WRONG = {
         "did you mean `ViT-B-32`",
     ),
     "unknown tag": (dict(library="open_clip", model="RN50", pretrained="opnai"), "`opnai`.*'openai'"),
-    "a tag for timm": (dict(library="timm", model="test_vit", pretrained="a1"), "`a1`.*hub, none"),
     "no weights file": (
         dict(library="timm", model="test_vit", pretrained={"file": "no.pth"}),
         "no.pth: the weights file",
