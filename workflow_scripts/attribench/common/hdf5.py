@@ -26,7 +26,9 @@ def create(path: Path | str, **attributes: object) -> Iterator[h5py.File]:
         yield file
 
 
-def add_dataset(file: h5py.File, name: str, shape: tuple[int, ...], dtype: object) -> h5py.Dataset:
+def add_dataset(
+    file: h5py.File, name: str, shape: tuple[int, ...], dtype: object, compressed: bool = False
+) -> h5py.Dataset:
     """Add a dataset to be filled, in checksummed chunks of at most a megabyte (or one row); an empty one has no chunks.
 
     A chunk is a power of two of rows, so that batches seldom cut one: a chunk is checked whole each time it is read.
@@ -35,12 +37,13 @@ def add_dataset(file: h5py.File, name: str, shape: tuple[int, ...], dtype: objec
         return file.create_dataset(name, shape, dtype)
     row_bytes = int(np.prod(shape[1:])) * np.dtype(dtype).itemsize
     rows = 1 << max(0, (_CHUNK_BYTES // row_bytes).bit_length() - 1)
-    return file.create_dataset(name, shape, dtype, chunks=(min(rows, shape[0]), *shape[1:]), fletcher32=True)
+    packing = {"compression": "gzip", "compression_opts": 1, "shuffle": True} if compressed else {}
+    return file.create_dataset(name, shape, dtype, chunks=(min(rows, shape[0]), *shape[1:]), fletcher32=True, **packing)
 
 
-def add_array(file: h5py.File, name: str, values: np.ndarray) -> None:
+def add_array(file: h5py.File, name: str, values: np.ndarray, compressed: bool = False) -> None:
     """Add a dataset that holds the numbers `values`, of any shape but that of a scalar."""
-    add_dataset(file, name, values.shape, values.dtype)[...] = values
+    add_dataset(file, name, values.shape, values.dtype, compressed)[...] = values
 
 
 def add_texts(file: h5py.File, name: str, values: np.ndarray | list[str]) -> None:

@@ -12,6 +12,7 @@ import numpy as np
 from attribench.common.errors import InputError
 from attribench.formats.checkpoint import read_checkpoint
 from attribench.formats.features import Invalid, database_paths, read_collection, stream_database
+from attribench.formats.histogram import write_histogram
 from attribench.formats.manifest import ManifestRow, manifest_length, read_manifest
 from attribench.formats.rank_file import write_rank_file
 from attribench.formats.ranking import Method, Ranking, Ranks
@@ -56,15 +57,17 @@ def rank_split(
     threads: int,
     device: str | None = None,
     mapper_of: str = "",
+    histogram: Path | str | None = None,
     key: str = "",
 ) -> None:
     """Write the rank file of `split` by `extractor` with `variant`.
 
     mapper: the checkpoint of the variant's mapper, None for features as they are. mapper_of: the extractor whose mapper that
-    is, if not this one. database: the name of the database's
-    collection, whose manifest says how many images of its shards are ranked. device: a torch device, None for the processor
-    alone. key: that of the job. Memory is the split's features, a few blocks of the database, and the tiles of scores of the
-    threads. Raises InputError for features that cannot be compared, or that do not belong to the images of the manifest.
+    is, if not this one. database: the name of the database's collection, whose manifest says how many images of its shards
+    are ranked. device: a torch device, None for the processor alone. histogram: where score histograms go, None for none.
+    key: that of the job. Memory is the split's features, a few blocks of the database, the tiles of scores of the threads,
+    and 12 kB a query for histograms. Raises InputError for features that cannot be compared, or that do not belong to the
+    images of the manifest.
     """
     rows = read_manifest(manifest)
     trained_on = _trained_on(mapper, mapper_of or extractor) if mapper else ""
@@ -74,7 +77,8 @@ def rank_split(
     del features
     n_images, split_paths = manifest_length(database_manifest), {row.path for row in rows}
     blocks = stream_database(database_shards, database, n_images, invalid, identity, BLOCK_ROWS, split_paths)
-    ranks, near = _rank(mapper, queries, exemplars, n_images, blocks, options, threads, device)
+    ranker, near = _rank(mapper, queries, exemplars, n_images, blocks, options, threads, device, histogram is not None)
+    ranks = ranker.finish()
     check_ranking(ranks, manifest, database, split)
     wanted = np.concatenate([ranks.neighbour_index.ravel(), near.index])
     paths = database_paths(database_shards, wanted[(wanted >= 0) & (wanted < ranks.database_size)])
@@ -91,6 +95,8 @@ def rank_split(
         trained_on=trained_on,
     )
     write_rank_file(output, ranking, key)
+    if ranker.histogram is not None:
+        write_histogram(histogram, ranker.histogram, ranks.query_valid, key)
 
 
 def _trained_on(mapper: Path | str, extractor: str) -> str:
@@ -117,8 +123,9 @@ def _rank(
     options: Options,
     threads: int,
     device: str | None,
-) -> tuple[Ranks, "_NearDuplicates"]:
-    """Return the ranks among the `n_images` database rows in `blocks`, and what is near the exemplars.
+    histogram: bool,
+) -> tuple[Ranker, "_NearDuplicates"]:
+    """Return the ranker that has seen the `n_images` database rows in `blocks`, and what is near the exemplars.
 
     Near duplicates are the neighbours of exemplars as queries.
     """
@@ -131,6 +138,7 @@ def _rank(
         query_valid=queries.valid,
         exemplar_valid=exemplars.valid,
         sizes=options.database_sizes,
+        histogram=histogram,
         **shared,
     )
     near_ranker = None
@@ -148,7 +156,7 @@ def _rank(
             ranker.add(rows, valid)
     if options.hard_negatives:
         ranks.add_hard_negatives(mapped, exemplars.entries, exemplars.valid & exemplars.is_first)
-    return ranks.finish(), _near_duplicates(near_ranker and near_ranker.finish(), options.near_duplicates)
+    return ranks, _near_duplicates(near_ranker and near_ranker.finish(), options.near_duplicates)
 
 
 @dataclass(frozen=True)

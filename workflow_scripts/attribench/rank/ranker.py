@@ -20,9 +20,11 @@ import numpy as np
 from threadpoolctl import ThreadpoolController
 
 from attribench.common.errors import InputError
+from attribench.formats.histogram import ScoreHistogram
 from attribench.formats.ranking import Ranks
 from attribench.rank.bounds import float64_error
 from attribench.rank.device import open_scan
+from attribench.rank.histogram import add_scores
 from attribench.rank.products import PRODUCTS, Queries, Rows, Scores
 from attribench.rank.scan import count_pairs, dot_pairs, keep_best, scan
 from attribench.rank.score import pair_scores, row_norms
@@ -43,9 +45,11 @@ class Ranker:
     [E] are bool (None: all valid). A query is left out when it is invalid or its entry has no valid exemplar. sizes:
     database sizes at which ranks are wanted besides those among all of it. top_k: neighbours that are kept.
 
-    None of the following changes a result. threads: of the processor. block_rows: database rows of a tile of scores.
+    histogram: whether the distribution of all scores with the database is kept too, in `histogram`.
+
+    None of the following changes a rank. threads: of the processor. block_rows: database rows of a tile of scores.
     products: names, of which a part of the queries takes the next where one leaves too many pairs undecided. device: a torch
-    device that does most of the work, if it can be trusted (None: the processor alone).
+    device that does most of the work, if it can be trusted and no histogram is wanted (None: the processor alone).
 
     Raises InputError for another dimension and for bad values in a valid row; then it must not be used any more.
     """
@@ -61,6 +65,7 @@ class Ranker:
         exemplar_valid: np.ndarray | None = None,
         sizes: Sequence[int] = (),
         top_k: int = 10,
+        histogram: bool = False,
         threads: int = 1,
         block_rows: int = 8192,
         products: Sequence[str] = ("float32", "float64"),
@@ -78,10 +83,14 @@ class Ranker:
         scores = pair_scores(self._queries.raw, rows, norms, np.stack([owner, exemplar], axis=1))
         scores, exemplar = sorted_pairs(offsets, exemplar, scores)
         self._tally = Tally(query_valid, offsets, scores, kept[exemplar], top_k, list(sizes))
+        self.histogram = ScoreHistogram(scores[offsets[:-1]]) if histogram else None
 
-        self._products, self._blas = [PRODUCTS[name](self.dimension) for name in products], ThreadpoolController()
+        # A histogram holds scores as a product gives them, and those of bfloat16 are too coarse for it.
+        names = [name for name in products if name != "bfloat16" or self.histogram is None]
+        self._products, self._blas = [PRODUCTS[name](self.dimension) for name in names], ThreadpoolController()
         self._cut_queries()
-        self._device = open_scan(device, self._queries.raw, self._tally) if self._parts else None
+        on_device = self._parts and self.histogram is None
+        self._device = open_scan(device, self._queries.raw, self._tally) if on_device else None
 
     def add(self, features: np.ndarray, valid: np.ndarray | None) -> None:
         """Add the next database rows: raw features [n, d] and valid bool [n] (None: all valid).
@@ -208,6 +217,8 @@ class Ranker:
                 candidates = candidates[dots >= top_score[candidates[:, 0], -1] - margin]
                 exact = pair_scores(units, block.raw, block.norm, candidates)
                 keep_best(exact, candidates, numbers, top_score, top_index)
+        if self.histogram is not None:
+            add_scores(scores, done, self.histogram.anchor[part], self.histogram.moments[part])
         return done
 
 
