@@ -1,0 +1,106 @@
+"""Calibrate influence: find the inv_tau and bias by which the true exemplars of val queries are most likely.
+
+The likelihood of a query is the mean over its exemplars of the logarithm of their influence: each is as likely to be the one
+that made the image. Both numbers are found together, from the best point of a grid on. The bias is not below 0: that would
+give candidates no influence at all, and an exemplar among them makes the likelihood of a query that was not seen 0.
+"""
+
+import json
+import logging
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from scipy.optimize import minimize
+
+from attribench.common.errors import InputError
+from attribench.common.files import write_text
+from attribench.formats.calibrator import BIAS_GAIN, Calibrator, write_calibrator
+from attribench.formats.histogram import read_histogram
+from attribench.formats.rank_file import read_rank_file
+from attribench.influence import Candidates, in_blocks, log_likelihood
+
+# Inverse temperatures are tried in units of the spread of scores below a query's best one.
+_SPREADS = 2.0 ** np.arange(-3, 8)
+_SHARES = (
+    0.0,
+    0.01,
+    0.1,
+    1.0,
+)  # tried too: the sum of what the bias adds to all candidates, over the best one's exponential
+_ITERATIONS = 500
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Fit:
+    """Hold a calibrator, and the mean log-likelihood of the queries it was fitted to: its own and that of even influence."""
+
+    calibrator: Calibrator
+    log_likelihood: float
+    uniform: float
+    n_queries: int
+
+
+def calibrate(
+    checkpoint: Path | str, record: Path | str, *, ranks: Sequence[Path | str], histograms: Sequence[Path | str]
+) -> None:
+    """Fit a calibrator to the rank files and score histograms of val splits; write it, and a record of the fit as JSON.
+
+    Raises InputError where the best calibrator says nothing: every candidate has the same influence.
+    """
+    blocks, n_candidates, splits = [], [], []
+    for path, histogram in zip(ranks, histograms, strict=True):
+        ranking = read_rank_file(path)
+        splits.append(ranking.split)
+        of_split = in_blocks(ranking, read_histogram(histogram, len(ranking.query_valid)))
+        blocks += [candidates for _, _, candidates in of_split]
+        n_candidates.append(ranking.n_candidates[ranking.query_valid])
+    fitted = fit(blocks, np.concatenate(n_candidates))
+    if fitted.log_likelihood <= fitted.uniform:
+        raise InputError(
+            f"{ranks[0]}: no calibrator makes the exemplars of {', '.join(splits)} more likely than the same influence for "
+            "all candidates; expected scores that tell exemplars from other images"
+        )
+    write_calibrator(checkpoint, fitted.calibrator)
+    plain = {"splits": splits, "n_queries": fitted.n_queries, **fitted.calibrator._asdict()}
+    plain |= {"log_likelihood": fitted.log_likelihood, "log_likelihood_uniform": fitted.uniform}
+    write_text(record, json.dumps(plain, indent=1, sort_keys=True) + "\n")
+    log.info("inv_tau %.6g, bias %.6g: log-likelihood %.4f", *fitted.calibrator, fitted.log_likelihood)
+
+
+def fit(blocks: Sequence[Candidates], n_candidates: np.ndarray) -> Fit:
+    """Return the calibrator of the highest mean log-likelihood over all queries of `blocks`.
+
+    n_candidates: int64 [Q], images that each query ranks.
+    """
+    unit, n = _spread(blocks), float(np.mean(n_candidates))
+
+    def calibrator(position: np.ndarray) -> Calibrator:
+        # The sinh takes even steps near 0, and even ratios far from it.
+        return Calibrator(float(np.exp(position[0]) / unit), float(np.sinh(position[1]) / n / BIAS_GAIN))
+
+    def loss(position: np.ndarray) -> float:
+        total = sum(float(log_likelihood(block, calibrator(position)).sum()) for block in blocks)
+        return -total / len(n_candidates)
+
+    grid = [np.array([np.log(spread), np.arcsinh(share)]) for spread in _SPREADS for share in _SHARES]
+    start = min(grid, key=loss)
+    simplex = start + 0.3 * np.array([[0, 0], [1, 0], [0, 1]])
+    options = {"initial_simplex": simplex, "xatol": 1e-7, "fatol": 1e-12, "maxiter": _ITERATIONS}
+    found = minimize(loss, start, method="Nelder-Mead", bounds=[(None, None), (0, None)], options=options)
+    return Fit(calibrator(found.x), -float(found.fun), -float(np.mean(np.log(n_candidates))), len(n_candidates))
+
+
+def _spread(blocks: Sequence[Candidates]) -> float:
+    """Return the root of the mean squared distance of the database's scores from their mean, over all queries."""
+    squares = counts = 0.0
+    for block in blocks:
+        n = block.weights.sum(axis=1, keepdims=True)
+        mean = (block.weights * block.scores).sum(axis=1, keepdims=True) / n
+        squares += float((block.weights * (block.scores - mean) ** 2).sum())
+        counts += float(n.sum())
+    return max(math.sqrt(squares / counts), 1e-9)
