@@ -10,6 +10,8 @@
 #   overlap          results/overlap/      refuses images that are tuned on and evaluated too
 #   rank             results/ranks/        exact rank of every exemplar, and the nearest neighbours
 #   rank_scores      results/ranks/        or: the same from a method's scores
+#   calibrate        results/calibrators/  the two numbers that turn scores into influence, fitted to val splits
+#   influence        results/influence/    influence of each query's images; its table, and figures (if `influence` is true)
 #   metrics          results/metrics/      average precision and recall of every query
 #   tables           results/tables/       CSV tables with intervals
 #   plots, contact   results/plots/        figures, and contact sheets of queries with their neighbours
@@ -41,6 +43,8 @@ include: "rules/tune.smk"
 include: "rules/overlap.smk"
 include: "rules/rank.smk"
 include: "rules/rank_scores.smk"
+include: "rules/calibrate.smk"
+include: "rules/influence.smk"
 include: "rules/metrics.smk"
 include: "rules/tables.smk"
 include: "rules/plots.smk"

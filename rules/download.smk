@@ -8,18 +8,20 @@ def given_to_read():
     for collection in plan.collections:
         if not is_current(manifest_of(collection), manifest_key(collection)):
             paths += plan.collection_paths(collection)
+    for split, method in plan.ranked:
+        if is_current(plan.path("ranks", split=split, **method._asdict()), rank_key(split, *method)):
+            continue
+        if method.variant == SCORES:
+            paths.append(plan.score_file(split, method.extractor))
+            continue
+        mapper = plan.mapper_file(*method)
+        paths += [mapper] if mapper else []
+        paths += features_to_read(split, method.extractor) + features_to_read(plan.database, method.extractor)
     for split in plan.config.splits:
-        for method in plan.feature_methods:
-            wildcards = {"split": split, "extractor": method.extractor, "variant": method.variant}
-            if not is_current(plan.path("ranks", **wildcards), rank_key(**wildcards)):
-                mapper = plan.mapper_file(method.extractor, method.variant)
-                paths += [mapper] if mapper else []
-                paths += features_to_read(split, method.extractor) + features_to_read(plan.database, method.extractor)
-        for method in plan.config.score_methods:
-            if not is_current(
-                plan.path("ranks", split=split, extractor=method, variant=SCORES), rank_key(split, method, SCORES)
-            ):
-                paths.append(plan.score_file(split, method))
+        for method in plan.influence_methods:
+            path = plan.path("influence", split=split, **method._asdict())
+            if not is_current(path, influence_key(split, *method)):
+                paths += filter(None, [plan.calibrator_file(*method)])
     for method in plan.tuned_methods:
         if not is_current(plan.path("checkpoint", **method._asdict()), tune_key(*method)):
             for collection in (*tuning_splits(method.variant), plan.database):

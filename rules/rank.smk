@@ -1,4 +1,5 @@
-# Rank every exemplar exactly, and keep each query's nearest neighbours: a job for each split, extractor and variant.
+# Rank every exemplar exactly, and keep each query's nearest neighbours: a job for each split, extractor and variant. Where
+# influence is wanted, the distribution of scores is kept too, also of the splits that calibrate it.
 
 
 def features_key(collection, extractor, shard):
@@ -29,9 +30,15 @@ def rank_key(split, extractor, variant):
     """Return the key of a rank file, of either rule that makes one."""
     if variant == SCORES:
         return rank_scores_key(split, extractor)
-    settings = [extractor, variant, plan.rank_options()]
+    settings = [extractor, variant, plan.rank_options(), *(["histogram"] if plan.config.influence else [])]
     reads = [*rank_reads(split, extractor, variant).values(), plan.mapper_token(extractor, variant)]
     return key_of("rank", code=rank.VERSION, settings=settings, reads=reads)
+
+
+def rank_files(split, extractor, variant):
+    """Return the files that a job of `rank` makes: the rank file, and the score histograms if influence is wanted."""
+    kinds = ["ranks", *(["histogram"] if plan.config.influence else [])]
+    return [plan.path(kind, split=split, extractor=extractor, variant=variant) for kind in kinds]
 
 
 def rank_inputs(wildcards):
@@ -39,7 +46,7 @@ def rank_inputs(wildcards):
     mapper = plan.mapper_file(extractor, variant)
     return by_content(
         f"rank/{split}/{extractor}/{variant}",
-        {plan.path("ranks", **wildcards): rank_key(**wildcards)},
+        dict.fromkeys(rank_files(**wildcards), rank_key(**wildcards)),
         # The database's says how many of its images are ranked.
         remade={"manifest": manifest_of(split), "database_manifest": manifest_of(plan.database)},
         split=plan.features(split, extractor),
@@ -54,12 +61,14 @@ rule rank:
     input:
         unpack(rank_inputs),
     output:
+        **({"histogram": plan.pattern("histogram")} if plan.config.influence else {}),
         ranks=plan.pattern("ranks"),
     log:
         log_file("rank/{split}/{extractor}/{variant}"),
     benchmark:
         benchmark_file("rank/{split}/{extractor}/{variant}")
     wildcard_constraints:
+        split=one_of({split for split, _ in plan.ranked}),
         extractor=one_of(plan.config.extractors),
         variant=one_of(plan.config.variants),
     threads: 8

@@ -63,12 +63,23 @@ def expected_keys():
             made |= features_keys(collection, extractor)
     for method in plan.tuned_methods:
         made |= dict.fromkeys(tune_files(*method), tune_key(*method))
+    for method in plan.influence_methods:
+        if not plan.calibrator_file(*method):
+            made |= dict.fromkeys(calibrate_files(*method), calibrate_key(*method))
+    for split, method in plan.ranked:
+        if method in plan.influence_methods:
+            made |= dict.fromkeys(rank_files(split, *method), rank_key(split, *method))
     for split in plan.config.splits:
+        made |= influence_keys(split)
+        if plan.influence_methods:
+            made |= dict.fromkeys(plan.figure_files("influence_plots", split), influence_plots_key(split))
         made |= keys_of_methods("ranks", split) | keys_of_methods("metrics", split)
         made |= {path: key for m in plan.methods for path, key in overlap_reads(split, *m).items()}
         made |= dict.fromkeys(plan.figure_files("plots", split), plots_key(split))
         made |= dict.fromkeys(plan.figure_files("contact", split), contact_key(split))
     made |= dict.fromkeys(plan.tuning_figure(), tuning_figure_key())
+    if plan.influence_methods:
+        made |= dict.fromkeys(plan.influence_tables(), influence_table_key())
     return made | tables_keys() | dict.fromkeys(trec_files(), trec_key())
 
 

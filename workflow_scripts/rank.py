@@ -14,6 +14,7 @@ with job(snakemake):
         database_shards=inputs.database,
         mapper=next(iter([*inputs.given, *inputs.tuned]), None),
         mapper_of=params.mapper_of,
+        histogram=snakemake.output.get("histogram"),
         database=params.database,
         split=wildcards.split,
         extractor=wildcards.extractor,

@@ -51,6 +51,7 @@ def load(raw: dict[str, Any]) -> Config:
     _check_names(config)
     _check_methods(config)
     _check_tuning(config)
+    _check_influence(config)
     _check_sizes(config)
     _check_features(config)
     return _with_compared(config)
@@ -99,6 +100,7 @@ def _filled_in(settings: Settings) -> Config:
         "splits": settings.splits or entry.default_splits or list(entry.splits),
         "extractors": entry.extractors if settings.extractors is None else settings.extractors,
         "variants": settings.variants or entry.default_variants,
+        "influence": entry.default_influence if settings.influence is None else settings.influence,
         "database_shards": settings.database_shards or entry.database_shards,
         "recall_ks": sorted(settings.recall_ks),
         "database_sizes": sorted(settings.database_sizes),
@@ -201,6 +203,26 @@ def _check_tuning(config: Config) -> None:
         _refuse_unknown(f"tune.{variant}.extractors", config.tune[variant].extractors or [], config.extractor_registry)
     key = f"benchmarks.{config.benchmark}.tuned_extractors"
     _refuse_unknown(key, config.entry.tuned_extractors or [], config.extractor_registry)
+
+
+def _check_influence(config: Config) -> None:
+    """Raise InputError where influence has no splits to be calibrated on, or candidates that it is not defined for."""
+    tuning = f"benchmarks.{config.benchmark}.tuning"
+    groups = f"; or groups of {tuning}: {', '.join(config.entry.tuning) or 'none'}"
+    names = [name for name in config.calibration_splits or [] if name not in config.entry.tuning]
+    _refuse_unknown("calibration_splits", names, config.entry.splits, groups)
+    if config.influence and config.hard_negatives:
+        raise InputError(
+            "config keys influence, hard_negatives are both true, but influence is that of the database and a query's own "
+            "exemplars; expected one of them to be false"
+        )
+    for variant in config.variants if config.influence else []:
+        is_given = variant in config.variant_registry and config.variant_registry[variant].calibrator
+        if not is_given and not config.calibrating_splits(variant):
+            raise InputError(
+                f"config key influence: there is nothing to calibrate the influence of variant {variant} on; expected "
+                f"`calibration_splits` (of {', '.join(config.entry.splits)}), groups of {tuning}, or `influence: false`"
+            )
 
 
 def _check_sizes(config: Config) -> None:

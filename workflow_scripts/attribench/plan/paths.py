@@ -21,6 +21,10 @@ FILES = {
     "pixels": "pixels/{collection}/{shard}.h5",
     "ranks": "ranks/{split}/{extractor}/{variant}.h5",
     "score_fingerprint": "ranks/{split}/{extractor}/.fingerprint.csv",
+    "histogram": "histograms/{split}/{extractor}/{variant}.h5",
+    "calibrator": "calibrators/{extractor}/{variant}.pth",
+    "calibration": "calibrators/{extractor}/{variant}.json",
+    "influence": "influence/{split}/{extractor}/{variant}.h5",
     "metrics": "metrics/{split}/{extractor}/{variant}.csv",
     "checkpoint": "mappers/{extractor}/{variant}.pth",
     "safetensors": "mappers/{extractor}/{variant}.safetensors",
@@ -37,7 +41,11 @@ TABLES = (
     *("invalid_images", "left_out", "near_duplicates", "missing_variants", "precisions", "published"),
 )
 # The figures of a split, by the rule that draws them; `sizes` only with `database_sizes`, `variants` with several of them.
-FIGURES = {"plots": ("metrics", "recall", "ranks", "sizes", "variants"), "contact": ("contact", "comparison")}
+FIGURES = {
+    "plots": ("metrics", "recall", "ranks", "sizes", "variants"),
+    "contact": ("contact", "comparison"),
+    "influence_plots": ("influence",),
+}
 FIGURE_ENDINGS = (".png", ".svg", ".csv")
 # What the sample stage makes below the root, beside the split files.
 SAMPLE_FOLDERS = ("dataset/database", "dataset/exemplar", "dataset/synth")
@@ -54,6 +62,8 @@ class Paths:
         self.tuned = [name for name in config.variants if name in config.tune]
         training = [split for name in self.tuned for part in config.tuning_splits(name) for split in part]
         used = [split for split in training if self.tuned_extractors(split)]
+        calibrating = [split for name in config.variants for split in config.calibrating_splits(name)]
+        used += [split for split in calibrating if self.calibrated_extractors(split)]
         self.collections = tuple(dict.fromkeys((self.database, *config.splits, *used)))
 
     @property
@@ -94,7 +104,11 @@ class Paths:
     def figures(self, rule: str) -> list[str]:
         """Return the names of the figures that `rule` draws of each split."""
         has_variants = any(method.variant not in (PRETRAINED, SCORES) for method in self.methods)
-        drawn = {"sizes": bool(self.config.database_sizes), "variants": has_variants}
+        drawn = {
+            "sizes": bool(self.config.database_sizes),
+            "variants": has_variants,
+            "influence": bool(self.influence_methods),
+        }
         return [name for name in FIGURES[rule] if drawn.get(name, True)]
 
     def figure_files(self, rule: str, split: str) -> list[str]:
@@ -113,7 +127,12 @@ class Paths:
     def targets(self) -> list[str]:
         """Return the files that `all` makes."""
         figures = [path for split in self.config.splits for rule in FIGURES for path in self.figure_files(rule, split)]
-        return [*self.tables().values(), *self.split_tables(), *figures, *self.tuning_figure()]
+        tables = [*self.tables().values(), *self.split_tables(), *self.influence_tables()]
+        return [*tables, *figures, *self.tuning_figure()]
+
+    def influence_tables(self) -> list[str]:
+        """Return the table of influence; none where there is no influence."""
+        return [self.path("table", table="influence")] if self.influence_methods else []
 
     def tuning_figure(self) -> list[str]:
         """Return the files of the figure of learning curves; none where nothing is tuned."""
@@ -135,9 +154,37 @@ class Paths:
         return list(dict.fromkeys(self.config.compared_with(extractor) for extractor, _ in pairs))
 
     def extractors_for(self, collection: str) -> list[str]:
-        """Return the extractors whose features of the collection are used: for splits of tuning alone, not all."""
-        is_for_all = collection == self.database or collection in self.config.splits
-        return list(self.config.extractors) if is_for_all else self.tuned_extractors(collection)
+        """Return the extractors whose features of the collection are used: of splits that are not evaluated, not all."""
+        if collection == self.database or collection in self.config.splits:
+            return list(self.config.extractors)
+        used = {*self.tuned_extractors(collection), *self.calibrated_extractors(collection)}
+        return [extractor for extractor in self.config.extractors if extractor in used]
+
+    # --- influence ----------------------------------------------------------------------------------------------------
+
+    @property
+    def influence_methods(self) -> list[Method]:
+        """Return the methods whose influence is computed: those of features, if it is wanted."""
+        return [method for method in self.methods if method.variant != SCORES] if self.config.influence else []
+
+    def calibrated_extractors(self, split: str) -> list[str]:
+        """Return the extractors for whose variants `split` calibrates influence."""
+        variants = [name for name in self.config.variants if split in self.config.calibrating_splits(name)]
+        return [e for e in self.config.extractors if any(self.config.has_variant(e, v) for v in variants)]
+
+    @property
+    def ranked(self) -> list[tuple[str, Method]]:
+        """Return each split with each method that ranks it: those that are evaluated, and those that calibrate influence."""
+        pairs = [(split, method) for split in self.config.splits for method in self.methods]
+        pairs += [(s, m) for m in self.influence_methods for s in self.config.calibrating_splits(m.variant)]
+        return list(dict.fromkeys(pairs))
+
+    def calibrator_file(self, extractor: str, variant: str) -> str | None:
+        """Return the path, below the root, of the calibrator that is given for a variant; None where it is to be made."""
+        entry = self.config.variant_registry.get(variant)
+        if not self.config.influence or entry is None or entry.calibrator is None:
+            return None
+        return entry.calibrator.replace("{extractor}", self.config.compared_with(extractor))
 
     # --- given files --------------------------------------------------------------------------------------------------
 

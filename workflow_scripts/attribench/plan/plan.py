@@ -23,6 +23,7 @@ from attribench.extract.extractors import input_of, network_files, refuse_unfit
 from attribench.extract.hub import network_folder, refuse_to_fetch_config
 from attribench.extract.libraries import NetworkInput
 from attribench.extract.registry import WeightsFile
+from attribench.formats.calibrator import require_calibrator
 from attribench.formats.feature_files import files_of, require_feature_file
 from attribench.formats.ranking import SCORES, Method
 from attribench.formats.score_file import require_score_file
@@ -211,6 +212,7 @@ class Plan(Tokens):
             for extractor in self.extractors_of(collection, "features"):
                 paths += self.feature_files(collection, extractor)
         paths += [path for m in self.feature_methods if (path := self.mapper_file(m.extractor, m.variant))]
+        paths += [path for m in self.influence_methods if (path := self.calibrator_file(m.extractor, m.variant))]
         paths += [
             self.score_file(split, method) for split in self.config.splits for method in self.config.score_methods
         ]
@@ -286,6 +288,7 @@ class Plan(Tokens):
               for e in self.extractors_of(c, "features")),
             *((require_weights_file, path) for c in self.collections for e in self.extractors_of(c, "images")
               for path in self.weights_paths(e)),
+            *((require_calibrator, path) for m in self.influence_methods if (path := self.calibrator_file(*m))),
             *((require_score_file, self.score_file(s, m)) for s in self.config.splits for m in self.config.score_methods),
         ]  # fmt: skip
         for check, path in checks:

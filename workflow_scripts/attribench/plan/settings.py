@@ -82,13 +82,14 @@ class TuningSplits(Closed):
 class BenchmarkEntry(Closed):
     """Describe a benchmark: split files by split name, the database, and what is chosen where the user chooses nothing.
 
-    tuning: groups of splits for tuning, by name (`style`, `object`). tuned_extractors: those for which variants are
-    tuned (None: all that are chosen).
+    default_influence: whether influence is computed. tuning: groups of splits for tuning, by name (`style`, `object`).
+    tuned_extractors: those for which variants are tuned (None: all that are chosen).
     """
 
     splits: Annotated[dict[Name, FilePath], Field(min_length=1)]
     default_splits: Names | None = None
     default_variants: Names = Field(default_factory=lambda: [PRETRAINED])
+    default_influence: bool = False
     tuning: dict[Name, TuningSplits] = Field(default_factory=dict)
     tuned_extractors: Names | None = None
     split_folders: tuple[FilePath, ...] = ()
@@ -102,10 +103,12 @@ class BenchmarkEntry(Closed):
 class VariantEntry(Closed):
     """Name a mapper's checkpoint: its path below the root, with {extractor} in it where each extractor has its own.
 
-    label: the variant's name in tables and figures.
+    calibrator: the path of the calibrator that goes with it (None: influence is calibrated by the workflow). label: the
+    variant's name in tables and figures.
     """
 
     mapper: FilePath
+    calibrator: FilePath | None = None
     label: Label | None = None
 
 
@@ -198,6 +201,8 @@ class Settings(Closed):
     batch_size: whole(ge=1, le=4096) | Literal["auto"]
     compile: bool
     top_k: Positive
+    influence: bool | None
+    calibration_splits: Names | None
     bootstrap: Bootstrap
     contact_sheet: ContactSheet
     published_numbers: FilePath | None
@@ -223,6 +228,7 @@ class Config(Settings):
     splits: Names
     extractors: AnyNames
     variants: Names
+    influence: bool
     database_shards: Shards
     compared_extractors: dict[Name, Name]
 
@@ -246,12 +252,21 @@ class Config(Settings):
         groups, entry = self.entry.tuning, self.tune[variant]
         train = entry.train or list(groups)
         val = entry.val or [name for name in train if name in groups] or list(groups)
+        return self._in_groups(train, "train"), self._in_groups(val, "val")
 
-        def splits(names: list[str], part: str) -> list[str]:
-            of_name = [getattr(groups[name], part) if name in groups else [name] for name in names]
-            return list(dict.fromkeys(split for found in of_name for split in found))
+    def calibrating_splits(self, variant: str) -> list[str]:
+        """Return the splits that a variant's influence is calibrated on; none where its calibrator is given."""
+        if not self.influence or (variant in self.variant_registry and self.variant_registry[variant].calibrator):
+            return []
+        if self.calibration_splits is None and variant in self.tune:
+            return self.tuning_splits(variant)[1]
+        return self._in_groups(self.calibration_splits or list(self.entry.tuning), "val")
 
-        return splits(train, "train"), splits(val, "val")
+    def _in_groups(self, names: list[str], part: Literal["train", "val"]) -> list[str]:
+        """Return the splits that `names` stand for: of a group of the benchmark's `tuning`, one part of its splits."""
+        groups = self.entry.tuning
+        of_name = [getattr(groups[name], part) if name in groups else [name] for name in names]
+        return list(dict.fromkeys(split for found in of_name for split in found))
 
     def training(self, variant: str) -> dict[str, Any]:
         """Return how the mappers of a variant that is tuned are trained, as `tune.settings.Training` takes it."""

@@ -9,7 +9,7 @@ observed value is always counted as such.
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -111,6 +111,41 @@ def _interval(sums: np.ndarray, counts: np.ndarray, bound: float, confidence: fl
     low, high = ((middle + sign * half) / (1 + t**2 / n) for sign in (-1, 1))
     # The entry that was not seen must not push the observed mean out.
     return min(max(low, 0.0), value) * bound, max(min(high, 1.0), value) * bound
+
+
+def t_interval(values: np.ndarray, entry: np.ndarray, confidence: float) -> tuple[float, float]:
+    """Return Student's interval of the mean over queries of `values` [Q], which have no bounds, of entries [Q].
+
+    The spread is that of the entries' sums about what the mean makes of them (the ratio's linearization). NaN with fewer
+    than LEAST_ENTRIES entries, and for values that are not finite.
+    """
+    [sums], [counts] = (part.T for part in column_sums(values[:, None], entry))
+    m, n = len(sums), counts.sum()
+    if m < LEAST_ENTRIES or not np.isfinite(sums).all():
+        return math.nan, math.nan
+    value = math.fsum(sums) / n
+    error = math.sqrt(m / (m - 1) * math.fsum((sums - value * counts) ** 2)) / n
+    t = round(float(stdtrit(m - 1, (1 + confidence) / 2)), 10)
+    return value - t * error, value + t * error
+
+
+def bootstrap(
+    statistic: Callable[[np.ndarray], np.ndarray], n_entries: int, resampling: Resampling
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return percentile intervals of a `statistic`, low and high, from entries drawn with replacement.
+
+    statistic: takes how often each entry was drawn, float64 [S, M], and returns values [S, …]. NaN with fewer than
+    LEAST_ENTRIES entries.
+    """
+    draws = np.random.default_rng(resampling.seed).multinomial(
+        n_entries, [1 / n_entries] * n_entries, resampling.samples
+    )
+    values = statistic(draws.astype(np.float64))
+    if n_entries < LEAST_ENTRIES:
+        return np.full(values.shape[1:], math.nan), np.full(values.shape[1:], math.nan)
+    outside = (1 - resampling.confidence) / 2
+    low, high = np.nanquantile(values, [outside, 1 - outside], axis=0)
+    return low, high
 
 
 def paired_differences(a: np.ndarray, b: np.ndarray, entry: np.ndarray, resampling: Resampling) -> list[Difference]:

@@ -1,0 +1,122 @@
+"""How well influence is calibrated: what it says beside what is so."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import FuncFormatter, NullLocator
+
+from attribench.formats.influence import LEVELS, Influence
+from attribench.formats.ranking import Method, Ranking
+from attribench.plots.ranks import prompt_types
+from attribench.plots.style import CEILING_LINE, DPI, MARK, interval_name, method_handles, method_styles, plot_style
+from attribench.tables import statistics
+from attribench.tables.influence import coverage, sums_of_entries
+from attribench.tables.statistics import Resampling
+
+_COLUMNS = [
+    "prompt_type",
+    "extractor",
+    "variant",
+    "panel",
+    "predicted",
+    "observed",
+    "ci_low",
+    "ci_high",
+    "n_candidates",
+]
+_WIDTH, _HEIGHT = 3.0, 2.7  # inches of a panel
+_LEAST = 1e-3  # of the influence, or of the exemplars: a bin that has less is not drawn
+_LOW = 1e-6  # the least influence on the axes
+
+
+def calibration_figure(
+    of_methods: Sequence[tuple[Ranking, Influence]],
+    resampling: Resampling,
+    title: str = "",
+    labels: Mapping[Method, str] | None = None,
+) -> tuple[Figure, pd.DataFrame]:
+    """Draw a row of two panels per prompt type, a line per method.
+
+    Left, reliability: of the candidates with about the same influence, how often one is the exemplar drawn. Right, coverage:
+    how many exemplars are in the smallest set that holds a share of the influence. On the diagonal, what is said is so.
+    Returns the figure and the rows drawn.
+    """
+    with plot_style():
+        styles = method_styles([ranking.method for ranking, _ in of_methods], labels)
+        prompts = prompt_types([ranking for ranking, _ in of_methods])
+        data = pd.concat(
+            [part for pair in of_methods for prompt in prompts for part in _rows(*pair, prompt, resampling)],
+            ignore_index=True,
+        )
+        figure = Figure(figsize=(2 * _WIDTH + 1.9, _HEIGHT * len(prompts) + 0.6), dpi=DPI)
+        figure.set_layout_engine("constrained", w_pad=0.06, h_pad=0.06)
+        for row, prompt in zip(figure.subplots(len(prompts), 2, squeeze=False), prompts, strict=True):
+            of_prompt = data[data["prompt_type"] == prompt]
+            _reliability_panel(row[0], of_prompt[of_prompt["panel"] == "reliability"], styles)
+            _coverage_panel(row[1], of_prompt[of_prompt["panel"] == "coverage"], styles)
+            row[0].set_title(prompt, loc="left", weight="bold")
+        diagonal = Line2D([], [], **CEILING_LINE, label="calibrated")
+        bars = Line2D([], [], color="#222222", linewidth=1, label=interval_name(resampling.confidence))
+        handles = [*method_handles(styles, marked=True), diagonal, bars]
+        figure.legend(handles=handles, loc="outside right center")
+        figure.suptitle(f"{title}: is influence what it says?", x=0.01, ha="left")
+        return figure, data
+
+
+def _rows(ranking: Ranking, influence: Influence, prompt: str, resampling: Resampling) -> list[pd.DataFrame]:
+    """Return the points of both panels for the queries of `prompt`."""
+    chosen = ranking.query_valid & (ranking.query_prompt_type == prompt)
+    if not chosen.any():
+        return []
+    position = np.unique(ranking.query_entry[chosen], return_inverse=True)[1]
+    names = ("in_bin", "predicted", "observed")
+    n, predicted, observed = (sums_of_entries(getattr(influence, name)[chosen], position) for name in names)
+    used = np.maximum(predicted.sum(axis=0), observed.sum(axis=0)) >= _LEAST * chosen.sum()
+    n, predicted, observed = n[:, used], predicted[:, used], observed[:, used]
+    with np.errstate(invalid="ignore"):
+        ends = statistics.bootstrap(lambda draws: (draws @ observed) / (draws @ n), len(n), resampling)
+    total = n.sum(axis=0)
+    reliability = _points("reliability", predicted.sum(axis=0) / total, observed.sum(axis=0) / total, *ends, total)
+    shares = coverage(ranking, influence)[chosen]
+    sums, counts = statistics.column_sums(shares, ranking.query_entry[chosen])
+    ends = statistics.intervals(sums, counts, np.ones(len(LEVELS)), resampling.confidence).T
+    covered = _points("coverage", np.array(LEVELS), shares.mean(axis=0), *ends, np.full(len(LEVELS), np.nan))
+    named = {"prompt_type": prompt, "extractor": ranking.extractor, "variant": ranking.variant}
+    return [part.assign(**named)[_COLUMNS] for part in (reliability, covered)]
+
+
+def _points(panel: str, *columns: np.ndarray) -> pd.DataFrame:
+    return pd.DataFrame(dict(zip(_COLUMNS[4:], columns, strict=True))).assign(panel=panel)
+
+
+def _reliability_panel(axes, data: pd.DataFrame, styles: dict) -> None:
+    numbers = data[["predicted", "observed"]].to_numpy()
+    low = max(_LOW, min(numbers[numbers > 0].min(initial=0.01), 0.01) / 1.5)
+    axes.set(xscale="log", yscale="log", xlim=(low, 1.3), ylim=(low, 1.3))
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        axis.set_minor_locator(NullLocator())
+    axes.set(xlabel="influence", ylabel="share that is the exemplar")
+    # What is below the axes stands at their edge.
+    _lines(axes, data.assign(**data[["predicted", "observed"]].clip(lower=low)), styles, low)
+
+
+def _coverage_panel(axes, data: pd.DataFrame, styles: dict) -> None:
+    axes.set(xlim=(0.45, 1.0), ylim=(-0.02, 1.02), xticks=np.arange(5, 11) / 10)
+    axes.set(xlabel="influence of the smallest set", ylabel="exemplars in it")
+    _lines(axes, data, styles, 0)
+
+
+def _lines(axes, data: pd.DataFrame, styles: dict, low: float) -> None:
+    axes.grid(which="major")
+    axes.add_line(Line2D([low, 1], [low, 1], **CEILING_LINE))
+    for method, style in styles.items():
+        rows = data[(data["extractor"] == method.extractor) & (data["variant"] == method.variant)]
+        colour = {"color": style.colour}
+        axes.vlines(
+            rows["predicted"], rows["ci_low"].clip(lower=low), rows["ci_high"].clip(lower=low), linewidth=1, **colour
+        )
+        axes.plot(rows["predicted"], rows["observed"], marker=style.marker, linestyle=style.line, **colour, **MARK)
