@@ -18,6 +18,8 @@ LIBRARY = "workflow_scripts/attribench"
 # The sample benchmark, as small as it can be and still have everything in it.
 TINY = {
     "extractors": ["tiny", "color"],
+    "variants": ["pretrained"],
+    "influence": False,
     "device": "cpu",
     "batch_size": 8,
     "database_shards": 1,

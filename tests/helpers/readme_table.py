@@ -1,25 +1,75 @@
-"""The README's table of the sample's results, from results/tables/summary.csv. Run it to put the table into README.md."""
+"""The tables of the sample's results in README.md and docs/methods.md. Run it to put them there: [results/tables]."""
 
 import csv
 import re
+import sys
 from pathlib import Path
 
 REPOSITORY = Path(__file__).parents[2]
-MARKS = ("<!-- sample results -->\n", "<!-- end of sample results -->")
+TUNED = 0.01  # how far numbers of what is tuned, or calibrated, may be from those of another processor
 
 
 def sample_table(summary: Path) -> str:
     """mAP with its interval, a row per method and a column per (split, prompt type), as Markdown."""
-    with open(summary, newline="") as file:
-        rows = [row for row in csv.DictReader(file) if row["metric"] == "mAP"]
-    columns = list(dict.fromkeys((row["split"], row["prompt_type"]) for row in rows))
-    methods = list(dict.fromkeys(row["label"] for row in rows))
-    cells = {(row["label"], row["split"], row["prompt_type"]): _cell(row) for row in rows}
-    chance = {(row["split"], row["prompt_type"]): f"{float(row['chance']):.3f}" for row in rows}
-    lines = [["method", *(f"{split}, {prompt_type}" for split, prompt_type in columns)], ["---"] * (len(columns) + 1)]
-    lines += [[f"`{label}`", *(cells[label, *column] for column in columns)] for label in methods]
-    lines.append(["chance", *(chance[column] for column in columns)])
-    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+    rows = _rows(summary, "mAP")
+    chance = {_column(row): f"{float(row['chance']):.3f}" for row in rows}
+    return _table(rows) + _line(["chance", *chance.values()])
+
+
+def influence_table(influence: Path) -> str:
+    """What log-likelihood gains over even influence, in nats, in the same form."""
+    return _table(_rows(influence, "gain_over_uniform"))
+
+
+# By file: the comment before the table, the table of results/tables that it is made from, and how.
+TABLES = {
+    "README.md": ("sample results", "summary.csv", sample_table),
+    "docs/methods.md": ("sample influence", "influence.csv", influence_table),
+}
+
+
+def table_in(document: str) -> str:
+    """Return the table that stands in `document`."""
+    first, last = _marks(document)
+    return (REPOSITORY / document).read_text().split(first)[1].split(last)[0].strip()
+
+
+def differences(expected: str, found: str) -> list[tuple[str, str]]:
+    """Return the lines in which two tables differ: in words, or in a number by more than its row may."""
+    pairs = list(zip(expected.strip().splitlines(), found.strip().splitlines(), strict=True))
+    return [(a, b) for a, b in pairs if not _agree(a, b)]
+
+
+def _agree(a: str, b: str) -> bool:
+    number = r"-?\d+\.\d+"
+    if re.sub(number, "#", a) != re.sub(number, "#", b):
+        return False
+    tolerance = TUNED if "tuned" in a else 0
+    return all(
+        abs(float(x) - float(y)) <= tolerance for x, y in zip(*(re.findall(number, t) for t in (a, b)), strict=True)
+    )
+
+
+def _rows(table: Path, metric: str) -> list[dict]:
+    with open(table, newline="") as file:
+        return [row for row in csv.DictReader(file) if row["metric"] == metric]
+
+
+def _column(row: dict) -> str:
+    return f"{row['split']}, {row['prompt_type']}"
+
+
+def _table(rows: list[dict]) -> str:
+    columns = list(dict.fromkeys(map(_column, rows)))
+    cells = {(row["label"], _column(row)): _cell(row) for row in rows}
+    lines = [["method", *columns], ["---"] * (len(columns) + 1)]
+    labels = dict.fromkeys(row["label"] for row in rows)
+    lines += [[f"`{label}`", *(cells[label, column] for column in columns)] for label in labels]
+    return "".join(map(_line, lines))
+
+
+def _line(cells: list[str]) -> str:
+    return f"| {' | '.join(cells)} |\n"
 
 
 def _cell(row: dict) -> str:
@@ -27,12 +77,18 @@ def _cell(row: dict) -> str:
     return f"{float(row['value']):.3f} [{float(row['ci_low']):.3f}, {float(row['ci_high']):.3f}]"
 
 
-def main() -> None:
-    readme = REPOSITORY / "README.md"
-    table = sample_table(REPOSITORY / "results/tables/summary.csv")
-    pattern = re.compile(f"{re.escape(MARKS[0])}.*?{re.escape(MARKS[1])}", re.DOTALL)
-    readme.write_text(pattern.sub(lambda _: MARKS[0] + "\n" + table + "\n" + MARKS[1], readme.read_text()))
+def _marks(document: str) -> tuple[str, str]:
+    name = TABLES[document][0]
+    return f"<!-- {name} -->\n", f"<!-- end of {name} -->"
+
+
+def main(tables: Path) -> None:
+    for document, (_, table, made_of) in TABLES.items():
+        path, (first, last) = REPOSITORY / document, _marks(document)
+        pattern = re.compile(f"{re.escape(first)}.*?{re.escape(last)}", re.DOTALL)
+        text = f"{first}\n{made_of(tables / table)}\n{last}"
+        path.write_text(pattern.sub(lambda _, text=text: text, path.read_text()))
 
 
 if __name__ == "__main__":
-    main()
+    main(Path(*sys.argv[1:] or ["results/tables"]))

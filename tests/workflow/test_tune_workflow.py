@@ -1,5 +1,6 @@
 """Tuned variants in a whole run: on given features, from the config to tables that say what was seen."""
 
+import io
 import json
 import os
 import shutil
@@ -7,6 +8,7 @@ import signal
 import subprocess
 import time
 
+import h5py
 import numpy as np
 import pytest
 from attribench.formats.checkpoint import TrainedOn, read_checkpoint
@@ -157,3 +159,52 @@ def test_a_killed_tuning_goes_on_where_it_was(tuned, tmp_path):
     clone.run(target)
     assert "going on from step" in (clone.folder / "results/logs/tune/mine/learned.log").read_text()
     assert not state.exists()
+
+
+INFLUENCE = "results/tables/influence.csv"
+FIGURE = "results/plots/test_influence.png"
+
+
+def test_influence_is_calibrated_on_val_splits_and_measured_on_others(tuned, tmp_path):
+    clone = copied(tuned, tmp_path)
+    ranked = {path: path.read_bytes() for path in (clone.folder / "results/ranks/test").rglob("*.h5")}
+    on = {"influence": True}
+    counts = {"calibrate": 3, "influence": 3, "influence_table": 1, "influence_plots": 1}
+    assert clone.planned(on, INFLUENCE, FIGURE) == {"rank": 3 + 3, **counts}
+    clone.run(INFLUENCE, FIGURE, config=on)
+    assert clone.planned(on, INFLUENCE, FIGURE) == NOTHING
+    assert without_keys(ranked) == without_keys({path: path.read_bytes() for path in ranked})
+    rows = {(row["variant"], row["metric"]): row for row in table_rows(clone, "influence")}
+    assert {row["calibrated_on"] for row in rows.values()} == {"val"}
+    gains = [float(rows[v, "gain_over_uniform"]["value"]) for v in ("learned", "pretrained")]
+    # One of three exemplars made each query, and the features as they are do not tell which.
+    assert gains[1] < 0.05 and float(rows["learned", "gain_over_uniform"]["ci_low"]) > 0.2, gains
+    # Other splits calibrate anew: they are ranked, and nothing else is.
+    others = {**on, "calibration_splits": ["train"]}
+    assert clone.planned(others, INFLUENCE) == {"rank": 3, "calibrate": 3, "influence": 3, "influence_table": 1}
+    # A calibrator that is given needs no split, and is the published layout.
+    results, root = clone.folder / "results", clone.folder / "root"
+    shutil.copy(results / "mappers/mine/learned.pth", root / "mapper.pth")
+    shutil.copy(results / "calibrators/mine/learned.pth", root / "calibrator.pth")
+    entry = {"mapper": "mapper.pth", "calibrator": "calibrator.pth"}
+    given = {**on, "variant_registry": {"given": entry}, "variants": ["given"]}
+    assert clone.planned(given, INFLUENCE) == {"rank": 1, "influence": 1, "influence_table": 1}
+    clone.run(INFLUENCE, config=given)
+    for row in table_rows(clone, "influence"):
+        assert (row["value"], row["calibrated_on"]) == (rows["learned", row["metric"]]["value"], "calibrator.pth")
+    (root / "calibrator.pth").write_bytes(b"broken")
+    done = clone.run(INFLUENCE, config=given, check=False)
+    assert done.returncode and "root/calibrator.pth" in done.stdout, done.stdout
+
+
+def without_keys(files):
+    """Return what the rank files hold beside their keys, which say that score histograms were made too."""
+    contents = {}
+    for path, content in files.items():
+        with h5py.File(io.BytesIO(content)) as file:
+            names = []
+            file.visititems(
+                lambda name, item, names=names: names.append(name) if isinstance(item, h5py.Dataset) else None
+            )
+            contents[path] = {name: file[name][()].tobytes() for name in names}
+    return contents

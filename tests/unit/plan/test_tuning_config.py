@@ -46,9 +46,7 @@ def tuned_plan(tmp_path, **changes):
 
 
 def test_tuned_variants_name_their_splits_and_extractors(tmp_path):
-    assert not tuned_plan(tmp_path).tuned_methods
-    chosen = {"benchmarks__sample__default_variants": ["pretrained", "tuned_linear", "tuned_channel"]}
-    default = tuned_plan(tmp_path, **chosen)
+    default = tuned_plan(tmp_path, influence=False)
     tuned = [("efficientnet_lite0", "tuned_linear"), ("efficientnet_lite0", "tuned_channel")]
     assert [*map(tuple, default.tuned_methods)] == tuned
     assert len(default.methods) == 3 + 2
@@ -56,8 +54,8 @@ def test_tuned_variants_name_their_splits_and_extractors(tmp_path):
     assert list(default.collections) == ["sample_database", "sample_style", "sample_object", *training]
     assert all(default.extractors_for(c) == ["efficientnet_lite0"] for c in training)
     # Without such a variant, no split is read for it.
-    assert len(tuned_plan(tmp_path, variants=["pretrained"]).collections) == 3
-    assert len(tuned_plan(tmp_path, extractors=["color"], **chosen).collections) == 3
+    assert len(tuned_plan(tmp_path, influence=False, variants=["pretrained"]).collections) == 3
+    assert len(tuned_plan(tmp_path, influence=False, extractors=["color"]).collections) == 3
     # The published ablation is one line.
     ablation = tuned_plan(tmp_path, variants=["tuned_linear", "tuned_style", "tuned_object"])
     splits = {variant: ablation.config.tuning_splits(variant) for variant in ablation.tuned}

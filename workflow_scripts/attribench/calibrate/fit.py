@@ -15,7 +15,6 @@ from pathlib import Path
 import numpy as np
 from scipy.optimize import minimize
 
-from attribench.common.errors import InputError
 from attribench.common.files import write_text
 from attribench.formats.calibrator import BIAS_GAIN, Calibrator, write_calibrator
 from attribench.formats.histogram import read_histogram
@@ -31,6 +30,7 @@ _SHARES = (
     1.0,
 )  # tried too: the sum of what the bias adds to all candidates, over the best one's exponential
 _ITERATIONS = 500
+_NO_GAIN = 1e-6  # nats
 
 log = logging.getLogger(__name__)
 
@@ -50,7 +50,7 @@ def calibrate(
 ) -> None:
     """Fit a calibrator to the rank files and score histograms of val splits; write it, and a record of the fit as JSON.
 
-    Raises InputError where the best calibrator says nothing: every candidate has the same influence.
+    Scores that do not tell exemplars from other images give about the same influence to all candidates; the log says so.
     """
     blocks, n_candidates, splits = [], [], []
     for path, histogram in zip(ranks, histograms, strict=True):
@@ -60,11 +60,8 @@ def calibrate(
         blocks += [candidates for _, _, candidates in of_split]
         n_candidates.append(ranking.n_candidates[ranking.query_valid])
     fitted = fit(blocks, np.concatenate(n_candidates))
-    if fitted.log_likelihood <= fitted.uniform:
-        raise InputError(
-            f"{ranks[0]}: no calibrator makes the exemplars of {', '.join(splits)} more likely than the same influence for "
-            "all candidates; expected scores that tell exemplars from other images"
-        )
+    if fitted.log_likelihood < fitted.uniform + _NO_GAIN:
+        log.warning("no calibrator makes the exemplars of %s more likely than even influence does", ", ".join(splits))
     write_calibrator(checkpoint, fitted.calibrator)
     plain = {"splits": splits, "n_queries": fitted.n_queries, **fitted.calibrator._asdict()}
     plain |= {"log_likelihood": fitted.log_likelihood, "log_likelihood_uniform": fitted.uniform}
