@@ -50,14 +50,30 @@ def products(data: Data, n_rows: int, options: Options) -> list[Contestant]:
 
     These go on to the next `n_rows` of the database each time: among the same ones, the nearest would tie with themselves.
     """
-    ranking, added = data.ranker(threads=options.threads), [0]
+    return [_bare(data.first(n_rows)), _ranking("exact ranks", data, n_rows, threads=options.threads)]
+
+
+def _ranking(name: str, data: Data, n_rows: int, **options) -> Contestant:
+    ranking, added = data.ranker(**options), [0]
 
     def ours() -> None:
         ranking.add(data.database[added[0] : added[0] + n_rows], None)
         added[0] += n_rows
 
-    work = len(data.queries) * n_rows / 1e6
-    return [_bare(data.first(n_rows)), Contestant("exact ranks", ours, work)]
+    return Contestant(name, ours, len(data.queries) * n_rows / 1e6)
+
+
+def with_histograms(options: Options) -> Iterator[Row]:
+    """Compare exact ranks with those that keep score histograms, for influence, which do without bfloat16."""
+    n_rows, threads = max(TILE_ROWS, round(ROWS * options.scale)), options.threads
+    for name, kind in KINDS.items():
+        data = made_up(512, QUERIES, n_rows * (options.rounds + 1), kind)
+        contestants = [
+            _ranking("exact ranks", data, n_rows, threads=threads),
+            _ranking("without bfloat16", data, n_rows, threads=threads, products=("float32", "float64")),
+            _ranking("with score histograms", data, n_rows, threads=threads, histogram=True),
+        ]
+        yield from compare(f"influence, d = 512, {name}", UNIT, contestants, options)
 
 
 def real(data: Data, options: Options) -> list[Contestant]:
@@ -296,4 +312,4 @@ def gpu_contestants(data: Data, options: Options) -> list[Contestant]:
     ]
 
 
-BENCHMARKS = [side_by_side, scaling, processes, memory, on_a_gpu]
+BENCHMARKS = [side_by_side, with_histograms, scaling, processes, memory, on_a_gpu]

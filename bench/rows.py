@@ -69,9 +69,9 @@ class Data:
 
     def ranker(self, **options) -> Ranker:
         """Return a ranker of the queries, with the products of a large ranking, and no database row added yet."""
-        products = choose_products(self.queries.shape[1], _SCORES)
+        products = {"products": choose_products(self.queries.shape[1], _SCORES)}
         own = self.queries, self.query_entry, self.exemplars, self.exemplar_entry
-        return Ranker(*own, products=products, **options)
+        return Ranker(*own, **products | options)
 
     def first(self, n_rows: int) -> "Data":
         """Return the same with the first rows of the database only."""

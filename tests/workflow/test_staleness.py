@@ -44,6 +44,9 @@ KEYS = [
     case("recall_ks", [1, 5], jobs("metrics", "tables", "plots")),
     case("recall_ks", [100, 10, 5], NOTHING),
     case("top_k", 7, jobs(*FROM_RANK)),
+    # The val splits are ranked too, and the distribution of all scores is new.
+    case("influence", True, jobs(*FROM_RANK, manifest=2, decode=2, extract=4, rank=8, calibrate=2, influence=4,
+         influence_table=1, influence_plots=2)),
     case("bootstrap", {"samples": 300}, jobs("tables", "plots"), "samples"),
     case("bootstrap", {"samples": 200, "seed": 1}, jobs("tables", "plots"), "seed"),
     case("contact_sheet", {"queries": 3, "neighbours": 4}, jobs("contact"), "queries"),
@@ -83,6 +86,7 @@ KEYS = [
 ]  # fmt: skip
 # Keys that a dry run here cannot vary, and the test that varies them.
 ELSEWHERE = {
+    "calibration_splits": "test_tune_workflow.py",
     "database_source": "test_import_workflow.py",
     "split_source": "test_import_workflow.py",
     "score_methods": "test_score_workflow.py",
@@ -106,6 +110,8 @@ PACKAGES = {
     "extract": [],
     "import_features.py": [],
     "tune": [],
+    "calibrate": [],
+    "influence.py": [],
     "overlap.py": [],
     "rank": [],
     "rank_scores.py": [],
@@ -157,6 +163,7 @@ def test_every_package_is_tried():
     assert set(PACKAGES) | {"__init__.py"} == names
     assert {path.stem for path in library.parent.glob("*.py")} == {
         *WHOLE, "download", "fingerprint", "import_features", "rank_scores", "trec", "tune", "overlap", "learning_curves",
+        "calibrate", "influence", "influence_table", "influence_plots",
     }  # fmt: skip
 
 

@@ -22,8 +22,8 @@ TABLES = [
 ]
 
 
-# Without database sizes, there are no curves over them.
-FIGURES = [name for names in paths.FIGURES.values() for name in names if name not in ("sizes", "variants")]
+# Those that are always drawn.
+FIGURES = [name for names in paths.FIGURES.values() for name in names if name not in ("sizes", "variants", "influence")]
 SPLITS = ("sample_style", "sample_object")
 
 
