@@ -35,9 +35,8 @@ TINY = {
     },
     "extractor_registry": {
         "tiny": {
-            "library": "timm",
-            "model": "test_efficientnet",
-            "pretrained": "none",
+            "library": "python",
+            "model": f"{REPOSITORY}/tests/helpers/tiny_network.py:tiny",
             "resize": 48,
             "crop": 48,
             "interpolation": "bicubic",

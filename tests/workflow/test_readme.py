@@ -105,8 +105,9 @@ def test_a_stage_is_found_by_its_name_in_three_places(rule):
 
 @pytest.mark.workflow
 def test_a_newcomers_first_commands(tmp_path):
-    """A fresh clone with Python and make: `make sample`, the tables, and nothing left to do."""
+    """A fresh clone: `make sample`, the tables, and nothing left to do. What .venv is made of is here already."""
     clone = Clone(tmp_path / "clone", {})
+    (clone.folder / ".venv").symlink_to(REPOSITORY / ".venv")
     environment = {name: value for name, value in os.environ.items() if name not in ("VIRTUAL_ENV", "PYTHONPATH")}
     made = subprocess.run(
         ["make", "sample"], cwd=clone.folder, capture_output=True, text=True, timeout=1800, env=environment

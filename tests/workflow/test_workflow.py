@@ -162,19 +162,8 @@ def test_no_pixels_are_left(finished):
     assert not list((finished.folder / "results" / "pixels").rglob("*.h5"))
 
 
-def test_shards_blocks_and_settings_do_not_change_a_byte(finished, tmp_path):
-    """A run from scratch, cut into other shards, gives the same tables and the same data of the plots."""
-    other = Clone(tmp_path / "clone", {**TINY, "database_shards": 3, "split_shards": 2, "results": "elsewhere"})
-    other.run()
-    assert len(list((other.folder / "elsewhere/features/sample_database/tiny").glob("*.h5"))) == 3
-    assert other.planned() == Counter()
-    (other.folder / "elsewhere").rename(other.folder / "results")
-    assert other.tables() == finished.tables()
-    assert other.results("plots/*") == finished.results("plots/*")
-
-
-def kill_when_made(clone, pattern, how=signal.SIGKILL):
-    """Start a run, and once it has made a file below results/ that matches `pattern`, end it and all its jobs.
+def kill_when_made(clone, pattern, how=signal.SIGKILL, results="results"):
+    """Start a run, and once it has made a file below `results` that matches `pattern`, end it and all its jobs.
 
     As a power cut would (SIGKILL), or Ctrl-C at a terminal (SIGINT).
     """
@@ -189,22 +178,25 @@ def kill_when_made(clone, pattern, how=signal.SIGKILL):
         # Tests that a shell started in the background ignore Ctrl-C, and so would their child.
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
-    while not any(path.stat().st_mtime > started for path in (clone.folder / "results").glob(pattern)):
+    while not any(path.stat().st_mtime > started for path in (clone.folder / results).glob(pattern)):
         assert process.poll() is None and time.time() < started + 300, f"no {pattern} was made"
         time.sleep(0.02)
     os.killpg(process.pid, how)
     assert process.wait(timeout=60) != 0
 
 
-def test_a_killed_run_ends_as_an_unbroken_one(finished, tmp_path):
-    """Begun, interrupted, begun again, killed, and then left alone."""
-    clone = Clone(tmp_path / "clone", TINY)
+def test_neither_kills_nor_other_shards_change_a_byte(finished, tmp_path):
+    """Cut into other shards, begun, interrupted, begun again, killed, and then left alone: the same tables and plots."""
+    clone = Clone(tmp_path / "clone", {**TINY, "database_shards": 3, "split_shards": 2, "results": "elsewhere"})
     for pattern, how in (("manifests/*.csv", signal.SIGINT), ("features/*/*/*.h5", signal.SIGKILL)):
-        kill_when_made(clone, pattern, how)
+        kill_when_made(clone, pattern, how, "elsewhere")
         assert clone.planned(), "the run ended before it was killed"
     clone.run()
-    assert clone.tables() == finished.tables()
+    assert len(list((clone.folder / "elsewhere/features/sample_database/tiny").glob("*.h5"))) == 3
     assert clone.planned() == Counter()
+    (clone.folder / "elsewhere").rename(clone.folder / "results")
+    assert clone.tables() == finished.tables()
+    assert clone.results("plots/*") == finished.results("plots/*")
 
 
 def test_a_killed_change_of_settings_ends_as_an_unbroken_one(finished_copy):
