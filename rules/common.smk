@@ -60,6 +60,8 @@ if not IS_JOB:
     checks = (plan.refuse_missing_files, plan.refuse_other_results, plan.refuse_large_sizes)
     for check in (*checks, plan.refuse_split_images_in_database):
         without_traceback(check)
+    for line in plan.left_out:
+        logger.info(f"Left out: {line}")
     locks = Locks(".snakemake")
     locks.settle()
     os.environ["ATTRIBENCH_RUN"] = str(os.getpid())

@@ -295,7 +295,7 @@ PLANS = {
             variants=["tuned"],
             missing_variants="skip",
         ),
-        "no extractor has a checkpoint",
+        "no method is left; expected .*:\n  tuned for color: no checkpoint is there",
     ),
     "a split named like a table": (
         dict(benchmarks__mine={"splits": {"summary": "m.json"}, "database": {"folder": "d"}, "extractors": ["color"]}),

@@ -69,6 +69,23 @@ def test_tuned_variants_name_their_splits_and_extractors(tmp_path):
     assert own.tuned_extractors("sample_object_val") == ["color"] and not own.tuned_extractors("sample_style_val")
 
 
+def test_extractors_without_a_tuned_variant_are_named_with_the_reason(tmp_path):
+    variants = ["pretrained", "tuned_linear", "tuned_style", "x"]
+    plan = tuned_plan(tmp_path, variants=variants, tune__x={"extractors": ["color"]})
+    of_benchmark = (
+        "benchmarks.sample.tuned_extractors (efficientnet_lite0), in place of which tune.VARIANT.extractors counts"
+    )
+    assert plan.left_out == [
+        f"tuned_linear, tuned_style for color, untrained: not in {of_benchmark}",
+        "x for efficientnet_lite0, untrained: not in tune.x.extractors (color)",
+    ]
+    assert not tuned_plan(tmp_path, variants=variants[:3], extractors=["efficientnet_lite0"]).left_out
+    with pytest.raises(InputError) as error:
+        tuned_plan(tmp_path, variants=["tuned_linear"], extractors=["color"])
+    message = "config keys extractors, variants: no method is left; expected an extractor with a variant that it has:"
+    assert str(error.value) == f"{message}\n  tuned_linear for color: not in {of_benchmark}"
+
+
 def test_networks_in_another_precision_take_the_mappers_of_the_first(tmp_path):
     changes = {
         "compare_precisions": ["bf16"],

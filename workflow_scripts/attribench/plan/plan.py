@@ -29,6 +29,7 @@ from attribench.formats.score_file import require_score_file
 from attribench.manifest import collect, given_files, shared_images
 from attribench.plan.config import default_root, own_features
 from attribench.plan.labels import labels_of_config
+from attribench.plan.left_out import left_out_lines
 from attribench.plan.owner import Owner, note_owner, refuse_other_owner
 from attribench.plan.paths import SAMPLE_FOLDERS, TABLES
 from attribench.plan.settings import Config
@@ -73,6 +74,7 @@ class Plan(Tokens):
             self._refuse_missing("features", own_features(config.results))
         self.budget = Budget(self.downloads.state, is_allowed and config.download.keep_archives)
         self.missing_variants = self._missing_variants()
+        self.left_out = left_out_lines(config, self.missing_variants)
         self.feature_methods = tuple(
             Method(e, v)
             for e in config.extractors
@@ -131,8 +133,10 @@ class Plan(Tokens):
 
     def _refuse_names(self) -> None:
         if not self.methods:
+            reasons = "".join(f"\n  {line}" for line in self.left_out)
             raise InputError(
-                "config key variants: no extractor has a checkpoint for one of them, or is tuned; expected at least one"
+                f"config keys extractors, variants: no method is left; expected an extractor with a variant that it has:"
+                f"{reasons}"
             )
         names: dict[str, Method] = {}
         for method in self.methods:
