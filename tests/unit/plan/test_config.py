@@ -127,7 +127,11 @@ REFUSED = {
     ),
     "extractor without a model": (dict(extractor_registry__a={"library": "timm"}), ["extractor_registry.a", "`model`"]),
     "a recall cut-off of zero": (dict(recall_ks=[0]), ["recall_ks.0", "found 0"]),
-    "text for a number": (dict(recall_ks="five"), ["recall_ks.0", "'five'"]),
+    "text for a number": (
+        dict(recall_ks="five"),
+        ["`recall_ks`: found 'five'; expected a list of one or more, each a"],
+    ),
+    "a number of a list as text": (dict(recall_ks="5,0"), ["`recall_ks`: found 0; expected a list"]),
     "a mapping for a folder": (dict(results={"x": 1}), ["`results`", "{'x': 1}"]),
     "a split listed twice": (dict(splits=["sample_style"] * 2), ["splits", "sample_style", "more than once"]),
     "more neighbours than are kept": (dict(top_k=3), ["contact_sheet.neighbours", "top_k"]),

@@ -10,7 +10,31 @@ REFUSED = {
     "an unknown head": (dict(tune__x={"head": "liner"}), ["tune.x.head", "did you mean `linear`?"]),
     "a penalty of a head without a matrix": (
         dict(tune__x={"head": "mlp", "penalty": 0.5}),
-        ["tune.x", "a mlp head has no matrix to penalize"],
+        ["key `tune.x`: the head `mlp` has no `penalty`; expected none, or `head: linear`"],
+    ),
+    "the width of a head without layers": (
+        dict(tune__x={"hidden": 64}),
+        ["key `tune.x`: the head `linear` has no `hidden`; expected none, or `head: mlp` or `head: layer_norm_mlp`"],
+    ),
+    "outputs of a head that keeps the dimension": (
+        dict(tune__x={"head": "channel", "outputs": 256}),
+        ["the head `channel` has no `outputs`"],
+    ),
+    "layers of a head that has four": (
+        dict(tune__x={"head": "layer_norm_mlp", "layers": 2}),
+        ["the head `layer_norm_mlp` has no `layers`; expected none, or `head: mlp`"],
+    ),
+    "a penalty below 0": (
+        dict(tune__x={"penalty": -1}),
+        ["key `tune.x.penalty`: found -1; expected a list of one or more, each a number, at least 0"],
+    ),
+    "a penalty that YAML takes for text": (
+        dict(tune__x={"penalty": ["0", "2e9"]}),
+        ["key `tune.x.penalty.1`: found 2e9; expected a number, at least 0 and at most 1,000,000"],
+    ),
+    "a penalty that is none": (
+        dict(tune__x={"penalty": "big"}),
+        ["key `tune.x.penalty`: found 'big'; expected a list"],
     ),
     "training splits that are not there": (
         dict(variants=["x"], tune__x={"train": "styl", "extractors": "color"}),
