@@ -46,7 +46,11 @@ REFUSED = {
     ),
     "nothing to validate on": (
         dict(variants=["x"], tune__x={"train": "sample_style_train"}, benchmarks__sample__tuning={}),
-        ["tune.x.val", "no split is given; expected some, or benchmarks.sample.tuning"],
+        [
+            "tune.x.val",
+            "expected some of sample_style, sample_object, sample_style_train, ",
+            "or benchmarks.sample.tuning",
+        ],
     ),
     "an extractor to tune that is not there": (
         dict(variants=["x"], tune__x={"extractors": ["colour"]}),
