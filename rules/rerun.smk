@@ -115,16 +115,17 @@ def refuse_to_replace_shared_features():
 
 def refuse_unfit_images():
     """Refuse features in which images are invalid that stop this run, or that another `max_pixels` left out."""
-    stops = plan.config.invalid_images == "fail"
+    stops, invalid = plan.config.invalid_images == "fail", {}
     for collection in plan.collections:
         for extractor in plan.extractors_of(collection, "images"):
             for shard in plan.shards(collection):
                 path = plan.path("features", collection=collection, extractor=extractor, shard=shard)
                 if is_current(path, features_key(collection, extractor, shard)):
                     for image, reason in invalid_images(path, plan.n_taken(collection, shard)):
-                        if stops:
-                            raise unreadable(plan.in_root(image), reason)
-                        if is_over_another_limit(reason, plan.config.max_pixels):
+                        invalid[plan.in_root(image)] = reason
+                        if not stops and is_over_another_limit(reason, plan.config.max_pixels):
                             raise InputError(
                                 f"{path}: leaves out {image} ({reason}); remove it to make it anew: rm {path}"
                             )
+    if stops and invalid:
+        raise unreadable([*invalid.items()])

@@ -89,21 +89,27 @@ def test_a_limit_of_the_first_run_costs_no_whole_shard_when_it_goes(finished_cop
     assert clone.planned(None, RANKS) == NOTHING
 
 
-def test_a_broken_image_costs_the_shard_that_holds_it(finished_copy):
+def test_broken_images_cost_the_shard_that_holds_them(finished_copy):
     """Under `fail` the rest of the features is made; `quarantine` makes what is missing, and `fail` then refuses it."""
-    clone, image = finished_copy, database_images(finished_copy)[7]
+    clone, images = finished_copy, database_images(finished_copy)[7:9]
     clone.configure(CUT)
-    whole = image.read_bytes()
-    image.write_bytes(b"no image")
+    whole = [image.read_bytes() for image in images]
+    for image in images:
+        image.write_bytes(b"no image")
+    named = "".join(
+        f"\n  {image.relative_to(clone.folder)} (no image in a format that is read here)" for image in images
+    )
     failed = clone.run(RANKS, "--keep-going", check=False)
     assert failed.returncode != 0
-    assert f"{image.name}: cannot be decoded" in failed.stdout
+    assert "2 images cannot be decoded; " in failed.stdout and named in failed.stdout
     quarantine = {"invalid_images": "quarantine"}
     assert clone.planned(quarantine, RANKS) == Counter(decode=1, extract=1, rank=1)
     clone.run(RANKS, config=quarantine)
     assert clone.planned(quarantine, RANKS) == NOTHING
     refused = clone.run(RANKS, check=False)
     assert refused.returncode != 0
-    assert f"{image.name}: cannot be decoded" in refused.stdout and "Job stats" not in refused.stdout
-    image.write_bytes(whole[:-2] + whole[-2:][::-1])
+    assert "2 images cannot be decoded; " in refused.stdout and named in refused.stdout
+    assert "Job stats" not in refused.stdout
+    for image, content in zip(images, whole, strict=True):
+        image.write_bytes(content[:-2] + content[-2:][::-1])
     assert clone.planned(None, RANKS) == ONE_SHARD
