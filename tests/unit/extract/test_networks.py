@@ -85,6 +85,21 @@ def test_preprocessing_that_cannot_be_known_is_to_be_given(name):
     assert str(input_of(given).preprocessing) == "bicubic-224-224"
 
 
+@pytest.mark.parametrize(
+    ("tag", "message"),
+    [
+        (
+            "opena",
+            "pretrained `opena`; did you mean `openai`[?] open_clip's ViT-B-32 takes none, {file: …} or a tag: openai, ",
+        ),
+        ("hub", "pretrained `hub`. open_clip's ViT-B-32 takes none, "),
+    ],
+)
+def test_an_unknown_tag_is_refused_with_the_nearest_one(tag, message):
+    with pytest.raises(InputError, match=message):
+        input_of(entry_of("open_clip", "ViT-B-32", pretrained=tag))
+
+
 def test_mean_and_std_settle_what_the_tags_differ_in():
     takes = input_of(entry_of("open_clip", "ViT-L-14", pretrained=FILE, mean=[0.5] * 3, std=[0.5] * 3))
     assert str(takes.preprocessing) == "bicubic-224-224"

@@ -9,7 +9,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from attribench.common.errors import InputError, first_line
+from attribench.common.errors import InputError, first_line, nearest
 from attribench.common.files import refuse_placeholder
 from attribench.extract.checkpoints import load_strictly, read_tensors, weights_digest, weights_file
 from attribench.extract.hub import CONFIGS, Published, checkpoint_in, checkpoint_of, config_file, in_repository
@@ -146,8 +146,10 @@ def _tag(entry: ExtractorEntry) -> str | None:
     if has_own:
         raise InputError(f"pretrained `{weights}`: {entry.model} takes hub (its own weights), none or {{file: …}}")
     if weights not in (tags := _tags(entry.model)):
+        or_tag = f" or a tag: {', '.join(tags)}" if tags else ""
         raise InputError(
-            f"pretrained `{weights}`: open_clip's {entry.model} takes none, {{file: …}} or a tag of {tags}"
+            f"pretrained `{weights}`{nearest(weights, [*tags, 'none']) or '.'} open_clip's {entry.model} takes none, "
+            f"{{file: …}}{or_tag}"
         )
     return weights
 
