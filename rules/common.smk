@@ -57,7 +57,7 @@ plan = without_traceback(lambda: Plan(load(config), trust_records=IS_JOB))
 config.update(plan.config.model_dump(mode="json"))
 
 if not IS_JOB:
-    checks = (plan.refuse_missing_files, plan.refuse_other_results, plan.refuse_large_sizes)
+    checks = (plan.refuse_missing_files, plan.refuse_other_weights, plan.refuse_other_results, plan.refuse_large_sizes)
     for check in (*checks, plan.refuse_split_images_in_database):
         without_traceback(check)
     for line in plan.left_out:

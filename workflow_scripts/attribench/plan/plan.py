@@ -18,9 +18,10 @@ from attribench.common.files import reason
 from attribench.download.choice import Downloads, network_sources
 from attribench.download.install import is_there
 from attribench.download.space import Budget
+from attribench.download.table import origin
 from attribench.extract.checkpoints import require_weights_file, weights_file
-from attribench.extract.extractors import input_of, network_files, refuse_unfit
-from attribench.extract.hub import network_folder, refuse_to_fetch_config
+from attribench.extract.extractors import input_of, network_files, refuse_other_weights, refuse_unfit
+from attribench.extract.hub import by_hand, network_folder, refuse_to_fetch_config
 from attribench.extract.libraries import NetworkInput
 from attribench.extract.registry import WeightsFile
 from attribench.formats.feature_files import files_of, require_feature_file
@@ -296,6 +297,13 @@ class Plan(Tokens):
             if any(map(is_missing, files_of(path))):
                 check(Path(self.in_root(path)))
 
+    def refuse_other_weights(self) -> None:
+        """Raise InputError where files that are there cannot be an extractor's weights, as far as is quickly seen."""
+        for extractor in self.network_inputs:
+            if not self.downloads.needed(paths := self.weights_paths(extractor)):
+                with _faults_of(extractor):
+                    refuse_other_weights(self.config.extractor_registry[extractor], self.config.root, paths)
+
     def refuse_split_images_in_database(self) -> None:
         """Raise InputError where the database lists images of a split, before any is decoded.
 
@@ -335,11 +343,19 @@ class Plan(Tokens):
         drawn = {*self.config.entry.splits.values(), *SAMPLE_FOLDERS} if self.rendered else set()
         missing = [path for path in paths if path not in drawn and not is_there(self.config.root, path)]
         if missing and not self.downloads.are_allowed:
-            lines = "".join(f"\n  {self.in_root(path)}" for path in missing)
+            lines = "".join(map(self._missing_line, missing))
             raise InputError(
                 f"config key download is `never`, and {len(missing)} of the files and folders that the run reads are "
                 f"missing; expected all of them, or `download` as in config.yaml:{lines}"
             )
+
+    def _missing_line(self, path: str) -> str:
+        """Return a line for each file of the missing `path`, with where it comes from if that is known."""
+        networks = {network_folder(entry): entry for entry in self.config.networks.values()}
+        if path in networks:
+            return by_hand(networks[path], Path(self.config.root))
+        source = self.downloads.source_of(path)
+        return f"\n  {self.in_root(path)}" + (f"  <-  {origin(self.downloads.table[source])}" if source else "")
 
     # --- what keys are made of ------------------------------------------------------------------------------------------
 
