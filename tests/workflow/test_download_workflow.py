@@ -241,7 +241,7 @@ def test_downloads_may_be_ruled_out(site, clone):
         assert refused.returncode
         assert "download is `never`, and 2 of the files and folders that the run reads are missing" in refused.stdout
         for file in ("feats/tiny/database.npz", "weights/tiny.pth"):
-            assert f"\n  resources/small/{file}  <-  {site.url}/" in refused.stdout
+            assert f"\n  resources/small/{file}  <-  https://example.invalid/files/" in refused.stdout
     assert site.requests == [] and not (clone.folder / "results").exists()
 
 
