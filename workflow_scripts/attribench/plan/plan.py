@@ -9,11 +9,11 @@ import shlex
 import stat
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from functools import cache, cached_property
+from functools import cache, cached_property, partial
 from pathlib import Path
 from typing import Any
 
-from attribench.common.errors import InputError, nearest, shown
+from attribench.common.errors import InputError, nearest, raise_all, shown
 from attribench.common.files import reason
 from attribench.download.choice import Downloads, network_sources
 from attribench.download.install import is_there
@@ -161,9 +161,9 @@ class Plan(Tokens):
             return input_of(entry, root)
 
     def refuse_unfit_networks(self, extractors: Iterable[str]) -> None:
-        """Raise InputError that names one of `extractors` whose network cannot make features of images of its size."""
-        for extractor in extractors:
-            refuse_unfit(extractor, self.config.extractor_registry[extractor], self.config.root)
+        """Raise InputError that names those of `extractors` whose network cannot make features of images of its size."""
+        registry, root = self.config.extractor_registry, self.config.root
+        raise_all(partial(refuse_unfit, extractor, registry[extractor], root) for extractor in extractors)
 
     def _published_numbers(self) -> list[Number]:
         """Return the published numbers that concern this run.
@@ -278,7 +278,7 @@ class Plan(Tokens):
             return None
 
     def refuse_missing_files(self) -> None:
-        """Raise InputError that names a given file which is not there and which nothing brings."""
+        """Raise InputError that names the given files which are not there and which nothing brings."""
 
         def is_missing(path: str) -> bool:
             return not os.path.exists(self.in_root(path)) and self.downloads.source_of(path) is None
@@ -293,16 +293,17 @@ class Plan(Tokens):
               for path in self.weights_paths(e)),
             *((require_score_file, self.score_file(s, m)) for s in self.config.splits for m in self.config.score_methods),
         ]  # fmt: skip
-        for check, path in checks:
-            if any(map(is_missing, files_of(path))):
-                check(Path(self.in_root(path)))
+        missing = [(check, path) for check, path in checks if any(map(is_missing, files_of(path)))]
+        raise_all(partial(check, Path(self.in_root(path))) for check, path in missing)
 
     def refuse_other_weights(self) -> None:
         """Raise InputError where files that are there cannot be an extractor's weights, as far as is quickly seen."""
-        for extractor in self.network_inputs:
-            if not self.downloads.needed(paths := self.weights_paths(extractor)):
-                with _faults_of(extractor):
-                    refuse_other_weights(self.config.extractor_registry[extractor], self.config.root, paths)
+        raise_all(partial(self._refuse_other_weights, extractor) for extractor in self.network_inputs)
+
+    def _refuse_other_weights(self, extractor: str) -> None:
+        if not self.downloads.needed(paths := self.weights_paths(extractor)):
+            with _faults_of(extractor):
+                refuse_other_weights(self.config.extractor_registry[extractor], self.config.root, paths)
 
     def refuse_split_images_in_database(self) -> None:
         """Raise InputError where the database lists images of a split, before any is decoded.
