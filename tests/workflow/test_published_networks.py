@@ -23,6 +23,7 @@ SIZES = {"resize": 48, "crop": 48, "interpolation": "bicubic", "mean": [0.5] * 3
 NETWORKS = {
     "tagged": {"library": "timm", "model": "test_efficientnet.r160_in1k", **SIZES},
     "mine": {"library": "open_clip", "model": "hf-hub:me/clip"},
+    "features": {"features": "feats/{collection}.npy"},  # beside which networks are downloaded too
 }
 FOLDERS = {"tagged": "weights/hub/timm--test_efficientnet.r160_in1k", "mine": "weights/hub/open_clip--hf-hub--me--clip"}
 SHARD = "results/features/mine/{}/00000-of-00001.h5"

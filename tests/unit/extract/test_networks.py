@@ -100,6 +100,16 @@ def test_an_unknown_tag_is_refused_with_the_nearest_one(tag, message):
         input_of(entry_of("open_clip", "ViT-B-32", pretrained=tag))
 
 
+@pytest.mark.parametrize("library", ["timm", "open_clip"])
+@pytest.mark.parametrize(
+    ("model", "message"),
+    [("hf_hub:me/vit", r"`hf_hub:me/vit`; did you mean `hf-hub:me/vit`\? See"), ("zzzzzzzz", r"`zzzzzzzz`\. See")],
+)
+def test_an_unknown_model_is_refused_with_what_was_meant(library, model, message):
+    with pytest.raises(InputError, match=f"{library} has no model {message}"):
+        input_of(entry_of(library, model))
+
+
 def test_mean_and_std_settle_what_the_tags_differ_in():
     takes = input_of(entry_of("open_clip", "ViT-L-14", pretrained=FILE, mean=[0.5] * 3, std=[0.5] * 3))
     assert str(takes.preprocessing) == "bicubic-224-224"

@@ -100,4 +100,6 @@ def folder_files(model: str, pretrained: Any, root: Path, config: str) -> list[s
 
 def unknown_model(library: str, model: str, models: list[str]) -> InputError:
     """Return the error for a model that is not among the library's `models`."""
-    return InputError(f"{library} has no model `{model}`{nearest(model, models)} See {library}.list_models()")
+    origin, colon, rest = model.partition(":")
+    hint = nearest(origin, (HUB, FOLDER)).replace("`?", f":{rest}`?") if colon else nearest(model, models)
+    return InputError(f"{library} has no model `{model}`{hint or '.'} See {library}.list_models()")
