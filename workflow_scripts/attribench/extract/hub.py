@@ -114,9 +114,8 @@ def config_file(entry: ExtractorEntry, root: Path) -> Path:
     published, file = in_repository(entry), CONFIGS[entry.library]
     where = {"repo_id": published.repository, "filename": file, "revision": published.revision}
     try:
-        get_hf_file_metadata(
-            hf_hub_url(**where)
-        )  # once: a download would be tried again and again where nothing answers
+        # Asks once. A download would be tried again and again where nothing answers.
+        get_hf_file_metadata(hf_hub_url(**where))
         return Path(hf_hub_download(**where))
     # The hub's client raises its own errors, those of its HTTP library, OSError and RuntimeError: here they mean one thing.
     except Exception as error:
