@@ -348,6 +348,7 @@ def test_a_variant_to_be_downloaded_is_not_missing_and_a_skipped_one_is_not_down
     assert path in abc_plan(tmp_path).given_paths
     skipping = abc_plan(tmp_path, missing_variants="skip")
     assert skipping.missing_variants == {("moco", "tuned"): path}
+    assert skipping.left_out == ["tuned for moco: no checkpoint is there"]
     assert path not in skipping.given_paths
 
 
