@@ -244,7 +244,12 @@ NOT_READ = {
         r"a tuple of float32 \[2, 3\], float32 \[2, 5, 3\]; .*choose it by `output`",
     ),
     "named": ({"image": VECTORS}, None, None, r"a dict of 'image': float32 \[2, 3\]; expected one tensor"),
-    "no such output": ({"image": VECTORS}, "imag", None, r"expected `output` to be one of \['image'\]"),
+    "no such output": (
+        {"image": VECTORS},
+        "imag",
+        None,
+        r"expected `output` to be one of \['image'\]; did you mean `image`",
+    ),
     "one output": (VECTORS, 0, None, "expected `output` to be one of none"),
     "tokens": (TOKENS, None, None, "give `pool`"),
     "a map": (MAPS, None, None, "give `pool`"),
