@@ -24,6 +24,10 @@ REFUSED = {
         dict(tune__x={"head": "layer_norm_mlp", "layers": 2}),
         ["the head `layer_norm_mlp` has no `layers`; expected none, or `head: mlp`"],
     ),
+    "a width between layers of which there is one": (
+        dict(tune__x={"head": "mlp", "layers": 1, "hidden": 64}),
+        ["key `tune.x`: one layer leads from the features to `outputs`; expected no `hidden`, or more `layers`"],
+    ),
     "a penalty below 0": (
         dict(tune__x={"penalty": -1}),
         ["key `tune.x.penalty`: found -1; expected a list of one or more, each a number, at least 0"],

@@ -63,6 +63,9 @@ class Training(Closed):
                     f"the head `{self.head}` has no `{key}`; expected none, or `head: {'` or `head: '.join(heads)}`"
                 )
 
+        if self.head == "mlp" and self.layers == 1 and "hidden" in self.model_fields_set:
+            raise ValueError("one layer leads from the features to `outputs`; expected no `hidden`, or more `layers`")
+
     @property
     def penalties(self) -> list[float]:
         """Return the weights of the penalty to try, 0 alone for a head without one."""
