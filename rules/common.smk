@@ -25,6 +25,7 @@ from attribench.formats.shards import invalid_images
 from attribench.plan.config import load, own_features, refuse_empty
 from attribench.plan.lock import Locks
 from attribench.plan.plan import Plan
+from attribench.plots.letters import letters_in_logs, without_font_text
 from attribench.provenance.keys import carried_key, code_digest, digest, is_current, key_of, was_made_here
 
 # A run's jobs inherit this variable, on another node too. They take given files to be as the run found them.
@@ -57,9 +58,11 @@ plan = without_traceback(lambda: Plan(load(config), trust_records=IS_JOB))
 config.update(plan.config.model_dump(mode="json"))
 
 if not IS_JOB:
-    checks = (plan.refuse_missing_files, plan.refuse_other_results, plan.refuse_large_sizes)
+    checks = (plan.refuse_missing_files, plan.refuse_other_weights, plan.refuse_other_results, plan.refuse_large_sizes)
     for check in (*checks, plan.refuse_split_images_in_database):
         without_traceback(check)
+    for line in plan.left_out:
+        logger.info(f"Left out: {line}")
     locks = Locks(".snakemake")
     locks.settle()
     os.environ["ATTRIBENCH_RUN"] = str(os.getpid())

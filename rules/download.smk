@@ -80,6 +80,7 @@ onsuccess:
     locks.forget_run()
     plan.downloads.note_touched()
     announce_left_out()
+    announce_letters_without_font()
 
 
 onerror:

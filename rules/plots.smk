@@ -49,6 +49,13 @@ rule plots:
         "../workflow_scripts/plots.py"
 
 
+def announce_letters_without_font():
+    """Log which letters the figures show as boxes, for want of a font."""
+    logs = [log_file(f"{rule}/{split}") for split in plan.config.splits for rule in ("plots", "contact")]
+    if letters := letters_in_logs([*logs, log_file("learning_curves")]):
+        logger.info(f"Warning: {without_font_text(letters)}")
+
+
 def tuning_figure_reads():
     return {plan.path("learning_curve", **m._asdict()): tune_key(*m) for m in plan.tuned_methods}
 

@@ -126,16 +126,24 @@ def refuse_to_replace_shared_features():
 
 def refuse_unfit_images():
     """Refuse features in which images are invalid that stop this run, or that another `max_pixels` left out."""
-    stops = plan.config.invalid_images == "fail"
+    invalid = [*invalid_rows()]
+    if plan.config.invalid_images == "fail" and invalid:
+        raise unreadable([*{image: reason for _, image, reason in invalid}.items()])
+    outdated = {path: row for path, *row in invalid if is_over_another_limit(row[1], plan.config.max_pixels)}
+    if outdated:
+        image, reason = next(iter(outdated.values()))
+        raise InputError(
+            f"{len(outdated)} file(s) of features leave out images by another max_pixels, such as {image} ({reason}); remove "
+            f"them to make them anew: rm {' '.join(outdated)}"
+        )
+
+
+def invalid_rows():
+    """Yield the invalid images of all features that are current: path of the features, of the image, reason."""
     for collection in plan.collections:
         for extractor in plan.extractors_of(collection, "images"):
             for shard in plan.shards(collection):
                 path = plan.path("features", collection=collection, extractor=extractor, shard=shard)
                 if is_current(path, features_key(collection, extractor, shard)):
                     for image, reason in invalid_images(path, plan.n_taken(collection, shard)):
-                        if stops:
-                            raise unreadable(plan.in_root(image), reason)
-                        if is_over_another_limit(reason, plan.config.max_pixels):
-                            raise InputError(
-                                f"{path}: leaves out {image} ({reason}); remove it to make it anew: rm {path}"
-                            )
+                        yield path, plan.in_root(image), reason

@@ -8,6 +8,7 @@ import pytest
 from attribench.formats.rank_file import read_rank_file
 from attribench.formats.shards import open_feature_shard
 from helpers.clone import TINY
+from helpers.images import picture
 from helpers.jobs import NOTHING, jobs
 
 pytestmark = pytest.mark.workflow
@@ -89,21 +90,34 @@ def test_a_limit_of_the_first_run_costs_no_whole_shard_when_it_goes(finished_cop
     assert clone.planned(None, RANKS) == NOTHING
 
 
-def test_a_broken_image_costs_the_shard_that_holds_it(finished_copy):
+def test_broken_images_cost_the_shard_that_holds_them(finished_copy):
     """Under `fail` the rest of the features is made; `quarantine` makes what is missing, and `fail` then refuses it."""
-    clone, image = finished_copy, database_images(finished_copy)[7]
-    clone.configure(CUT)
-    whole = image.read_bytes()
-    image.write_bytes(b"no image")
+    clone, images = finished_copy, [database_images(finished_copy)[i] for i in (7, 8, 12, 17)]
+    clone.configure({**CUT, "max_pixels": 5000})
+    whole = [image.read_bytes() for image in images]
+    for image in images[:2]:
+        image.write_bytes(b"no image")
+    for image in images[2:]:
+        picture(80, 70).save(image)
+    paths = [image.relative_to(clone.folder) for image in images]
+    named = "".join(f"\n  {path} (no image in a format that is read here)" for path in paths[:2])
     failed = clone.run(RANKS, "--keep-going", check=False)
     assert failed.returncode != 0
-    assert f"{image.name}: cannot be decoded" in failed.stdout
+    assert "2 images cannot be decoded; " in failed.stdout and named in failed.stdout
     quarantine = {"invalid_images": "quarantine"}
-    assert clone.planned(quarantine, RANKS) == Counter(decode=1, extract=1, rank=1)
+    assert clone.planned(quarantine, RANKS) == Counter(decode=3, extract=3, rank=1)
     clone.run(RANKS, config=quarantine)
     assert clone.planned(quarantine, RANKS) == NOTHING
     refused = clone.run(RANKS, check=False)
     assert refused.returncode != 0
-    assert f"{image.name}: cannot be decoded" in refused.stdout and "Job stats" not in refused.stdout
-    image.write_bytes(whole[:-2] + whole[-2:][::-1])
-    assert clone.planned(None, RANKS) == ONE_SHARD
+    named += "".join(
+        f"\n  {path} (80 x 70 pixels; expected at most 5000, by the config key max_pixels)" for path in paths[2:]
+    )
+    assert "4 images cannot be decoded; " in refused.stdout and named in refused.stdout
+    assert "Job stats" not in refused.stdout
+    other = clone.run("-n", RANKS, config={**quarantine, "max_pixels": 6000}, check=False)
+    shards = [f"results/features/sample_database/color/0000{i}-of-00004.h5" for i in (2, 3)]
+    assert other.returncode and f"anew: rm {' '.join(shards)}\n" in other.stdout
+    for image, content in zip(images, whole, strict=True):
+        image.write_bytes(content[:-2] + content[-2:][::-1])
+    assert clone.planned(None, RANKS) == Counter(manifest=1, decode=3, extract=3, rank=1)

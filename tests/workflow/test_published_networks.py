@@ -23,6 +23,7 @@ SIZES = {"resize": 48, "crop": 48, "interpolation": "bicubic", "mean": [0.5] * 3
 NETWORKS = {
     "tagged": {"library": "timm", "model": "test_efficientnet.r160_in1k", **SIZES},
     "mine": {"library": "open_clip", "model": "hf-hub:me/clip"},
+    "features": {"features": "feats/{collection}.npy"},  # beside which networks are downloaded too
 }
 FOLDERS = {"tagged": "weights/hub/timm--test_efficientnet.r160_in1k", "mine": "weights/hub/open_clip--hf-hub--me--clip"}
 SHARD = "results/features/mine/{}/00000-of-00001.h5"
@@ -82,7 +83,18 @@ def test_weights_come_once_and_jobs_need_no_server(site, clone, monkeypatch, tmp
     assert planned_jobs(plan) == extraction + Counter({job: 1}) and site.requests == []
     refused = clone.run("-n", shard, config={"download": "never"}, check=False)
     assert refused.returncode and "are missing; expected all of them, or `download`" in refused.stdout
-    assert f"\n  resources/photos/{folder}\n" in refused.stdout and site.requests == []
+    address = "https://huggingface.co/timm/test_efficientnet.r160_in1k/resolve/main/model.safetensors"
+    by_hand = f"\n  resources/photos/{folder}/model.safetensors  <-  {address}"
+    assert by_hand + " (or pytorch_model.bin)\n" in refused.stdout and site.requests == []
+    (root_of(clone) / folder).mkdir(parents=True)
+    (root_of(clone) / folder / "model.safetensors").write_bytes(b"weights")
+    refused = clone.run("-n", shard, config={"download": "never"}, check=False)
+    assert refused.returncode and by_hand in refused.stdout
+    assert (
+        "config key extractor_registry.tagged: " in refused.stdout
+        and "not a whole file of safetensors" in refused.stdout
+    )
+    shutil.rmtree(root_of(clone) / "weights")
 
     clone.run("download")
     assert fetched(site) == ["model.safetensors"]
@@ -101,13 +113,14 @@ def test_weights_come_once_and_jobs_need_no_server(site, clone, monkeypatch, tmp
     os.rename(tmp_path / "shard", clone.folder / shard)
     failed = clone.run("download", check=False)
     assert f"Error in {job}: " in failed.stdout and "HF_ENDPOINT" in failed.stdout and "Traceback" not in failed.stdout
-    address = "https://huggingface.co/timm/test_efficientnet.r160_in1k/resolve/main/model.safetensors"
-    assert f"  resources/photos/{folder}/model.safetensors  <-  {address}" in failed.stdout, "what to do by hand"
+    assert by_hand in failed.stdout, "what to do by hand"
 
     monkeypatch.setenv("HF_ENDPOINT", site.url)
     clone.run("download")
     assert clone.planned(None, shard) == Counter()
-    (root_of(clone) / folder / "model.safetensors").write_bytes(b"other")
+    (root_of(clone) / folder / "model.safetensors").write_bytes(
+        save(timm.create_model("test_efficientnet").state_dict())
+    )
     assert clone.planned(None, shard) == Counter(decode=1, extract=1), "its content counts"
 
 
@@ -121,6 +134,17 @@ def test_a_repository_is_planned_by_its_config_and_its_files_may_be_put_there_by
 
     refused = planned(download="never").stdout
     assert "/open_clip_config.json is missing, which states the preprocessing" in refused and fetched(site) == []
+    monkeypatch.setenv("HF_ENDPOINT", NOBODY)
+    failed = planned().stdout
+    assert "Retry" not in failed and "Traceback" not in failed
+    addresses = {
+        f"resources/photos/{FOLDERS['mine']}/{file}  <-  https://huggingface.co/me/clip/resolve/main/{file}"
+        for file in ("open_clip_config.json", "open_clip_model.safetensors")
+    }
+    for text in (refused, failed):
+        assert "or resize, crop, interpolation, mean, std in the extractor's entry, or the network's files, put" in text
+        assert all(address in text for address in addresses)
+    monkeypatch.setenv("HF_ENDPOINT", site.url)
     assert "download_open_clip__hf_hub__me__clip " in planned().stdout and fetched(site) == ["open_clip_config.json"]
 
     monkeypatch.setenv("HF_ENDPOINT", NOBODY)

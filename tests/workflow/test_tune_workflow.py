@@ -208,3 +208,18 @@ def without_keys(files):
             )
             contents[path] = {name: file[name][()].tobytes() for name in names}
     return contents
+
+
+def test_methods_that_are_left_out_are_named_at_the_start(tuned, tmp_path):
+    other = {"extractors": ["mine", "other"], "extractor_registry": {"other": {"features": "feats/{collection}.npz"}}}
+    plan = copied(tuned, tmp_path).run("-n", config={**other, "tune": {"learned": {"extractors": ["mine"]}}}).stdout
+    before_jobs = plan.partition("Job stats:")[0]
+    assert before_jobs.count("Left out: learned for other: not in tune.learned.extractors (mine)\n") == 1
+    assert plan.count("Left out: ") == 1
+
+
+def test_letters_without_a_font_are_named_on_the_terminal(tuned, tmp_path):
+    clone, figure = copied(tuned, tmp_path), "results/plots/learning_curves.png"
+    done = clone.run(figure, config={"tune": {"learned": {"label": "learned \U0010fffd"}}})
+    warning = "Warning: no installed font has the letters '\\U0010fffd' (U+10FFFD): figures show boxes"
+    assert done.stdout.count(warning) == 1

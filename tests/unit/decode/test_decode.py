@@ -197,10 +197,23 @@ def test_decoded_pixels_are_taken_when_they_have_the_preprocessing(tmp_path):
 
 
 def test_an_unreadable_image_stops_the_shard_and_leaves_nothing(tmp_path):
-    paths = collection(tmp_path) + bad_files(tmp_path)
+    paths = collection(tmp_path) + bad_files(tmp_path)[:1]
     with pytest.raises(InputError, match=r"truncated.jpg: cannot be decoded .*invalid_images"):
         decode_shard(tmp_path / "s.h5", tmp_path, paths, [SMALL], quarantine=False)
     assert not [path for path in tmp_path.iterdir() if "s." in path.name and path.suffix == ".h5"]
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_all_unreadable_images_of_a_shard_are_named_at_once(tmp_path, workers):
+    bad = [f"bad-{i}.png" for i in range(25)]
+    for name in bad:
+        (tmp_path / name).write_bytes(b"no image")
+    paths = [name for pair in zip(collection(tmp_path, 25), bad, strict=True) for name in pair]
+    with pytest.raises(InputError, match=r"^25 images cannot be decoded; .* invalid_images .*:\n") as error:
+        decode_shard(tmp_path / "s.h5", tmp_path, paths, [SMALL], quarantine=False, workers=workers)
+    _, *lines, rest = str(error.value).splitlines()
+    assert [line.partition(" (")[0].strip() for line in lines] == [str(tmp_path / name) for name in bad[:20]]
+    assert rest == "  … and 5 more" and not list(tmp_path.glob("*s.*h5"))
 
 
 def test_quarantine_keeps_the_rows_and_the_reasons(tmp_path):

@@ -1,14 +1,17 @@
 """Published networks as sources: what the plan knows of them, and which files their job takes, from where."""
 
+import re
+
 import pytest
 import timm
+import torch
 from attribench.common.errors import InputError
 from attribench.download.choice import Downloads, network_sources
 from attribench.download.download import download
 from attribench.download.networks import network_source
 from attribench.download.table import DownloadSettings
-from attribench.extract.extractors import load_extractor
-from attribench.extract.hub import network_folder, network_name
+from attribench.extract.extractors import load_extractor, refuse_unfit
+from attribench.extract.hub import network_folder, network_name, refuse_other_files
 from attribench.extract.registry import ExtractorEntry
 from attribench.provenance.fingerprints import read_record
 from helpers.servers import COMMIT, running_site
@@ -138,6 +141,63 @@ def test_without_its_files_a_network_says_what_brings_them(site, tmp_path):
     ):
         load_extractor("x", TAGGED, tmp_path)
     assert site.requests == []
+
+
+# What lies in the folder of a network, and what is said of it before anything runs.
+BY_HAND = {
+    "text in place of weights": (
+        {"model.safetensors": b"weights"},
+        "model.safetensors: not a whole file of safetensors",
+    ),
+    "half of the weights": ({"model.safetensors": None}, "model.safetensors: not a whole file of safetensors"),
+    "text in place of torch's": ({"pytorch_model.bin": b"weights"}, "pytorch_model.bin: not a whole checkpoint"),
+    "nothing": ({"model.safetensors": b""}, "model.safetensors: is empty"),
+    "two checkpoints": (
+        {"a.pth": b"", "b.pth": b""},
+        "expected one checkpoint, such as model.safetensors; found a.pth, b.pth; remove",
+    ),
+    "none": (
+        {"readme.txt": b"See the hub."},
+        "such as model.safetensors; found none, but readme.txt; remove the folder",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", BY_HAND)
+def test_files_put_there_by_hand_are_looked_at_first_and_what_belongs_there_is_said(site, tmp_path, name):
+    files, message = BY_HAND[name]
+    folder = tmp_path / network_folder(TAGGED)
+    folder.mkdir(parents=True)
+    for file, content in files.items():
+        (folder / file).write_bytes(weights()[:-100] if content is None else content)
+    address = "https://huggingface.co/timm/test_efficientnet.r160_in1k/resolve/main/model.safetensors"
+    line = f"\n  {folder}/model.safetensors  <-  {address} (or pytorch_model.bin)"
+    with pytest.raises(InputError, match=f"{message}.*by hand, what belongs there is{re.escape(line)}$"):
+        refuse_other_files(TAGGED, tmp_path)
+    assert site.requests == []
+
+
+@pytest.mark.parametrize("file", ["model.safetensors", "pytorch_model.bin", "old.pth"])
+def test_files_of_all_forms_of_weights_may_be_put_there_by_hand(tmp_path, file):
+    folder = tmp_path / network_folder(TAGGED)
+    folder.mkdir(parents=True)
+    tensors = timm.create_model("test_efficientnet").state_dict()
+    if file.endswith(".safetensors"):
+        (folder / file).write_bytes(weights())
+    else:
+        torch.save(tensors, folder / file, _use_new_zipfile_serialization=file != "old.pth")
+    refuse_other_files(TAGGED, tmp_path)
+    refuse_unfit("x", TAGGED, tmp_path)
+
+
+def test_weights_of_another_network_are_refused_before_anything_is_decoded(tmp_path):
+    folder = tmp_path / network_folder(TAGGED)
+    folder.mkdir(parents=True)
+    (folder / "model.safetensors").write_bytes(save(timm.create_model("test_vit").state_dict()))
+    refuse_other_files(TAGGED, tmp_path)
+    with pytest.raises(InputError, match=f"{folder}/model.safetensors: does not fit {TAGGED.model} ") as error:
+        refuse_unfit("x", TAGGED, tmp_path)
+    assert "config.json" not in str(error.value)
 
 
 def test_other_files_of_a_network_have_another_token(site, tmp_path):

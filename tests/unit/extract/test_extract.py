@@ -293,7 +293,7 @@ WRONG = {
         dict(library="open_clip", model="ViT-B-23", pretrained="none"),
         "did you mean `ViT-B-32`",
     ),
-    "unknown tag": (dict(library="open_clip", model="RN50", pretrained="opnai"), "`opnai`.*'openai'"),
+    "unknown tag": (dict(library="open_clip", model="RN50", pretrained="opnai"), "`opnai`; did you mean `openai`"),
     "no weights file": (
         dict(library="timm", model="test_vit", pretrained={"file": "no.pth"}),
         "no.pth: the weights file",

@@ -85,6 +85,31 @@ def test_preprocessing_that_cannot_be_known_is_to_be_given(name):
     assert str(input_of(given).preprocessing) == "bicubic-224-224"
 
 
+@pytest.mark.parametrize(
+    ("tag", "message"),
+    [
+        (
+            "opena",
+            "pretrained `opena`; did you mean `openai`[?] open_clip's ViT-B-32 takes none, {file: …} or a tag: openai, ",
+        ),
+        ("hub", "pretrained `hub`. open_clip's ViT-B-32 takes none, "),
+    ],
+)
+def test_an_unknown_tag_is_refused_with_the_nearest_one(tag, message):
+    with pytest.raises(InputError, match=message):
+        input_of(entry_of("open_clip", "ViT-B-32", pretrained=tag))
+
+
+@pytest.mark.parametrize("library", ["timm", "open_clip"])
+@pytest.mark.parametrize(
+    ("model", "message"),
+    [("hf_hub:me/vit", r"`hf_hub:me/vit`; did you mean `hf-hub:me/vit`\? See"), ("zzzzzzzz", r"`zzzzzzzz`\. See")],
+)
+def test_an_unknown_model_is_refused_with_what_was_meant(library, model, message):
+    with pytest.raises(InputError, match=f"{library} has no model {message}"):
+        input_of(entry_of(library, model))
+
+
 def test_mean_and_std_settle_what_the_tags_differ_in():
     takes = input_of(entry_of("open_clip", "ViT-L-14", pretrained=FILE, mean=[0.5] * 3, std=[0.5] * 3))
     assert str(takes.preprocessing) == "bicubic-224-224"
@@ -219,7 +244,12 @@ NOT_READ = {
         r"a tuple of float32 \[2, 3\], float32 \[2, 5, 3\]; .*choose it by `output`",
     ),
     "named": ({"image": VECTORS}, None, None, r"a dict of 'image': float32 \[2, 3\]; expected one tensor"),
-    "no such output": ({"image": VECTORS}, "imag", None, r"expected `output` to be one of \['image'\]"),
+    "no such output": (
+        {"image": VECTORS},
+        "imag",
+        None,
+        r"expected `output` to be one of \['image'\]; did you mean `image`",
+    ),
     "one output": (VECTORS, 0, None, "expected `output` to be one of none"),
     "tokens": (TOKENS, None, None, "give `pool`"),
     "a map": (MAPS, None, None, "give `pool`"),

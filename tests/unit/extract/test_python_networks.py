@@ -142,7 +142,7 @@ def test_two_folders_may_have_modules_of_the_same_name(root):
 
 FAULTS = {
     "no file": (own("means", "models/none.py"), "models/none.py does not exist; expected a Python file"),
-    "no function": (own("meanz"), "mine.py, function meanz: there is no such function"),
+    "no function": (own("meanz"), "there is no such function in the file; did you mean `means`"),
     "no pair": (own("alone"), r"function alone: returned Means; expected \(torch.nn.Module, preprocessing\)"),
     "another key": (own("named"), "function named: its preprocessing is .*'crops'.*; expected a dict of crop, interp"),
     "crop larger than resize": (own("wide"), "crop 64 is larger than resize 40"),

@@ -127,7 +127,11 @@ REFUSED = {
     ),
     "extractor without a model": (dict(extractor_registry__a={"library": "timm"}), ["extractor_registry.a", "`model`"]),
     "a recall cut-off of zero": (dict(recall_ks=[0]), ["recall_ks.0", "found 0"]),
-    "text for a number": (dict(recall_ks="five"), ["recall_ks.0", "'five'"]),
+    "text for a number": (
+        dict(recall_ks="five"),
+        ["`recall_ks`: found 'five'; expected a list of one or more, each a"],
+    ),
+    "a number of a list as text": (dict(recall_ks="5,0"), ["`recall_ks`: found 0; expected a list"]),
     "a mapping for a folder": (dict(results={"x": 1}), ["`results`", "{'x': 1}"]),
     "a split listed twice": (dict(splits=["sample_style"] * 2), ["splits", "sample_style", "more than once"]),
     "more neighbours than are kept": (dict(top_k=3), ["contact_sheet.neighbours", "top_k"]),
@@ -295,7 +299,7 @@ PLANS = {
             variants=["tuned"],
             missing_variants="skip",
         ),
-        "no extractor has a checkpoint",
+        "no method is left; expected .*:\n  tuned for color: no checkpoint is there",
     ),
     "a split named like a table": (
         dict(benchmarks__mine={"splits": {"summary": "m.json"}, "database": {"folder": "d"}, "extractors": ["color"]}),
@@ -344,6 +348,7 @@ def test_a_variant_to_be_downloaded_is_not_missing_and_a_skipped_one_is_not_down
     assert path in abc_plan(tmp_path).given_paths
     skipping = abc_plan(tmp_path, missing_variants="skip")
     assert skipping.missing_variants == {("moco", "tuned"): path}
+    assert skipping.left_out == ["tuned for moco: no checkpoint is there"]
     assert path not in skipping.given_paths
 
 

@@ -15,6 +15,7 @@ from attribench.plots.bars import metric_bars
 from attribench.plots.curves import recall_curves
 from attribench.plots.distribution import rank_distribution
 from attribench.plots.learning import learning_curves
+from attribench.plots.letters import letters_in_logs
 from attribench.plots.save import save_figure
 from attribench.plots.sizes import size_curves
 from attribench.plots.style import method_styles, short_count
@@ -334,6 +335,10 @@ def test_letters_that_the_font_lacks_come_from_another_or_are_named_once(tmp_pat
         save_figure(figure, data, tmp_path / "again")
     [record] = caplog.records
     assert f"{none!r} (U+10FFFD), such as in {f'a {none} b'!r}" in record.message
+    logs = [tmp_path / name for name in ("a.log", "b.log", "none.log")]
+    for log in logs[:2]:
+        log.write_text(f"12:00 a line\n12:01 {record.message}\n")
+    assert letters_in_logs(logs) == [none] and letters_in_logs(logs[2:]) == []
     assert not recwarn.list  # of matplotlib's, one for each time it is drawn
     fonts = set(re.findall('id="(.+)-[0-9a-f]+"', svg))
     assert len(fonts - {"DejaVuSans", "DejaVuSans-Bold"}) == 1 and not any("LastResort" in font for font in fonts)

@@ -1,11 +1,23 @@
 """Bad input: the exception for it, the hint at what was meant, and paths in messages."""
 
 import difflib
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 
 class InputError(Exception):
     """Say that an input is bad: the message names the file or key, what was found and what was expected."""
+
+
+def raise_all(checks: Iterable[Callable[[], None]]) -> None:
+    """Call each of `checks`, and raise one InputError with the messages of all that fail."""
+    faults = []
+    for check in checks:
+        try:
+            check()
+        except InputError as error:
+            faults.append(str(error))
+    if faults:
+        raise InputError("\n".join(dict.fromkeys(faults)))
 
 
 def nearest(word: str, choices: Iterable[str], likeness: float = 0.5) -> str:

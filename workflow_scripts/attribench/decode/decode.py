@@ -13,7 +13,7 @@ from tempfile import NamedTemporaryFile
 
 import numpy as np
 
-from attribench.common.errors import InputError
+from attribench.common.errors import InputError, listed
 from attribench.common.progress import progress
 from attribench.decode.eight_bits import UnreadableImage
 from attribench.decode.preprocessing import Preprocessing, load_pixels
@@ -55,8 +55,8 @@ def decode_shard(
 ) -> None:
     """Decode `paths` (relative to `root`), each once, into the pixel shard `output`.
 
-    It has a dataset uint8 [n, crop, crop, 3] for each of `preprocessings`, rows in the order of `paths`. An image that
-    cannot be decoded raises InputError, or with `quarantine` leaves rows of zeros with valid = False and the reason.
+    It has a dataset uint8 [n, crop, crop, 3] for each of `preprocessings`, rows in the order of `paths`. Images that cannot
+    be decoded raise InputError at the end, or with `quarantine` leave rows of zeros with valid = False and the reason.
     Memory holds a few images for each of `workers` processes, not the shard. `key` is that of the job, and kept in the file.
     """
     rows = Rows.all_valid(list(paths))
@@ -69,20 +69,25 @@ def decode_shard(
     ):
         for chunk in progress(chunks, "decode", len(paths), count=lambda chunk: len(chunk.reasons)):
             for row, reason in enumerate(chunk.reasons, first):
-                if reason and not quarantine:
-                    raise unreadable(Path(root) / paths[row], reason)
                 rows.valid[row], rows.reasons[row] = not reason, reason
             for writer, pixels in zip(writers.values(), chunk.pixels, strict=True):
                 writer.append(pixels)
             first += len(chunk.reasons)
+        if not quarantine and not rows.valid.all():
+            raise unreadable([(str(Path(root) / p), why) for p, why in zip(paths, rows.reasons, strict=True) if why])
 
 
-def unreadable(path: Path | str, reason: str) -> InputError:
-    """Return the error for an image that cannot be decoded, where such images are not to be left out."""
-    return InputError(
-        f"{path}: cannot be decoded ({reason}); replace the image, or set the config key invalid_images to quarantine to go "
-        "on without such images: features that are made already stay"
+def unreadable(images: Sequence[tuple[str, str]]) -> InputError:
+    """Return the error for images, as path and reason, that cannot be decoded, where such images are not to be left out."""
+    remedy = (
+        "or set the config key invalid_images to quarantine to go on without such images: features that are made already "
+        "stay"
     )
+    if len(images) == 1:
+        [(path, reason)] = images
+        return InputError(f"{path}: cannot be decoded ({reason}); replace the image, {remedy}")
+    lines = listed([f"{path} ({reason})" for path, reason in images])
+    return InputError(f"{len(images)} images cannot be decoded; replace them, {remedy}:{lines}")
 
 
 @contextmanager

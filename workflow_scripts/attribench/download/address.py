@@ -8,8 +8,8 @@ from attribench.common.errors import InputError
 from attribench.download.http import NoConnection, Remote, Transient, Unreachable, with_retries
 from attribench.download.partial import note_commit, noted_commit
 from attribench.download.table import DownloadSettings, Source
+from attribench.extract.hub import HUB_ADDRESS
 
-HUB = "https://huggingface.co"
 DRIVE = "https://drive.usercontent.google.com/"
 _DRIVE_HINT = " (Google Drive answers so where a file is not public, or when too many have downloaded it today)"
 _SHA256_DIGITS, _SHA1_DIGITS = 64, 40
@@ -42,7 +42,7 @@ def public_address(source: Source, file: str) -> str:
     if source.kind == "drive":
         return f"{DRIVE}download?id={source.id}&export=download&confirm=t"
     datasets = "datasets/" if source.repo_type == "dataset" else ""
-    return f"{HUB}/{datasets}{source.repo}/resolve/{source.revision}/{file}"
+    return f"{HUB_ADDRESS}/{datasets}{source.repo}/resolve/{source.revision}/{file}"
 
 
 def mirrored(url: str, mirrors: dict[str, str]) -> str:

@@ -57,6 +57,13 @@ class Source(Closed):
         missing = [key for key in _NEEDS[self.kind] if getattr(self, key) is None]
         if missing:
             raise ValueError(f"kind {self.kind} needs {', '.join(missing)}")
+        foreign = sorted(
+            key for key in set().union(*_NEEDS.values()) - _NEEDS[self.kind] if getattr(self, key) is not None
+        )
+        if foreign:
+            raise ValueError(
+                f"kind {self.kind} has no {', '.join(foreign)}; expected {', '.join(_NEEDS[self.kind])} alone"
+            )
         names = [local_name(file) for file in self.files]
         if len(set(names)) != len(names):
             raise ValueError("two of `files` have the same name; expected different ones")

@@ -7,7 +7,7 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
-from attribench.common.errors import InputError
+from attribench.common.errors import InputError, first_line
 from attribench.common.files import open_given, refuse_placeholder
 from attribench.common.torch_files import load_plain
 from attribench.extract.registry import WeightsFile
@@ -35,6 +35,23 @@ def require_weights_file(path: Path) -> None:
     with open_given(path, "weights file"):
         pass
     refuse_placeholder(path)
+
+
+def refuse_other_format(path: Path) -> None:
+    """Raise InputError for a file that cannot be a checkpoint, by what it begins and ends with; tensors are not read."""
+    require_weights_file(path)
+    if path.suffix == ".safetensors":
+        from safetensors import SafetensorError, safe_open
+
+        try:  # reads the header, and compares it with the size of the file
+            with safe_open(path, "np"):
+                return
+        except (SafetensorError, OSError) as error:
+            raise InputError(f"{path}: not a whole file of safetensors ({first_line(error)})") from error
+    with open(path, "rb") as file:
+        is_pickle = file.read(1) == b"\x80"  # of torch's old format
+    if not is_pickle and not zipfile.is_zipfile(path):
+        raise InputError(f"{path}: not a whole checkpoint; expected a file of torch.save, of safetensors, or .npz")
 
 
 def read_tensors(path: Path, spec: WeightsFile) -> dict[str, Any]:

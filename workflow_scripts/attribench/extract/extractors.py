@@ -1,6 +1,6 @@
 """Extractors: image -> feature vector. An entry of the registry names a library, which has the network (see `libraries`)."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from hashlib import sha256
@@ -11,8 +11,9 @@ from typing import Any
 from attribench.common.errors import InputError
 from attribench.decode.preprocessing import Preprocessing
 from attribench.extract import libraries
-from attribench.extract.checkpoints import weights_file
-from attribench.extract.libraries import NetworkInput
+from attribench.extract.checkpoints import refuse_other_format, weights_file
+from attribench.extract.hub import has_files, network_folder, refuse_other_files
+from attribench.extract.libraries import CHECKPOINTS, NetworkInput
 from attribench.extract.readout import Pool, cannot_run, read_out
 from attribench.extract.registry import ExtractorEntry, WeightsFile
 
@@ -97,6 +98,20 @@ def load_extractor(name: str, entry: ExtractorEntry, root: Path | str) -> Networ
         return Network(loaded.module, takes.mean, takes.std, weights, name, **how)
 
 
+def refuse_other_weights(entry: ExtractorEntry, root: Path | str, paths: Iterable[str]) -> None:
+    """Raise InputError where files that are there cannot be the weights of the entry's network, as far as is quickly seen.
+
+    paths: the network's files and folder, below the root or absolute. Those that are missing are no fault here.
+    """
+    folder = network_folder(entry)
+    if folder and any(Path(root, folder).glob("*")):
+        refuse_other_files(entry, Path(root))
+    for path in map(Path(root).joinpath, paths):
+        # What a function of the user's reads may be anything.
+        if path.is_file() and path.name.endswith(CHECKPOINTS) and entry.library != "python":
+            refuse_other_format(path)
+
+
 def refuse_unfit(name: str, entry: ExtractorEntry, root: Path | str) -> None:
     """Raise InputError where the network of the registry's entry `name` cannot make features of images of the entry's size.
 
@@ -117,6 +132,8 @@ def _has_weights(entry: ExtractorEntry, root: Path | str) -> bool:
     """Return whether the entry's weights lie in a file, or a folder, that is there."""
     if isinstance(entry.pretrained, WeightsFile):
         return weights_file(entry.pretrained, root).is_file()
+    if network_folder(entry) and entry.pretrained != "none":
+        return has_files(entry, Path(root))
     return entry.pretrained == "hub" and bool(network_files(entry, root))
 
 

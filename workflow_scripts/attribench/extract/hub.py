@@ -7,16 +7,29 @@ have a folder of their own, named after it.
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from importlib import import_module
+from pathlib import Path, PurePosixPath
 
-from attribench.common.errors import InputError
+from attribench.common.errors import InputError, first_line
 from attribench.common.files import refuse_placeholder
-from attribench.extract.libraries import CHECKPOINTS, FOLDER, HUB, from_hub
+from attribench.extract import libraries
+from attribench.extract.checkpoints import refuse_other_format
+from attribench.extract.libraries import CHECKPOINTS, FOLDER, HUB
 from attribench.extract.registry import ExtractorEntry
 
 PARENT = "weights/hub"  # below the root
+HUB_ADDRESS = "https://huggingface.co"
 # The config of a model that is a folder or a repository, by library.
 CONFIGS = {"timm": "config.json", "open_clip": "open_clip_config.json"}
+# The usual names of a checkpoint in it, by library: the first that is there counts.
+USUAL = {
+    "timm": ("model.safetensors", "pytorch_model.bin"),
+    "open_clip": (
+        *("open_clip_model.safetensors", "open_clip_pytorch_model.safetensors"),
+        "open_clip_pytorch_model.bin",
+    ),
+}
+_PREPROCESSING = ("resize", "crop", "interpolation", "mean", "std")
 
 
 @dataclass(frozen=True)
@@ -30,6 +43,10 @@ class Published:
     repository: str | None = None
     revision: str = "main"
     url: str | None = None
+
+    def address(self, file: str) -> str:
+        """Return where anybody finds the file."""
+        return f"{self.url or f'{HUB_ADDRESS}/{self.repository}/resolve/{self.revision}/'}{file}"
 
 
 def network_name(entry: ExtractorEntry) -> str | None:
@@ -56,11 +73,25 @@ def network_folder(entry: ExtractorEntry) -> str | None:
     return f"{PARENT}/{name}" if name else None
 
 
-def in_repository(entry: ExtractorEntry, weights: Sequence[str]) -> Published:
+def in_repository(entry: ExtractorEntry) -> Published:
     """Return where the files are of a model that is a repository on the hub: its config, and weights if they are used."""
     repository, _, revision = entry.model.partition(":")[2].partition("@")
-    files = [(CONFIGS[entry.library],), *([weights] if entry.pretrained == "hub" else [])]
+    files = [(CONFIGS[entry.library],), *([USUAL[entry.library]] if entry.pretrained == "hub" else [])]
     return Published(files, repository, revision or "main")
+
+
+def by_hand(entry: ExtractorEntry, root: Path) -> str:
+    """Return a line for each file of a published network: where it belongs, and where anybody finds it.
+
+    For the end of a message. Raises InputError for a model without published weights.
+    """
+    folder = root / network_folder(entry)
+    published = import_module(f"{libraries.__name__}.{entry.library}").published(entry, root)
+    lines = ""
+    for name, *others in published.files:
+        instead = f" (or {', '.join(others)})" if others else ""
+        lines += f"\n  {folder / PurePosixPath(name).name}  <-  {published.address(name)}{instead}"
+    return lines
 
 
 def cached(repository: str | None, file: str, revision: str) -> Path | None:
@@ -78,11 +109,26 @@ def config_file(entry: ExtractorEntry, root: Path) -> Path:
     """
     if local := config_here(entry, root):
         return local
-    from huggingface_hub import hf_hub_download
+    from huggingface_hub import get_hf_file_metadata, hf_hub_download, hf_hub_url
 
-    published, file = in_repository(entry, ()), CONFIGS[entry.library]
-    what = f"{file} of {published.repository}"
-    return Path(from_hub(what, lambda: hf_hub_download(published.repository, file, revision=published.revision)))
+    published, file = in_repository(entry), CONFIGS[entry.library]
+    where = {"repo_id": published.repository, "filename": file, "revision": published.revision}
+    try:
+        # Asks once. A download would be tried again and again where nothing answers.
+        get_hf_file_metadata(hf_hub_url(**where))
+        return Path(hf_hub_download(**where))
+    # The hub's client raises its own errors, those of its HTTP library, OSError and RuntimeError: here they mean one thing.
+    except Exception as error:
+        raise InputError(
+            f"{file} of {published.repository}, which states the preprocessing, could not be had from the hub "
+            f"({first_line(error)}); expected a connection (HF_ENDPOINT names a mirror), {_without_hub(entry, root)}"
+        ) from error
+
+
+def _without_hub(entry: ExtractorEntry, root: Path) -> str:
+    """Return how to do without the config of a repository on the hub, for the end of a message."""
+    given = ", ".join(key for key in _PREPROCESSING if getattr(entry, key) is None)
+    return f"or {given} in the extractor's entry, or the network's files, put there by hand:{by_hand(entry, root)}"
 
 
 def config_here(entry: ExtractorEntry, root: Path) -> Path | None:
@@ -90,7 +136,7 @@ def config_here(entry: ExtractorEntry, root: Path) -> Path | None:
 
     A job takes it from below the root, as its weights: raises InputError where these are there and the config is not.
     """
-    published, file = in_repository(entry, ()), CONFIGS[entry.library]
+    published, file = in_repository(entry), CONFIGS[entry.library]
     folder = (root / network_folder(entry)).absolute()
     if (folder / file).is_file():
         return folder / file
@@ -101,24 +147,52 @@ def config_here(entry: ExtractorEntry, root: Path) -> Path | None:
 
 def refuse_to_fetch_config(entry: ExtractorEntry, root: Path) -> None:
     """Raise InputError where the plan needs a config from the hub: for use where downloads are not allowed."""
-    given = (entry.resize, entry.crop, entry.interpolation, entry.mean, entry.std)
     is_repository = bool(network_folder(entry)) and entry.model.startswith(f"{HUB}:")
-    if is_repository and None in given and not config_here(entry, root):
+    is_stated = all(getattr(entry, key) is not None for key in _PREPROCESSING)
+    if is_repository and not is_stated and not config_here(entry, root):
         raise InputError(
             f"config key download is `never`, and {root / network_folder(entry) / CONFIGS[entry.library]} is missing, which "
-            "states the preprocessing; expected what `snakemake -c1 download` brings where downloads are allowed"
+            f"states the preprocessing; expected what `snakemake -c1 download` brings where downloads are allowed, "
+            f"{_without_hub(entry, root)}"
         )
 
 
-def checkpoint_of(entry: ExtractorEntry, root: Path, usual: Sequence[str]) -> Path:
-    """Return the checkpoint of a published network, below the root. `usual`: as for `checkpoint_in`."""
+def refuse_other_files(entry: ExtractorEntry, root: Path) -> None:
+    """Raise InputError where the folder of a published network has not the files that the network is loaded from.
+
+    For use before images are decoded: of a checkpoint, only what it begins with is read, and no library is imported.
+    """
+    try:
+        _check_files(entry, root)
+    except InputError as error:
+        raise InputError(f"{error}; by hand, what belongs there is{by_hand(entry, root)}") from error
+
+
+def has_files(entry: ExtractorEntry, root: Path) -> bool:
+    """Return whether the folder of a published network is there, and has the files that the network is loaded from."""
+    try:
+        _check_files(entry, root)
+        return True
+    except InputError:
+        return False
+
+
+def _check_files(entry: ExtractorEntry, root: Path) -> None:
+    if entry.model.startswith(f"{HUB}:"):
+        config_here(entry, root)
+    if entry.pretrained != "none":
+        refuse_other_format(checkpoint_of(entry, root))
+
+
+def checkpoint_of(entry: ExtractorEntry, root: Path) -> Path:
+    """Return the checkpoint of a published network, below the root."""
     folder = (root / network_folder(entry)).absolute()
     if not folder.is_dir():
         raise InputError(
             f"{folder}: the weights of {entry.model} are not there; expected what `snakemake -c1 download` brings"
         )
     try:
-        path = checkpoint_in(folder, usual)
+        path = checkpoint_in(folder, USUAL[entry.library])
         refuse_placeholder(path)
         return path
     except InputError as error:
@@ -127,9 +201,11 @@ def checkpoint_of(entry: ExtractorEntry, root: Path, usual: Sequence[str]) -> Pa
 
 def checkpoint_in(folder: Path, usual: Sequence[str]) -> Path:
     """Return the checkpoint in a model's folder: the first that has one of the `usual` names, or the only one."""
-    found = [path for path in sorted(folder.iterdir()) if path.name.endswith(CHECKPOINTS)]
+    files = sorted(path for path in folder.iterdir() if path.is_file())
+    found = [path for path in files if path.name.endswith(CHECKPOINTS)]
     named = [folder / name for name in usual if folder / name in found]
     if not named and len(found) != 1:
-        names = ", ".join(path.name for path in found) or "none"
+        others = f", but {', '.join(path.name for path in files[:5])}" if files else ""
+        names = ", ".join(path.name for path in found) or f"none{others}"
         raise InputError(f"{folder}: expected one checkpoint, such as {usual[0]}; found {names}")
     return (named or found)[0]

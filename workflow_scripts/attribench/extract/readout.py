@@ -2,7 +2,7 @@
 
 from typing import Any, Literal
 
-from attribench.common.errors import InputError, first_line
+from attribench.common.errors import InputError, first_line, nearest
 
 Pool = Literal["mean", "max", "token"]
 
@@ -38,7 +38,10 @@ def _chosen(outputs: Any, output: int | str) -> Any:
     """Return the output of this number or name."""
     names = _names(outputs)
     if output not in names:
-        raise InputError(f"its network returns {_described(outputs)}; expected `output` to be one of {names or 'none'}")
+        hint = nearest(str(output), names)
+        raise InputError(
+            f"its network returns {_described(outputs)}; expected `output` to be one of {names or 'none'}{hint}"
+        )
     return getattr(outputs, output) if isinstance(outputs, tuple) and isinstance(output, str) else outputs[output]
 
 

@@ -75,11 +75,27 @@ class ExtractorEntry(Closed):
     def _has_a_source(self) -> "ExtractorEntry":
         if self.library is None and self.features is None:
             raise ValueError("give `library` for a network, or `features` for the file of features that exist already")
-        network_keys = sorted(self.model_fields_set - {"library", "features", "label"})
+        network_keys = sorted(self._chosen() - {"library", "features", "label"})
         if self.library is None and network_keys:
             raise ValueError(
                 f"`{network_keys[0]}` needs a `library`; features that exist already are taken as they are"
             )
+        return self
+
+    def _chosen(self) -> set[str]:
+        """Return the keys with another value than their default: a job is given an entry with all keys."""
+        return {name for name, field in type(self).model_fields.items() if getattr(self, name) != field.default}
+
+    @model_validator(mode="after")
+    def _has_use_for_what_is_given(self) -> "ExtractorEntry":
+        """Refuse keys that the library would ignore."""
+        if self.library == "color" and (unused := sorted(self._chosen() & {"model", "pretrained", "seed"})):
+            raise ValueError(f"library color has no network; expected no `{unused[0]}`")
+        if self.library == "torchscript" and self.model:
+            raise ValueError("library torchscript has its network in the file of `pretrained`; expected no `model`")
+        is_drawn = self.library == "python" or (self.library in ("timm", "open_clip") and self.pretrained == "none")
+        if self.seed and not is_drawn:
+            raise ValueError("`seed` is of weights that are drawn; expected `pretrained: none`, or no `seed`")
         return self
 
     @model_validator(mode="after")

@@ -192,7 +192,10 @@ def _check_tuning(config: Config) -> None:
         for part, splits in (("train", train), ("val", val)):
             key, tuning = f"tune.{variant}.{part}", f"benchmarks.{config.benchmark}.tuning"
             if not splits:
-                raise InputError(f"config key {key}: no split is given; expected some, or {tuning} to name them")
+                raise InputError(
+                    f"config key {key}: no split is given; expected some of {', '.join(config.entry.splits)}, or {tuning} "
+                    "to name them"
+                )
             groups = f"; or of {tuning}: {', '.join(config.entry.tuning) or 'none'}"
             _refuse_unknown(key, splits, config.entry.splits, groups)
         if both := sorted({*train} & {*val}):

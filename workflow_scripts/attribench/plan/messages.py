@@ -10,6 +10,7 @@ from pydantic import BaseModel, ValidationError
 
 from attribench.common.errors import nearest
 from attribench.common.schema import NAME_IN_WORDS
+from attribench.common.text_files import decimal_number
 
 _LONGEST = 80  # characters of a value in a message
 _WORDS = {"string": "text", "boolean": "true or false", "null": "null"}
@@ -49,7 +50,17 @@ def _line(keys: list[str], problems: list[Any], schema: "Schema") -> str:
     hint = nearest(value, choices) if isinstance(value, str) else ""
     if isinstance(value, int | float) and schema.is_text(keys):
         hint = f'. To have it as text, write "{as_yaml(value)}", on the command line \'"{as_yaml(value)}"\''
-    return f"key `{key}`: found {as_yaml(value)}; expected {schema.expected(keys)}{hint}"
+    found = value if isinstance(value, str) and schema.is_number(keys) and _is_decimal(value) else as_yaml(value)
+    return f"key `{key}`: found {found}; expected {schema.expected(keys)}{hint}"
+
+
+def _is_decimal(text: str) -> bool:
+    """Return whether text is a number: as such YAML takes `1e-3`, and the command line all items of `recall_ks=5,0`."""
+    try:
+        decimal_number(text)
+        return True
+    except ValueError:
+        return False
 
 
 def as_yaml(value: Any) -> str:
@@ -67,7 +78,9 @@ def _keys(problem: Any, raw: Any) -> list[str]:
         if str(part) in below:
             raw = below[str(part)]
         elif isinstance(part, int):
-            raw = raw[part] if isinstance(raw, list) else raw  # a single value may stand for a list of one
+            if not isinstance(raw, list):
+                continue  # a single value, which stands for a list of one
+            raw = raw[part]
         elif problem["type"] != "missing" or part != problem["loc"][-1]:
             continue
         keys.append(str(part))
@@ -100,6 +113,12 @@ class Schema:
         """Return whether text may stand at the key, and no number."""
         types = {node.get("type") for node in self._at(keys)}
         return "string" in types and not types & {"integer", "number"}
+
+    def is_number(self, keys: list[str]) -> bool:
+        """Return whether a number may stand at the key, or in its list."""
+        nodes = self._at(keys)
+        items = [item for node in nodes if "items" in node for item in self._options(node["items"])]
+        return bool({"integer", "number"} & {node.get("type") for node in (*nodes, *items)})
 
     def expected(self, keys: list[str]) -> str:
         """Return what may stand at the key, in words."""

@@ -9,18 +9,19 @@ import shlex
 import stat
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from functools import cache, cached_property
+from functools import cache, cached_property, partial
 from pathlib import Path
 from typing import Any
 
-from attribench.common.errors import InputError, nearest, shown
+from attribench.common.errors import InputError, nearest, raise_all, shown
 from attribench.common.files import reason
 from attribench.download.choice import Downloads, network_sources
 from attribench.download.install import is_there
 from attribench.download.space import Budget
+from attribench.download.table import origin
 from attribench.extract.checkpoints import require_weights_file, weights_file
-from attribench.extract.extractors import input_of, network_files, refuse_unfit
-from attribench.extract.hub import network_folder, refuse_to_fetch_config
+from attribench.extract.extractors import input_of, network_files, refuse_other_weights, refuse_unfit
+from attribench.extract.hub import by_hand, network_folder, refuse_to_fetch_config
 from attribench.extract.libraries import NetworkInput
 from attribench.extract.registry import WeightsFile
 from attribench.formats.calibrator import require_calibrator
@@ -30,6 +31,7 @@ from attribench.formats.score_file import require_score_file
 from attribench.manifest import collect, given_files, shared_images
 from attribench.plan.config import default_root, own_features
 from attribench.plan.labels import labels_of_config
+from attribench.plan.left_out import left_out_lines
 from attribench.plan.owner import Owner, note_owner, refuse_other_owner
 from attribench.plan.paths import SAMPLE_FOLDERS, TABLES
 from attribench.plan.settings import Config
@@ -74,6 +76,7 @@ class Plan(Tokens):
             self._refuse_missing("features", own_features(config.results))
         self.budget = Budget(self.downloads.state, is_allowed and config.download.keep_archives)
         self.missing_variants = self._missing_variants()
+        self.left_out = left_out_lines(config, self.missing_variants)
         self.feature_methods = tuple(
             Method(e, v)
             for e in config.extractors
@@ -132,8 +135,10 @@ class Plan(Tokens):
 
     def _refuse_names(self) -> None:
         if not self.methods:
+            reasons = "".join(f"\n  {line}" for line in self.left_out)
             raise InputError(
-                "config key variants: no extractor has a checkpoint for one of them, or is tuned; expected at least one"
+                f"config keys extractors, variants: no method is left; expected an extractor with a variant that it has:"
+                f"{reasons}"
             )
         names: dict[str, Method] = {}
         for method in self.methods:
@@ -157,9 +162,9 @@ class Plan(Tokens):
             return input_of(entry, root)
 
     def refuse_unfit_networks(self, extractors: Iterable[str]) -> None:
-        """Raise InputError that names one of `extractors` whose network cannot make features of images of its size."""
-        for extractor in extractors:
-            refuse_unfit(extractor, self.config.extractor_registry[extractor], self.config.root)
+        """Raise InputError that names those of `extractors` whose network cannot make features of images of its size."""
+        registry, root = self.config.extractor_registry, self.config.root
+        raise_all(partial(refuse_unfit, extractor, registry[extractor], root) for extractor in extractors)
 
     def _published_numbers(self) -> list[Number]:
         """Return the published numbers that concern this run.
@@ -275,7 +280,7 @@ class Plan(Tokens):
             return None
 
     def refuse_missing_files(self) -> None:
-        """Raise InputError that names a given file which is not there and which nothing brings."""
+        """Raise InputError that names the given files which are not there and which nothing brings."""
 
         def is_missing(path: str) -> bool:
             return not os.path.exists(self.in_root(path)) and self.downloads.source_of(path) is None
@@ -291,9 +296,17 @@ class Plan(Tokens):
             *((require_calibrator, path) for m in self.influence_methods if (path := self.calibrator_file(*m))),
             *((require_score_file, self.score_file(s, m)) for s in self.config.splits for m in self.config.score_methods),
         ]  # fmt: skip
-        for check, path in checks:
-            if any(map(is_missing, files_of(path))):
-                check(Path(self.in_root(path)))
+        missing = [(check, path) for check, path in checks if any(map(is_missing, files_of(path)))]
+        raise_all(partial(check, Path(self.in_root(path))) for check, path in missing)
+
+    def refuse_other_weights(self) -> None:
+        """Raise InputError where files that are there cannot be an extractor's weights, as far as is quickly seen."""
+        raise_all(partial(self._refuse_other_weights, extractor) for extractor in self.network_inputs)
+
+    def _refuse_other_weights(self, extractor: str) -> None:
+        if not self.downloads.needed(paths := self.weights_paths(extractor)):
+            with _faults_of(extractor):
+                refuse_other_weights(self.config.extractor_registry[extractor], self.config.root, paths)
 
     def refuse_split_images_in_database(self) -> None:
         """Raise InputError where the database lists images of a split, before any is decoded.
@@ -334,11 +347,19 @@ class Plan(Tokens):
         drawn = {*self.config.entry.splits.values(), *SAMPLE_FOLDERS} if self.rendered else set()
         missing = [path for path in paths if path not in drawn and not is_there(self.config.root, path)]
         if missing and not self.downloads.are_allowed:
-            lines = "".join(f"\n  {self.in_root(path)}" for path in missing)
+            lines = "".join(map(self._missing_line, missing))
             raise InputError(
                 f"config key download is `never`, and {len(missing)} of the files and folders that the run reads are "
                 f"missing; expected all of them, or `download` as in config.yaml:{lines}"
             )
+
+    def _missing_line(self, path: str) -> str:
+        """Return a line for each file of the missing `path`, with where it comes from if that is known."""
+        networks = {network_folder(entry): entry for entry in self.config.networks.values()}
+        if path in networks:
+            return by_hand(networks[path], Path(self.config.root))
+        source = self.downloads.source_of(path)
+        return f"\n  {self.in_root(path)}" + (f"  <-  {origin(self.downloads.table[source])}" if source else "")
 
     # --- what keys are made of ------------------------------------------------------------------------------------------
 

@@ -143,6 +143,11 @@ class TuneEntry(Training):
     extractors: Names | None = None
     label: Label | None = None
 
+    @model_validator(mode="after")
+    def _has_use_for_what_is_given(self) -> "TuneEntry":
+        self.refuse_keys_without_use()
+        return self
+
 
 class Bootstrap(Closed):
     """Set the confidence of intervals, and the number and seed of the sign-flip test's random sign vectors."""

@@ -8,6 +8,7 @@ from matplotlib.font_manager import FontProperties, findfont, fontManager
 from matplotlib.ft2font import FT2Font
 from matplotlib.text import Text
 
+from attribench.plots.letters import without_font_text
 from attribench.plots.style import FONT
 
 log = logging.getLogger(__name__)
@@ -30,12 +31,7 @@ def use_fonts_for_all_letters(figure: Figure) -> bool:
     new = [letter for letter in without_font if letter not in _named]
     if new:
         _named.update(new)
-        log.warning(
-            "no installed font has the letters %s, such as in %r: figures show boxes in their place; install one that has "
-            "them, such as Noto Sans CJK for Chinese, Japanese and Korean",
-            " ".join(f"{letter!r} (U+{ord(letter):04X})" for letter in new),
-            without_font[new[0]],
-        )
+        log.warning("%s", without_font_text(new, f", such as in {without_font[new[0]]!r}"))
     return is_changed
 
 

@@ -2,12 +2,20 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import BeforeValidator, Field
 
 from attribench.common.schema import Closed, Positive, number, whole
 
-Penalty = number(ge=0, le=1e6)
+Penalty = number(ge=0, le=10**6)
+Penalties = Annotated[list[Penalty], Field(min_length=1)]
 HEADS = ("linear", "channel", "mlp", "layer_norm_mlp")
+# The keys that not all heads have, with those that do.
+_HEADS_WITH = {
+    "penalty": ("linear",),
+    "hidden": ("mlp", "layer_norm_mlp"),
+    "outputs": ("mlp", "layer_norm_mlp"),
+    "layers": ("mlp",),
+}
 _PENALTIES = (0.0, 0.1, 1.0)  # of a linear head, where none are given
 
 
@@ -18,7 +26,7 @@ def _as_list(value: Any) -> Any:
 class Training(Closed):
     """Say how mappers are trained.
 
-    head: their form. hidden, outputs, layers: widths and number of linear layers of both mlp heads. negatives: database
+    head: their form. hidden, outputs: widths of both mlp heads; layers: number of linear layers of mlp. negatives: database
     images beside each batch. batch: queries of a step. steps: the most of a run. evaluate_every: steps between evaluations.
     patience: evaluations without a better val mAP after which a run ends. temperature: of the loss. penalty: weights of the
     deviation from orthogonality, of which val chooses one. val_database: images among which val queries are ranked.
@@ -37,8 +45,7 @@ class Training(Closed):
     patience: Positive = 5
     temperature: number(gt=0, le=100) = 0.05
     penalty: Annotated[
-        Annotated[list[Penalty], Field(min_length=1)] | None,
-        BeforeValidator(_as_list, json_schema_input_type=list[Penalty] | Penalty | None),
+        Penalties | None, BeforeValidator(_as_list, json_schema_input_type=Penalties | Penalty | None)
     ] = None
     learning_rate: number(gt=0, le=10) = 1e-3
     weight_decay: number(ge=0, le=10) = 0.0
@@ -48,11 +55,16 @@ class Training(Closed):
     seed: whole(ge=0, le=10**12) = 0
     near_duplicates: Literal["refuse", "allow"] = "refuse"
 
-    @model_validator(mode="after")
-    def _has_what_it_penalizes(self) -> "Training":
-        if self.penalty is not None and self.head != "linear":
-            raise ValueError(f"a {self.head} head has no matrix to penalize; expected no `penalty`, or `head: linear`")
-        return self
+    def refuse_keys_without_use(self) -> None:
+        """Raise ValueError for a key that was given and that the head does not have."""
+        for key, heads in _HEADS_WITH.items():
+            if key in self.model_fields_set and getattr(self, key) is not None and self.head not in heads:
+                raise ValueError(
+                    f"the head `{self.head}` has no `{key}`; expected none, or `head: {'` or `head: '.join(heads)}`"
+                )
+
+        if self.head == "mlp" and self.layers == 1 and "hidden" in self.model_fields_set:
+            raise ValueError("one layer leads from the features to `outputs`; expected no `hidden`, or more `layers`")
 
     @property
     def penalties(self) -> list[float]:

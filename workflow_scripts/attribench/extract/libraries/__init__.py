@@ -17,7 +17,6 @@ Both raise InputError for what the entry asks and the library does not have. A l
 """
 
 import pkgutil
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -101,19 +100,6 @@ def folder_files(model: str, pretrained: Any, root: Path, config: str) -> list[s
 
 def unknown_model(library: str, model: str, models: list[str]) -> InputError:
     """Return the error for a model that is not among the library's `models`."""
-    return InputError(f"{library} has no model `{model}`{nearest(model, models)} See {library}.list_models()")
-
-
-def from_hub(wanted: str, fetch: Callable[[], Any]) -> Any:
-    """Return what `fetch` gets of the hub. Raises InputError when it cannot be had; `wanted` says what it is."""
-    try:
-        return fetch()
-    except InputError:
-        raise
-    # Hub clients raise their own errors, those of HTTP clients, OSError and RuntimeError: here they all mean one thing.
-    except Exception as error:
-        reason = (str(error) or type(error).__name__).splitlines()[0]
-        raise InputError(
-            f"the {wanted} could not be had from the hub: {reason}; expected a connection (HF_ENDPOINT names a "
-            "mirror), or `pretrained: {file: …}`"
-        ) from error
+    origin, colon, rest = model.partition(":")
+    hint = nearest(origin, (HUB, FOLDER)).replace("`?", f":{rest}`?") if colon else nearest(model, models)
+    return InputError(f"{library} has no model `{model}`{hint or '.'} See {library}.list_models()")

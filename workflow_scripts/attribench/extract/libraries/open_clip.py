@@ -9,10 +9,10 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from attribench.common.errors import InputError, first_line
+from attribench.common.errors import InputError, first_line, nearest
 from attribench.common.files import refuse_placeholder
 from attribench.extract.checkpoints import load_strictly, read_tensors, weights_digest, weights_file
-from attribench.extract.hub import CONFIGS, Published, checkpoint_in, checkpoint_of, config_file, in_repository
+from attribench.extract.hub import CONFIGS, USUAL, Published, checkpoint_in, checkpoint_of, config_file, in_repository
 from attribench.extract.libraries import (
     FOLDER,
     HUB,
@@ -29,7 +29,7 @@ from attribench.extract.resampling import at_size
 _CONFIG = CONFIGS["open_clip"]
 _FITS = {"shortest": "short", "squash": "squash"}  # of open_clip's `resize_mode`
 _SMALLEST_TEXT = {"context_length": 1, "vocab_size": 1, "width": 8, "heads": 1, "layers": 1}
-_USUAL = ("open_clip_model.safetensors", "open_clip_pytorch_model.safetensors", "open_clip_pytorch_model.bin")
+_USUAL = USUAL["open_clip"]
 # Tensors that OpenAI's own files hold beside a network's.
 _OPENAI_SIZES = ("input_resolution", "context_length", "vocab_size")
 
@@ -72,7 +72,7 @@ def published(entry: ExtractorEntry, root: Path) -> Published:
     import open_clip
 
     if split_name(entry.model, root)[0] == HUB:
-        return in_repository(entry, _USUAL)
+        return in_repository(entry)
     _config(entry, root)  # refuses an unknown model
     settings = open_clip.get_pretrained_cfg(entry.model, _tag(entry))
     if place := settings.get("hf_hub"):  # OWNER/NAME/, and a file if it is another than the usual one
@@ -146,8 +146,10 @@ def _tag(entry: ExtractorEntry) -> str | None:
     if has_own:
         raise InputError(f"pretrained `{weights}`: {entry.model} takes hub (its own weights), none or {{file: …}}")
     if weights not in (tags := _tags(entry.model)):
+        or_tag = f" or a tag: {', '.join(tags)}" if tags else ""
         raise InputError(
-            f"pretrained `{weights}`: open_clip's {entry.model} takes none, {{file: …}} or a tag of {tags}"
+            f"pretrained `{weights}`{nearest(weights, [*tags, 'none']) or '.'} open_clip's {entry.model} takes none, "
+            f"{{file: …}}{or_tag}"
         )
     return weights
 
@@ -205,7 +207,7 @@ def _tensors(entry: ExtractorEntry, config: dict[str, Any], root: Path) -> tuple
         settings = open_clip.get_pretrained_cfg(entry.model, tag)
         if settings.get("quick_gelu"):
             _refuse_other_activation(entry.model, config, f"the weights `{tag}`")
-    path = checkpoint_in(Path(name), _USUAL) if origin == FOLDER else checkpoint_of(entry, root, _USUAL)
+    path = checkpoint_in(Path(name), _USUAL) if origin == FOLDER else checkpoint_of(entry, root)
     return path, _read(path)
 
 

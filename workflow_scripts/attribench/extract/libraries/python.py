@@ -17,7 +17,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from attribench.common.errors import InputError, first_line
+from attribench.common.errors import InputError, first_line, nearest
 from attribench.decode.preprocessing import Preprocessing
 from attribench.extract.checkpoints import require_weights_file, weights_digest, weights_file
 from attribench.extract.libraries import Loaded, NetworkInput
@@ -113,7 +113,8 @@ def _import_and_call(path: Path, function: str, weights: Path | None, seed: int)
             spec.loader.exec_module(module)
             make: Callable | None = getattr(module, function, None)
             if not callable(make):
-                raise InputError(f"{where}: there is no such function in the file")
+                functions = [name for name, value in vars(module).items() if callable(value)]
+                raise InputError(f"{where}: there is no such function in the file{nearest(function, functions)}")
             torch.manual_seed(seed)
             return make(*([weights] if weights else []))
     except InputError:

@@ -13,7 +13,7 @@ from attribench.extract.checkpoints import (
     weights_digest,
     weights_file,
 )
-from attribench.extract.hub import CONFIGS, Published, checkpoint_of, config_file, in_repository, network_folder
+from attribench.extract.hub import CONFIGS, USUAL, Published, checkpoint_of, config_file, in_repository, network_folder
 from attribench.extract.libraries import (
     FOLDER,
     HUB,
@@ -28,7 +28,7 @@ from attribench.extract.registry import ExtractorEntry, WeightsFile
 from attribench.extract.resampling import at_size
 
 _CONFIG = CONFIGS["timm"]
-_USUAL = ("model.safetensors", "pytorch_model.bin")  # of weights on the hub
+_USUAL = USUAL["timm"]
 _SIZED = ("pos_embed", "relative_position_bias_table")  # ends of names of tensors that depend on the size of the images
 _FITS = {"center": "short", "squash": "squash"}  # of timm's `crop_mode`
 
@@ -66,7 +66,7 @@ def files(entry: ExtractorEntry, root: Path) -> list[str]:
 def published(entry: ExtractorEntry, root: Path) -> Published:
     """Return where the files are that the model's name means. Raises InputError where there are none."""
     if split_name(entry.model, root)[0] == HUB:
-        return in_repository(entry, _USUAL)
+        return in_repository(entry)
     settings = _settings(entry, root)
     if repository := settings.get("hf_hub_id"):
         repository, _, revision = repository.partition("@")
@@ -152,17 +152,19 @@ def _trained(entry: ExtractorEntry, root: Path) -> Any:
     import timm
 
     _settings(entry, root)
-    weights = {}
+    fault, weights = f"{entry.model}: its checkpoint does not fit its {_CONFIG}", {}
     if network_folder(entry):
+        checkpoint, origin = checkpoint_of(entry, root), split_name(entry.model, root)[0]
         # As timm reads what it fetches by itself: the file as it is, before the model's own filter.
-        weights = {"source": "", "state_dict": read_whole(checkpoint_of(entry, root, _USUAL))}
+        weights = {"source": "", "state_dict": read_whole(checkpoint)}
+        fault = f"{checkpoint}: does not fit {f'the {_CONFIG} beside it' if origin else entry.model}"
     for path in files(entry, root):
         refuse_placeholder(path)
     try:
         network = timm.create_model(_full_name(entry, root), pretrained=True, pretrained_cfg_overlay=weights)
     except Exception as error:  # whatever the checkpoint's reader or the network finds
         reason = "; ".join(filter(None, map(str.strip, str(error).splitlines()[:3])))
-        raise InputError(f"{entry.model}: its checkpoint does not fit its {_CONFIG} ({reason})") from error
+        raise InputError(f"{fault} ({reason})") from error
     network.pretrained_cfg.pop("state_dict", None)
     return network
 
