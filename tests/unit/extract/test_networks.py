@@ -88,10 +88,7 @@ def test_preprocessing_that_cannot_be_known_is_to_be_given(name):
 @pytest.mark.parametrize(
     ("tag", "message"),
     [
-        (
-            "opena",
-            "pretrained `opena`; did you mean `openai`[?] open_clip's ViT-B-32 takes none, {file: …} or a tag: openai, ",
-        ),
+        ("opena", "pretrained `opena`; did you mean `openai`[?] open_clip's ViT-B-32 takes none, {file: …} or a tag: "),
         ("hub", "pretrained `hub`. open_clip's ViT-B-32 takes none, "),
     ],
 )
