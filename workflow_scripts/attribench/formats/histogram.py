@@ -87,8 +87,9 @@ def read_histogram(path: Path | str, n_queries: int) -> ScoreHistogram:
     """
     with hdf5.open_checked(path, "file of score histograms") as file, hdf5.damage_as_input_error(path):
         version, shape = file.attrs.get("format_version"), (n_queries, BINS, 3)
-        if version != FORMAT_VERSION or not {"anchor", "moments"} <= {*file}:
+        if version != FORMAT_VERSION:
             raise InputError(f"{path}: expected score histograms of format {FORMAT_VERSION}, found format {version}")
+        hdf5.require_datasets(path, file, ("anchor", "moments"))
         if file["moments"].shape != shape or file["anchor"].shape != shape[:1]:
             raise InputError(f"{path}: moments are {list(file['moments'].shape)}; expected {list(shape)}")
         return ScoreHistogram(hdf5.read_array(file["anchor"]), hdf5.read_array(file["moments"]))
