@@ -31,6 +31,10 @@ _SHARES = (
     1.0,
 )  # tried too: the sum of what the bias adds to all candidates, over the best one's exponential
 _ITERATIONS = 500
+_LEAST_SPREAD = 1e-6  # of scores; less is rounding
+_LEAST_GAIN = (
+    1e-6  # of the log-likelihood over that of even influence, which some calibrators come as near to as one likes
+)
 
 log = logging.getLogger(__name__)
 
@@ -59,8 +63,13 @@ def calibrate(
         of_split = in_blocks(ranking, read_histogram(histogram, len(ranking.query_valid)))
         blocks += [candidates for _, _, candidates in of_split]
         n_candidates.append(ranking.n_candidates[ranking.query_valid])
+    if not any(block.weights.size for block in blocks):
+        raise InputError(
+            f"{ranks[0]}: no valid query of {', '.join(splits)} is ranked among images of a database; expected some, to "
+            "calibrate influence on"
+        )
     fitted = fit(blocks, np.concatenate(n_candidates))
-    if fitted.log_likelihood <= fitted.uniform:
+    if fitted.log_likelihood <= fitted.uniform + _LEAST_GAIN:
         raise InputError(
             f"{ranks[0]}: no calibrator makes the exemplars of {', '.join(splits)} more likely than the same influence for "
             "all candidates; expected scores that tell exemplars from other images"
@@ -103,4 +112,4 @@ def _spread(blocks: Sequence[Candidates]) -> float:
         mean = (block.weights * block.scores).sum(axis=1, keepdims=True) / n
         squares += float((block.weights * (block.scores - mean) ** 2).sum())
         counts += float(n.sum())
-    return max(math.sqrt(squares / counts), 1e-9)
+    return max(math.sqrt(squares / counts), _LEAST_SPREAD)
