@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from attribench.formats.calibrator import Calibrator
 from attribench.formats.histogram import BINS, ScoreHistogram
-from attribench.formats.influence import LEVELS, RELIABILITY_EDGES
+from attribench.formats.influence import LEVELS, RELIABILITY_EDGES, Influence, shapes
 from attribench.formats.ranking import Ranking
 from attribench.rank.histogram import add_scores
 from attribench.rank.products import Scores
@@ -90,3 +90,19 @@ def by_brute_force(
         "predicted": np.bincount(bins, p, n_bins),
         "observed": np.bincount(bins, own / own.sum(), n_bins),
     }
+
+
+def influence_with(ranking: Ranking, **values) -> Influence:
+    """Return influence of the candidates of `ranking` with these `values` by name, else 1 everywhere.
+
+    An array may be given as a dict of the entries that are not 0.
+    """
+    arrays = {name: np.ones(shape) for name, shape in shapes(ranking).items()}
+    for name, given in values.items():
+        if isinstance(given, dict):
+            arrays[name] = np.zeros_like(arrays[name])
+            for index, value in given.items():
+                arrays[name][index] = value
+        else:
+            arrays[name] = np.asarray(given, np.float64).reshape(arrays[name].shape)
+    return Influence(**arrays)

@@ -62,8 +62,8 @@ def column_sums(values: np.ndarray, entry: np.ndarray) -> tuple[np.ndarray, np.n
     """Return the `entry_sums` of each column of `values` [Q, C], for the entries with a known value in any: both [M, C]."""
     n_entries = int(entry.max()) + 1 if len(entry) else 0
     pairs = [entry_sums(column, entry, n_entries) for column in values.T]
-    sums = np.array([sums for sums, _ in pairs]).reshape(-1, n_entries).T
-    counts = np.array([counts for _, counts in pairs], np.int64).reshape(-1, n_entries).T
+    sums = np.array([sums for sums, _ in pairs]).reshape(len(pairs), n_entries).T
+    counts = np.array([counts for _, counts in pairs], np.int64).reshape(len(pairs), n_entries).T
     used = (counts > 0).any(axis=1)
     return sums[used], counts[used]
 
