@@ -159,4 +159,20 @@ def test_intervals_of_numbers_without_bounds_hold_their_mean(n_entries):
         values = rng.normal(-3, 1, n_entries)[entry] + 0.3 * rng.standard_normal(len(entry))
         low, high = statistics.t_interval(values, entry, 0.95)
         inside.append(low <= -3 <= high)
-    assert 0.92 <= np.mean(inside) <= 0.98
+    assert 0.91 <= np.mean(inside) <= 0.98
+
+
+@pytest.mark.parametrize("n_entries", [6, 8, 12, 24])
+def test_bootstrap_intervals_hold_what_they_are_for(n_entries):
+    """Of six entries they hold it in about 92 % of cases: a few entries show too little of their spread."""
+    rng, inside = np.random.default_rng(n_entries), []
+    for seed in range(100):
+        counts = rng.integers(4, 9, n_entries)  # as entries have it, apart from images that cannot be read
+        sums = rng.normal(0.3, 0.1, (n_entries, 30)) * counts[:, None]
+        low, high = statistics.bootstrap(
+            lambda draws, sums=sums, counts=counts: (draws @ sums) / (draws @ counts)[:, None],
+            n_entries,
+            statistics.Resampling(samples=2000, seed=seed),
+        )
+        inside.append((low <= 0.3) & (0.3 <= high))
+    assert 0.91 <= np.mean(inside) <= 0.98
