@@ -121,3 +121,16 @@ def test_the_points_of_some_queries_are_theirs_alone():
     some = np.array([3, 11, 12])
     expected = sums_of(*histogram.points(), best, 20.0)[some]
     np.testing.assert_allclose(sums_of(*histogram.points(some), best[some], 20.0), expected, rtol=1e-12)
+
+
+def test_queries_that_go_on_with_a_finer_product_count_once():
+    """Half of the database ties with the exemplars of the last queries: float32 leaves too many pairs of these undecided."""
+    rng = np.random.default_rng(3)
+    queries, exemplars, database = (rng.standard_normal((n, 16)) for n in (90, 2, 600))
+    database[::2] = exemplars[1] * (1 + 1e-12 * rng.standard_normal((300, 1)))
+    ranker = Ranker(queries, np.arange(90) // 50, exemplars, np.arange(2), histogram=True)
+    ranker.add(database, None)
+    moments = ranker.histogram.moments
+    assert ranker._levels == [1] and (moments[..., 0].sum(axis=1) == 600).all()
+    mean = (np.multiply(*ranker.histogram.points())).sum(axis=1) / 600
+    np.testing.assert_allclose(mean, score_matrix(queries, database).mean(axis=1), rtol=0, atol=1e-7)
