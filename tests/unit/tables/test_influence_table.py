@@ -119,6 +119,14 @@ def test_with_six_entries_every_metric_has_an_interval_around_it(n_entries):
     assert (shares["ci_low"] >= 0).all() and (shares["ci_high"] <= 1).all()
 
 
+def test_an_impossible_exemplar_leaves_no_interval_of_the_likelihood_alone():
+    ranking, influence = many(8)
+    influence.log_likelihood[3] = -np.inf
+    rows = table_of(ranking, influence).set_index("metric")
+    without = {"log_likelihood", "gain_over_uniform", "gain_over_uncalibrated"}
+    assert set(rows.index[rows["ci_low"].isna()]) == set(rows.index[np.isneginf(rows["value"])]) == without
+
+
 def test_a_perfectly_calibrated_method_has_no_error():
     """Of each query something else is so than what was said, and of all of them together just that."""
     n = 12
