@@ -77,7 +77,9 @@ def in_blocks(ranking: Ranking, histogram: ScoreHistogram) -> Iterator[tuple[np.
 
 def terms(calibrator: Calibrator, scores: np.ndarray, best: np.ndarray) -> np.ndarray:
     """Return t of the formula above for `scores`, with the highest score of all candidates, `best`; NaN stays."""
-    return np.maximum(0, np.exp(calibrator.inv_tau * (scores - best)) + calibrator.bias * BIAS_GAIN)
+    # A point can be a little above the best score; and far above, without weight, where other queries have such scores.
+    exponent = np.minimum(calibrator.inv_tau * (scores - best), 1)
+    return np.maximum(0, np.exp(exponent) + calibrator.bias * BIAS_GAIN)
 
 
 def log_likelihood(candidates: Candidates, calibrator: Calibrator) -> np.ndarray:

@@ -73,8 +73,8 @@ def test_refused_with_the_key_and_what_is_valid(name):
 
 
 def tuned_plan(tmp_path, **changes):
-    """Return the plan of the sample with results below `tmp_path`."""
-    return Plan(load(changed(**{"results": str(tmp_path / "results"), **changes})))
+    """Return the plan of the sample with results below `tmp_path`, without the splits that influence needs."""
+    return Plan(load(changed(**{"results": str(tmp_path / "results"), "influence": False, **changes})))
 
 
 def test_tuned_variants_name_their_splits_and_extractors(tmp_path):

@@ -5,6 +5,7 @@ import pytest
 import torch
 from attribench import rank as stage
 from attribench.common.errors import InputError
+from attribench.formats.histogram import read_histogram
 from attribench.formats.manifest import ManifestRow, shard_names, write_manifest
 from attribench.formats.rank_file import read_rank_file
 from attribench.formats.shards import FeatureIdentity, Rows, feature_attributes, write_shard
@@ -13,7 +14,7 @@ from attribench.rank.mappers import load_mappers
 from attribench.rank.rank import Options, rank_split
 from attribench.rank.ranker import Ranker
 from helpers import golden_bytes
-from helpers.rank_cases import rank
+from helpers.rank_cases import rank, score_matrix
 
 DIMENSION, N_DATABASE = 12, 300
 IDENTITY = FeatureIdentity("e", DIMENSION, "w", "p", "float32")
@@ -56,7 +57,7 @@ def ranked(tmp_path, request):
         tensors = [{STATE[name]: torch.from_numpy(rng.standard_normal(state))} for _ in range(2)]
         torch.save(dict(zip(("real_mapper", "synth_mapper"), tensors, strict=True)), mappers[name])
 
-    def rank(variant, options=OPTIONS, threads=2):
+    def rank(variant, options=OPTIONS, threads=2, histogram=None):
         rank_split(
             tmp_path / f"ranks/{variant}.h5",
             manifest=tmp_path / "split.csv",
@@ -70,6 +71,7 @@ def ranked(tmp_path, request):
             variant=variant,
             options=options,
             threads=threads,
+            histogram=histogram,
         )
         return tmp_path / f"ranks/{variant}.h5"
 
@@ -174,6 +176,27 @@ def test_golden_bytes_of_ranks(ranked):
 def test_threads_do_not_change_the_file(ranked):
     files = [ranked("linear", threads=threads).read_bytes() for threads in (1, 2, 3)]
     assert files[0] == files[1] == files[2]
+
+
+@pytest.mark.parametrize("variant", ["plain", "linear"])
+def test_histograms_are_of_mapped_features_and_leave_the_rank_file_as_it_is(ranked, tmp_path, variant):
+    expected = ranked(variant, Options(top_k=3)).read_bytes()
+    path = ranked(variant, Options(top_k=3), histogram=tmp_path / "h.h5")
+    assert path.read_bytes() == expected
+    ranking, (rows, values) = read_rank_file(path), images()["split"]
+    histogram = read_histogram(tmp_path / "h.h5", len(ranking.query_valid))
+    real, synth = load_mappers(tmp_path / "linear.pth") if variant == "linear" else (lambda features: features,) * 2
+    database = images()["database"][1][np.arange(N_DATABASE) % 17 != 16]
+    queries = values[[row.role == "query" for row in rows]]
+    scores = score_matrix(synth(queries), real(database))
+    points, weights = histogram.points()
+    assert weights.sum(axis=1).tolist() == np.where(ranking.query_valid, ranking.n_database, 0).tolist()
+    assert not ranking.query_valid.all()
+    for q in np.flatnonzero(ranking.query_valid):
+        best = histogram.anchor[q]
+        assert best == ranking.scores[ranking.pairs(q)][0]
+        found = (weights[q] * np.exp(5 * (points[q] - best))).sum()
+        assert found == pytest.approx(np.exp(5 * (scores[q] - best)).sum(), rel=1e-5)
 
 
 def test_a_mapper_that_does_not_fit_stops_before_the_pass(ranked, tmp_path, monkeypatch):

@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 from scipy.optimize import minimize
 
+from attribench.common.errors import InputError
 from attribench.common.files import write_text
 from attribench.formats.calibrator import BIAS_GAIN, Calibrator, write_calibrator
 from attribench.formats.histogram import read_histogram
@@ -23,14 +24,11 @@ from attribench.influence import Candidates, in_blocks, log_likelihood
 
 # Inverse temperatures are tried in units of the spread of scores below a query's best one.
 _SPREADS = 2.0 ** np.arange(-3, 8)
-_SHARES = (
-    0.0,
-    0.01,
-    0.1,
-    1.0,
-)  # tried too: the sum of what the bias adds to all candidates, over the best one's exponential
+# Biases are tried by the sum of what they add to all candidates, over the best one's exponential.
+_SHARES = (0.0, 0.01, 0.1, 1.0)
 _ITERATIONS = 500
-_NO_GAIN = 1e-6  # nats
+_LEAST_SPREAD = 1e-6  # of scores; less is rounding
+_NO_GAIN = 1e-6  # nats: scores that tell nothing come as near to even influence as one likes
 
 log = logging.getLogger(__name__)
 
@@ -59,6 +57,11 @@ def calibrate(
         of_split = in_blocks(ranking, read_histogram(histogram, len(ranking.query_valid)))
         blocks += [candidates for _, _, candidates in of_split]
         n_candidates.append(ranking.n_candidates[ranking.query_valid])
+    if not any(block.weights.size for block in blocks):
+        raise InputError(
+            f"{ranks[0]}: no valid query of {', '.join(splits)} is ranked among images of a database; expected some, to "
+            "calibrate influence on"
+        )
     fitted = fit(blocks, np.concatenate(n_candidates))
     if fitted.log_likelihood < fitted.uniform + _NO_GAIN:
         log.warning("no calibrator makes the exemplars of %s more likely than even influence does", ", ".join(splits))
@@ -100,4 +103,4 @@ def _spread(blocks: Sequence[Candidates]) -> float:
         mean = (block.weights * block.scores).sum(axis=1, keepdims=True) / n
         squares += float((block.weights * (block.scores - mean) ** 2).sum())
         counts += float(n.sum())
-    return max(math.sqrt(squares / counts), 1e-9)
+    return max(math.sqrt(squares / counts), _LEAST_SPREAD)

@@ -78,6 +78,12 @@ def refuse_other_files(path: Path | str, file: h5py.File, names: Iterable[str]) 
             )
 
 
+def require_datasets(path: Path | str, file: h5py.File, names: Iterable[str]) -> None:
+    """Raise InputError that names `path` if `file` lacks one of the datasets `names`."""
+    if missing := [name for name in names if name not in file]:
+        raise InputError(f"{path}: lacks a dataset ({', '.join(missing)}); {REMEDY}")
+
+
 @contextmanager
 def damage_as_input_error(path: Path | str) -> Iterator[None]:
     """Raise InputError that names `path` for the damage that HDF5 finds while the block reads that file.

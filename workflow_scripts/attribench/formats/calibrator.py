@@ -25,7 +25,8 @@ class Calibrator(NamedTuple):
 def read_calibrator(path: Path | str) -> Calibrator:
     """Read the calibrator at `path`, a file of `torch.save`.
 
-    Raises InputError that names the file for one that is missing, has another layout, or an inv_tau that is not above 0.
+    Raises InputError that names the file for one that is missing, has another layout, an inv_tau that is not above 0, or a
+    bias that leaves no candidate any influence.
     """
     content = load_plain(path, "a calibrator")
     if not isinstance(content, dict) or not {"inv_tau", "bias"} <= {*content}:
@@ -34,6 +35,8 @@ def read_calibrator(path: Path | str) -> Calibrator:
     calibrator = Calibrator(*(_scalar(path, name, content[name]) for name in Calibrator._fields))
     if calibrator.inv_tau <= 0:
         raise InputError(f"{path}: inv_tau is {calibrator.inv_tau:g}; expected a number above 0")
+    if calibrator.bias * BIAS_GAIN <= -1:  # what the best candidate has without it is 1
+        raise InputError(f"{path}: bias is {calibrator.bias:g}; expected a number above {-1 / BIAS_GAIN:g}")
     return calibrator
 
 
@@ -46,7 +49,7 @@ def require_calibrator(path: Path) -> None:
 
 def _scalar(path: Path | str, name: str, value: Any) -> float:
     try:
-        number = float(value)
+        number = float(value.item() if hasattr(value, "item") else value)
     except (TypeError, ValueError, RuntimeError):
         number = math.nan
     if not math.isfinite(number):

@@ -4,8 +4,8 @@ Influence is a sum over all images of functions of their scores, which are known
 serves every calibrator, and needs no row as long as the database.
 
 A score's bin follows from its distance to that of the query's best exemplar. Each octave of distances has the same number
-of bins, as in HdrHistogram, and so a bin's width is at most a 32nd of its distance: this fits extractors whose cosines
-spread from -1 to 1, and those whose cosines are all about 0.99. A bin holds how many scores it has, and the first two
+of bins, as in HdrHistogram, and so a bin's width is at most a 64th of its distance: this fits extractors whose cosines
+spread from -1 to 1, and those whose cosines are all about 0.999. A bin holds how many scores it has, and the first two
 moments of where these lie in it. Two points stand for a bin, with the same number, mean and variance.
 """
 
@@ -18,9 +18,9 @@ from attribench.common.errors import InputError
 
 FORMAT_VERSION = 1
 
-_MANTISSA_BITS = 5  # 32 bins in an octave
-_OCTAVES = 15  # from _NEAREST to 2, the largest distance of cosines
-_NEAREST = 2.0**-14  # below which all distances share a bin
+_MANTISSA_BITS = 6  # 64 bins in an octave
+_OCTAVES = 19  # from _NEAREST to 2, the largest distance of cosines
+_NEAREST = 2.0**-18  # below which all distances share a bin
 SHIFT = 23 - _MANTISSA_BITS  # of a float32's bits, which leaves the exponent and the first bits of the mantissa
 FIRST = int(np.float32(_NEAREST).view(np.int32)) >> SHIFT  # what it leaves of _NEAREST
 SIDE = _OCTAVES << _MANTISSA_BITS  # bins above the best exemplar, and as many below
@@ -87,8 +87,9 @@ def read_histogram(path: Path | str, n_queries: int) -> ScoreHistogram:
     """
     with hdf5.open_checked(path, "file of score histograms") as file, hdf5.damage_as_input_error(path):
         version, shape = file.attrs.get("format_version"), (n_queries, BINS, 3)
-        if version != FORMAT_VERSION or not {"anchor", "moments"} <= {*file}:
+        if version != FORMAT_VERSION:
             raise InputError(f"{path}: expected score histograms of format {FORMAT_VERSION}, found format {version}")
+        hdf5.require_datasets(path, file, ("anchor", "moments"))
         if file["moments"].shape != shape or file["anchor"].shape != shape[:1]:
             raise InputError(f"{path}: moments are {list(file['moments'].shape)}; expected {list(shape)}")
         return ScoreHistogram(hdf5.read_array(file["anchor"]), hdf5.read_array(file["moments"]))

@@ -63,8 +63,9 @@ def read_influence(path: Path | str, ranks: Ranks) -> Influence:
     """
     with hdf5.open_checked(path, "file of influence") as file, hdf5.damage_as_input_error(path):
         version, expected = file.attrs.get("format_version"), shapes(ranks)
-        if version != FORMAT_VERSION or not {*expected} <= {*file}:
+        if version != FORMAT_VERSION:
             raise InputError(f"{path}: expected influence of format {FORMAT_VERSION}, found format {version}")
+        hdf5.require_datasets(path, file, expected)
         for name, shape in expected.items():
             if file[name].shape != shape:
                 raise InputError(f"{path}: {name} is {list(file[name].shape)}; expected {list(shape)}, as the ranks")

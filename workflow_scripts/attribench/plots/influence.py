@@ -11,10 +11,21 @@ from matplotlib.ticker import FuncFormatter, NullLocator
 from attribench.formats.influence import LEVELS, Influence
 from attribench.formats.ranking import Method, Ranking
 from attribench.plots.ranks import prompt_types
-from attribench.plots.style import CEILING_LINE, DPI, MARK, interval_name, method_handles, method_styles, plot_style
+from attribench.plots.style import (
+    CEILING_LINE,
+    DPI,
+    MARK,
+    MUTED,
+    TEXT,
+    interval_name,
+    message_figure,
+    method_handles,
+    method_styles,
+    plot_style,
+)
 from attribench.tables import statistics
 from attribench.tables.influence import coverage, sums_of_entries
-from attribench.tables.statistics import Resampling
+from attribench.tables.statistics import NO_INTERVAL, Resampling
 
 _COLUMNS = [
     "prompt_type",
@@ -47,10 +58,10 @@ def calibration_figure(
     with plot_style():
         styles = method_styles([ranking.method for ranking, _ in of_methods], labels)
         prompts = prompt_types([ranking for ranking, _ in of_methods])
-        data = pd.concat(
-            [part for pair in of_methods for prompt in prompts for part in _rows(*pair, prompt, resampling)],
-            ignore_index=True,
-        )
+        parts = [part for pair in of_methods for prompt in prompts for part in _rows(*pair, prompt, resampling)]
+        if not parts:
+            return message_figure("no valid queries"), pd.DataFrame(columns=_COLUMNS)
+        data = pd.concat(parts, ignore_index=True)
         figure = Figure(figsize=(2 * _WIDTH + 1.9, _HEIGHT * len(prompts) + 0.6), dpi=DPI)
         figure.set_layout_engine("constrained", w_pad=0.06, h_pad=0.06)
         for row, prompt in zip(figure.subplots(len(prompts), 2, squeeze=False), prompts, strict=True):
@@ -58,10 +69,7 @@ def calibration_figure(
             _reliability_panel(row[0], of_prompt[of_prompt["panel"] == "reliability"], styles)
             _coverage_panel(row[1], of_prompt[of_prompt["panel"] == "coverage"], styles)
             row[0].set_title(prompt, loc="left", weight="bold")
-        diagonal = Line2D([], [], **CEILING_LINE, label="calibrated")
-        bars = Line2D([], [], color="#222222", linewidth=1, label=interval_name(resampling.confidence))
-        handles = [*method_handles(styles, marked=True), diagonal, bars]
-        figure.legend(handles=handles, loc="outside right center")
+        figure.legend(handles=_handles(data, styles, resampling.confidence), loc="outside right center")
         figure.suptitle(f"{title}: is influence what it says?", x=0.01, ha="left")
         return figure, data
 
@@ -83,9 +91,24 @@ def _rows(ranking: Ranking, influence: Influence, prompt: str, resampling: Resam
     shares = coverage(ranking, influence)[chosen]
     sums, counts = statistics.column_sums(shares, ranking.query_entry[chosen])
     ends = statistics.intervals(sums, counts, np.ones(len(LEVELS)), resampling.confidence).T
-    covered = _points("coverage", np.array(LEVELS), shares.mean(axis=0), *ends, np.full(len(LEVELS), np.nan))
+    covered = _points(
+        "coverage",
+        np.array(LEVELS),
+        np.array([statistics.mean(column) for column in shares.T]),
+        *ends,
+        np.full(len(LEVELS), np.nan),
+    )
     named = {"prompt_type": prompt, "extractor": ranking.extractor, "variant": ranking.variant}
     return [part.assign(**named)[_COLUMNS] for part in (reliability, covered)]
+
+
+def _handles(data: pd.DataFrame, styles: dict, confidence: float) -> list[Line2D]:
+    handles = [*method_handles(styles, marked=True), Line2D([], [], **CEILING_LINE, label="calibrated")]
+    if data["ci_low"].notna().any():
+        handles.append(Line2D([], [], color=TEXT, linewidth=1, label=interval_name(confidence)))
+    if data["ci_low"].isna().any():
+        handles.append(Line2D([], [], linestyle="", label=NO_INTERVAL))
+    return handles
 
 
 def _points(panel: str, *columns: np.ndarray) -> pd.DataFrame:
@@ -113,10 +136,13 @@ def _coverage_panel(axes, data: pd.DataFrame, styles: dict) -> None:
 def _lines(axes, data: pd.DataFrame, styles: dict, low: float) -> None:
     axes.grid(which="major")
     axes.add_line(Line2D([low, 1], [low, 1], **CEILING_LINE))
+    if data.empty:
+        axes.text(0.5, 0.5, "no valid queries", transform=axes.transAxes, ha="center", va="center", color=MUTED)
     for method, style in styles.items():
         rows = data[(data["extractor"] == method.extractor) & (data["variant"] == method.variant)]
         colour = {"color": style.colour}
+        known = rows[rows["ci_low"].notna()]
         axes.vlines(
-            rows["predicted"], rows["ci_low"].clip(lower=low), rows["ci_high"].clip(lower=low), linewidth=1, **colour
+            known["predicted"], known["ci_low"].clip(lower=low), known["ci_high"].clip(lower=low), linewidth=1, **colour
         )
         axes.plot(rows["predicted"], rows["observed"], marker=style.marker, linestyle=style.line, **colour, **MARK)

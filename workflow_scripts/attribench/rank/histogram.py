@@ -16,14 +16,13 @@ def add_scores(scores, n_queries, anchor, moments):
     n = tile.shape[2]
     distance = np.empty(n, np.float32)
     for q in range(n_queries):
+        # Taken away first: in float32, a distance is more exact than a score near 1.
+        shift = tile.dtype.type(anchor[q] - offset[q])
         for i in range(n):
-            distance[i] = tile[0, q, i] + tilt[i]
+            distance[i] = tile[0, q, i] - shift + tilt[i]
         for part in range(1, tile.shape[0]):
             for i in range(n):
                 distance[i] += tile[part, q, i]
-        shift = tile.dtype.type(anchor[q] - offset[q])
-        for i in range(n):
-            distance[i] -= shift
         bits, of_query = np.abs(distance).view(np.int32), moments[q]
         for i in range(n):
             step = min(max((bits[i] >> SHIFT) - FIRST, 0), SIDE - 1)

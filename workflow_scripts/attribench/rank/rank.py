@@ -66,7 +66,7 @@ def rank_split(
     is, if not this one. database: the name of the database's collection, whose manifest says how many images of its shards
     are ranked. device: a torch device, None for the processor alone. histogram: where score histograms go, None for none.
     key: that of the job. Memory is the split's features, a few blocks of the database, the tiles of scores of the threads,
-    and 12 kB a query for histograms. Raises InputError for features that cannot be compared, or that do not belong to the
+    and 29 kB a query for histograms. Raises InputError for features that cannot be compared, or that do not belong to the
     images of the manifest.
     """
     rows = read_manifest(manifest)

@@ -1,5 +1,6 @@
 """influence.csv: what each method's influence says, and how well it is calibrated (docs/formats.md has the columns)."""
 
+import math
 from collections.abc import Iterator, Mapping
 
 import numpy as np
@@ -74,7 +75,7 @@ def _metrics(
         "gain_over_uncalibrated": own - plain,
     }
     for name, values in of_queries.items():
-        yield name, float(np.mean(values)), *statistics.t_interval(values, entry, confidence)
+        yield name, statistics.mean(values), *statistics.t_interval(values, entry, confidence)
     shares = {"mass_on_exemplars": _mass(ranking, influence)}
     shares |= {
         f"coverage@{level:g}": of_level for level, of_level in zip(LEVELS, coverage(ranking, influence).T, strict=True)
@@ -87,7 +88,7 @@ def _metrics(
     sizes |= {f"set_size@{level:g}": of_level for level, of_level in zip(LEVELS, influence.set_size.T, strict=True)}
     for name, values in sizes.items():
         logs = np.log(values[chosen])
-        yield name, *np.exp([np.mean(logs), *statistics.t_interval(logs, entry, confidence)]).tolist()
+        yield name, *np.exp([statistics.mean(logs), *statistics.t_interval(logs, entry, confidence)]).tolist()
     yield "calibration_error", *_calibration_error(influence, chosen, entry, resampling)
 
 
@@ -99,7 +100,12 @@ def _mass(ranking: Ranking, influence: Influence) -> np.ndarray:
 def _calibration_error(
     influence: Influence, chosen: np.ndarray, entry: np.ndarray, resampling: Resampling
 ) -> tuple[float, float, float]:
-    """Return half the sum over bins of |predicted - observed|, which are means over queries, and its interval."""
+    """Return half the sum over bins of |predicted - observed|, which are means over queries, and its interval.
+
+    NaN where there is no query.
+    """
+    if not len(entry):
+        return math.nan, math.nan, math.nan
     numbers, position = np.unique(entry, return_inverse=True)
     n = np.bincount(position).astype(np.float64)
     excess = sums_of_entries((influence.predicted - influence.observed)[chosen], position)

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.special import stdtrit
+from scipy.special import ndtr, stdtrit
 
 LEAST_ENTRIES = 6  # fewer tell too little of the spread between entries for an interval that keeps its promise
 NO_INTERVAL = f"no interval: fewer than {LEAST_ENTRIES} entries"
@@ -62,8 +62,8 @@ def column_sums(values: np.ndarray, entry: np.ndarray) -> tuple[np.ndarray, np.n
     """Return the `entry_sums` of each column of `values` [Q, C], for the entries with a known value in any: both [M, C]."""
     n_entries = int(entry.max()) + 1 if len(entry) else 0
     pairs = [entry_sums(column, entry, n_entries) for column in values.T]
-    sums = np.array([sums for sums, _ in pairs]).reshape(-1, n_entries).T
-    counts = np.array([counts for _, counts in pairs], np.int64).reshape(-1, n_entries).T
+    sums = np.array([sums for sums, _ in pairs]).reshape(len(pairs), n_entries).T
+    counts = np.array([counts for _, counts in pairs], np.int64).reshape(len(pairs), n_entries).T
     used = (counts > 0).any(axis=1)
     return sums[used], counts[used]
 
@@ -134,8 +134,9 @@ def bootstrap(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return percentile intervals of a `statistic`, low and high, from entries drawn with replacement.
 
-    statistic: takes how often each entry was drawn, float64 [S, M], and returns values [S, …]. NaN with fewer than
-    LEAST_ENTRIES entries.
+    statistic: takes how often each entry was drawn, float64 [S, M], and returns values [S, …]. The percentiles lie further
+    out than the confidence says, as Student's t does for so few entries ("expanded percentiles", Hesterberg 2015): plain
+    ones of six entries hold a mean in 84 % of cases, not in 95 %. NaN with fewer than LEAST_ENTRIES entries.
     """
     draws = np.random.default_rng(resampling.seed).multinomial(
         n_entries, [1 / n_entries] * n_entries, resampling.samples
@@ -143,7 +144,8 @@ def bootstrap(
     values = statistic(draws.astype(np.float64))
     if n_entries < LEAST_ENTRIES:
         return np.full(values.shape[1:], math.nan), np.full(values.shape[1:], math.nan)
-    outside = (1 - resampling.confidence) / 2
+    t = stdtrit(n_entries - 1, (1 + resampling.confidence) / 2)
+    outside = round(float(ndtr(-t * math.sqrt(n_entries / (n_entries - 1)))), 10)
     low, high = np.nanquantile(values, [outside, 1 - outside], axis=0)
     return low, high
 
