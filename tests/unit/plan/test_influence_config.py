@@ -53,7 +53,9 @@ def test_refused_with_the_key_and_what_is_valid(name):
 def test_the_sample_has_influence_and_the_published_benchmark_where_it_is_asked_for():
     assert load(changed()).influence and not load(changed(benchmark="abc")).influence
     assert load(changed(benchmark="abc", influence=True)).influence and not load(changed(influence=False)).influence
+    # The sample's default gives way to what is asked for.
     assert not load(changed(influence=False, hard_negatives=True)).influence
+    assert not load(changed(hard_negatives=True)).influence
 
 
 def sample_plan(tmp_path, **changes):

@@ -29,8 +29,8 @@ TINY_INFLUENCE = {
 }
 
 
-def table_of(ranking, influence):
-    return influence_table([(ranking, influence)], "sample", {ranking.method: "style_val, object_val"}, RESAMPLING)
+def table_of(ranking, influence, calibrated_on="style_val, object_val"):
+    return influence_table([(ranking, influence)], "sample", {ranking.method: calibrated_on}, RESAMPLING)
 
 
 def values_of(table, prompt_type="gpt"):
@@ -85,6 +85,8 @@ def test_fewer_than_six_entries_have_no_interval_and_a_note():
     table = table_of(TINY, influence_with(TINY, **TINY_INFLUENCE))
     assert table[["ci_low", "ci_high"]].isna().all(axis=None)
     assert set(table["note"]) == {"no interval: fewer than 6 entries"}
+    own = table_of(TINY, influence_with(TINY, **TINY_INFLUENCE), calibrated_on="style_val, style")
+    assert set(own["note"]) == {"no interval: fewer than 6 entries; calibrated on this split"}
 
 
 def many(n_entries, seed=0):

@@ -27,7 +27,7 @@ class Influence:
 
     exemplar: np.ndarray  # float64 [R], influence of each pair's exemplar
     above: np.ndarray  # float64 [R], influence of all candidates that rank above it
-    top: np.ndarray  # float64 [Q, k], influence of the candidates at positions 1 to k of the ranking
+    top: np.ndarray  # float64 [Q, k], influence of the candidates at positions 1 to k of the ranking; NaN pads
     remaining: np.ndarray  # float64 [Q], influence of all others
     effective_number: np.ndarray  # float64 [Q], exponential of the entropy of a query's influence
     log_likelihood: np.ndarray  # float64 [Q], mean over the exemplars of the logarithm of their influence

@@ -100,7 +100,10 @@ def _filled_in(settings: Settings) -> Config:
         "splits": settings.splits or entry.default_splits or list(entry.splits),
         "extractors": entry.extractors if settings.extractors is None else settings.extractors,
         "variants": settings.variants or entry.default_variants,
-        "influence": entry.default_influence if settings.influence is None else settings.influence,
+        # Hard negatives are no candidates of influence: who asks for them does without it.
+        "influence": entry.default_influence and not settings.hard_negatives
+        if settings.influence is None
+        else settings.influence,
         "database_shards": settings.database_shards or entry.database_shards,
         "recall_ks": sorted(settings.recall_ks),
         "database_sizes": sorted(settings.database_sizes),

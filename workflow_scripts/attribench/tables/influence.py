@@ -16,6 +16,8 @@ COLUMNS = (
     *("n_queries", "n_entries", "calibrated_on", "note"),
 )
 
+_NOT_HELD_OUT = "calibrated on this split"
+
 
 def influence_table(
     of_methods: list[tuple[Ranking, Influence]],
@@ -29,14 +31,16 @@ def influence_table(
     """
     rows = []
     for ranking, influence in of_methods:
+        on = calibrated_on[ranking.method]
+        is_own = ranking.split in on.split(", ")
         for prompt_type in ranking.prompt_types:
             chosen = ranking.query_valid & (ranking.query_prompt_type == prompt_type)
             entry = ranking.query_entry[chosen]
             n_entries = len(np.unique(entry))
+            note = "; ".join(filter(None, [statistics.note(n_entries), _NOT_HELD_OUT if is_own else ""]))
             for metric, *numbers in _metrics(ranking, influence, chosen, resampling):
                 head = (benchmark, ranking.split, prompt_type, *ranking.method, metric)
-                counts = (int(chosen.sum()), n_entries, calibrated_on[ranking.method], statistics.note(n_entries))
-                rows.append((*head, *numbers, *counts))
+                rows.append((*head, *numbers, int(chosen.sum()), n_entries, on, note))
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
