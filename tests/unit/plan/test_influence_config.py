@@ -15,7 +15,7 @@ REFUSED = {
         ["influence, hard_negatives are both true", "expected one of them to be false"],
     ),
     "nothing to calibrate on": (
-        dict(influence=True, benchmarks__sample__tuning={}),
+        dict(influence=True, variants=["pretrained"], benchmarks__sample__tuning={}),
         [f"{NOTHING_TO_CALIBRATE_ON} pretrained on", "`calibration_splits` (of sample_style, ", "`influence: false`"],
     ),
     "nothing to calibrate a second variant on": (
@@ -59,8 +59,8 @@ def test_the_sample_has_influence_and_the_published_benchmark_where_it_is_asked_
 
 
 def sample_plan(tmp_path, **changes):
-    """Return the plan of the sample with results below `tmp_path`."""
-    return Plan(load(changed(**{"results": str(tmp_path / "results"), **changes})))
+    """Return the plan of the sample, of features as they are, with results below `tmp_path`."""
+    return Plan(load(changed(**{"results": str(tmp_path / "results"), "variants": ["pretrained"], **changes})))
 
 
 @pytest.mark.parametrize(
