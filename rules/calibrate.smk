@@ -25,8 +25,9 @@ def calibrate_files(extractor, variant):
 def calibrate_inputs(wildcards):
     extractor, variant = wildcards.extractor, wildcards.variant
     outputs = dict.fromkeys(calibrate_files(extractor, variant), calibrate_key(extractor, variant))
-    reads = list(calibrate_reads(extractor, variant))
-    return by_content(f"calibrate/{extractor}/{variant}", outputs, ranks=reads[::2], histograms=reads[1::2])
+    made = [rank_files(split, extractor, variant) for split in plan.config.calibrating_splits(variant)]
+    ranks, histograms = map(list, zip(*made))
+    return by_content(f"calibrate/{extractor}/{variant}", outputs, ranks=ranks, histograms=histograms)
 
 
 rule calibrate:

@@ -27,7 +27,7 @@ def test_slurm_gives_the_bytes_of_a_local_run(finished, tmp_path):
     clone = Clone(tmp_path / "clone", TINY)
     # The three nodes share two processors and keep no accounts; all else is the shipped profile.
     here = ["--slurm-no-account", "--slurm-status-command", "squeue", "--slurm-init-seconds-before-status-checks", "3"]
-    clone.run(*MADE, "--profile", "slurm", *here, "--max-threads", "2", timeout=1500)
+    clone.run("--profile", "slurm", *here, "--max-threads", "2", *MADE, timeout=1500)
     for name in MADE:
         assert (clone.folder / name).read_bytes() == (finished.folder / name).read_bytes(), name
     assert clone.planned(None, *MADE) == Counter()
