@@ -11,10 +11,8 @@ def calibrate_reads(extractor, variant):
 
 @cache
 def calibrate_key(extractor, variant):
-    settings = [extractor, variant]
-    return key_of(
-        "calibrate", code=calibrate.VERSION, settings=settings, reads=calibrate_reads(extractor, variant).values()
-    )
+    reads = calibrate_reads(extractor, variant).values()
+    return key_of("calibrate", code=code_of("calibrate"), settings=[extractor, variant], reads=reads)
 
 
 def calibrate_files(extractor, variant):
@@ -42,7 +40,7 @@ rule calibrate:
         benchmark_file("calibrate/{extractor}/{variant}")
     wildcard_constraints:
         extractor=one_of(plan.config.extractors),
-        variant=one_of(plan.config.variants),
+        variant=one_of([name for name in plan.config.variants if plan.config.calibrating_splits(name)]),
     resources:
         mem_mb=4000,
         runtime="2h",

@@ -13,7 +13,7 @@ from pathlib import Path
 SCRIPTS = Path(workflow.basedir) / "workflow_scripts"
 sys.path.insert(0, str(SCRIPTS))
 
-from attribench import calibrate, decode, extract, import_features, manifest, overlap, rank, sample, tune
+from attribench import decode, extract, import_features, manifest, overlap, rank, sample, tune
 from attribench.common.errors import InputError
 from attribench.common.files import is_refused
 from attribench.common.folders import left_out_text

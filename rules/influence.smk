@@ -47,7 +47,7 @@ rule influence:
         benchmark_file("influence/{split}/{extractor}/{variant}")
     wildcard_constraints:
         extractor=one_of(plan.config.extractors),
-        variant=one_of(plan.config.variants),
+        variant=one_of({method.variant for method in plan.influence_methods}),
     resources:
         mem_mb=4000,
         runtime="1h",
@@ -85,10 +85,9 @@ def inputs_of_splits(splits):
 
 
 def calibrated_on():
-    """Return what calibrated each method's influence: [extractor, variant, its splits or the given file]."""
+    """Return what calibrated each method's influence: [extractor, variant, list of splits, or of the given file]."""
     return [
-        [*m, ", ".join(plan.config.calibrating_splits(m.variant)) or plan.calibrator_file(*m)]
-        for m in plan.influence_methods
+        [*m, plan.config.calibrating_splits(m.variant) or [plan.calibrator_file(*m)]] for m in plan.influence_methods
     ]
 
 

@@ -38,6 +38,7 @@ rule overlap:
     benchmark:
         benchmark_file("overlap/{split}/{extractor}/{variant}")
     wildcard_constraints:
+        split=one_of(dict.fromkeys(split for split, method in plan.ranked if is_checked(split, method.variant))),
         extractor=one_of(plan.config.extractors),
         variant=one_of(plan.tuned),
     # Before the tuning, which may take hours for nothing.

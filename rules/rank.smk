@@ -1,5 +1,5 @@
-# Rank every exemplar exactly, and keep each query's nearest neighbours: a job for each split, extractor and variant. Where
-# influence is wanted, the distribution of scores is kept too, also of the splits that calibrate it.
+# Rank every exemplar exactly, and keep each query's nearest neighbours: a job for each split, extractor and variant. With
+# `influence: true`, also how scores are distributed, on the splits that calibrate influence too.
 
 
 def features_key(collection, extractor, shard):
@@ -76,7 +76,7 @@ rule rank:
         mem_mb=6000,
         runtime="8h",
         # Only with `device: cuda`: otherwise the processor can rank, and the job need not wait for such a node.
-        gpu=1 if plan.config.device == "cuda" else 0,
+        gpu=1 if plan.config.device == "cuda" and not plan.config.influence else 0,
     params:
         key=lambda w: rank_key(**w),
         reads=lambda w: rank_reads(**w),

@@ -67,6 +67,7 @@ def expected_keys():
         if not plan.calibrator_file(*method):
             made |= dict.fromkeys(calibrate_files(*method), calibrate_key(*method))
     for split, method in plan.ranked:
+        made |= overlap_reads(split, *method)
         if method in plan.influence_methods:
             made |= dict.fromkeys(rank_files(split, *method), rank_key(split, *method))
     for split in plan.config.splits:
@@ -74,7 +75,6 @@ def expected_keys():
         if plan.influence_methods:
             made |= dict.fromkeys(plan.figure_files("influence_plots", split), influence_plots_key(split))
         made |= keys_of_methods("ranks", split) | keys_of_methods("metrics", split)
-        made |= {path: key for m in plan.methods for path, key in overlap_reads(split, *m).items()}
         made |= dict.fromkeys(plan.figure_files("plots", split), plots_key(split))
         made |= dict.fromkeys(plan.figure_files("contact", split), contact_key(split))
     made |= dict.fromkeys(plan.tuning_figure(), tuning_figure_key())

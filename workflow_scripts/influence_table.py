@@ -13,6 +13,6 @@ with job(snakemake):
     inputs, params = snakemake.input, snakemake.params
     rankings = [read_rank_file(path) for path in inputs.ranks]
     of_methods = [(r, read_influence(path, r)) for path, r in zip(inputs.influence, rankings, strict=True)]
-    calibrated_on = {Method(extractor, variant): on for extractor, variant, on in params.calibrated_on}
+    calibrated_on = {Method(extractor, variant): tuple(on) for extractor, variant, on in params.calibrated_on}
     table = influence_table(of_methods, params.benchmark, calibrated_on, Resampling(**params.bootstrap))
     write_table(snakemake.output[0], with_labels(table, labels_of(params.labels)))

@@ -85,7 +85,7 @@ def by_brute_force(
         "log_likelihood": log_likelihood,
         "log_likelihood_uniform": np.log(1 / len(scores)),
         "log_likelihood_uncalibrated": np.mean(exemplars) - np.log(np.exp(scores).sum()),
-        "set_size": np.array([np.flatnonzero(falling >= level - 1e-12)[0] + 1 for level in LEVELS]),
+        "set_size": np.interp(LEVELS, np.append(0, falling), np.arange(len(falling) + 1)),
         "in_bin": np.bincount(bins, minlength=n_bins),
         "predicted": np.bincount(bins, p, n_bins),
         "observed": np.bincount(bins, own / own.sum(), n_bins),

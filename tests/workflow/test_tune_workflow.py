@@ -179,9 +179,9 @@ def test_influence_is_calibrated_on_val_splits_and_measured_on_others(tuned, tmp
     gains = [float(rows[v, "gain_over_uniform"]["value"]) for v in ("learned", "pretrained")]
     # One of three exemplars made each query, and the features as they are do not tell which.
     assert gains[1] < 0.05 and float(rows["learned", "gain_over_uniform"]["ci_low"]) > 0.2, gains
-    # Other splits calibrate anew: they are ranked, and nothing else is.
-    others = {**on, "calibration_splits": ["train"]}
-    assert clone.planned(others, INFLUENCE) == {"rank": 3, "calibrate": 3, "influence": 3, "influence_table": 1}
+    # Other splits calibrate anew, and those that are ranked already are not again.
+    others = {**on, "calibration_splits": ["test"], "splits": ["val"]}
+    assert clone.planned(others, INFLUENCE) == {"calibrate": 3, "influence": 3, "influence_table": 1}
     # A calibrator that is given needs no split, and is the published layout.
     results, root = clone.folder / "results", clone.folder / "root"
     shutil.copy(results / "mappers/mine/learned.pth", root / "mapper.pth")

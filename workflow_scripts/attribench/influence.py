@@ -123,14 +123,13 @@ def _entropy(weights: np.ndarray, of_points: np.ndarray, of_exemplars: np.ndarra
 
 
 def _set_sizes(candidates: Candidates, of_points: np.ndarray, of_exemplars: np.ndarray) -> np.ndarray:
-    """Return how many candidates the smallest set has that holds each of LEVELS of the influence, float64 [q, L]."""
+    """Return how many of the highest candidates hold each of LEVELS of the influence, float64 [q, L]; the last in part."""
     p = np.concatenate([of_points, np.nan_to_num(of_exemplars)], axis=1)
     weights = np.concatenate([candidates.weights, ~np.isnan(of_exemplars)], axis=1)
     order = np.argsort(-p, axis=1, kind="stable")
     p, weights = (np.take_along_axis(values, order, axis=1) for values in (p, weights))
     n, mass = _sums_before(weights), _sums_before(weights * p)
-    sizes = [np.interp(LEVELS, row_mass, row_n) for row_mass, row_n in zip(mass, n, strict=True)]
-    return np.ceil(np.array(sizes) - 1e-9)
+    return np.array([np.interp(LEVELS, row_mass, row_n) for row_mass, row_n in zip(mass, n, strict=True)])
 
 
 def _by_bins(weights: np.ndarray, of_points: np.ndarray, of_exemplars: np.ndarray) -> dict[str, np.ndarray]:

@@ -30,6 +30,10 @@ REFUSED = {
         dict(calibration_splits="styl"),
         ["calibration_splits", "unknown value `styl`", "; or groups of benchmarks.sample.tuning: style, object"],
     ),
+    "what a variant is trained on": (
+        dict(variants=["tuned_style"], calibration_splits=["object", "sample_style_train"]),
+        ["calibration_splits: sample_style_train trains the mappers of tuned_style"],
+    ),
     "no text": (dict(influence="perhaps"), ["`influence`", "'perhaps'"]),
     "an unknown key of a variant": (
         dict(variant_registry__mlp__calibrater="c.pth"),

@@ -61,7 +61,7 @@ def test_a_line_per_method_and_the_rows_that_are_returned(n_methods):
             assert len(bars(axes)) == rows["ci_low"].notna().sum() > 0
     texts = [text for text, _ in drawn_texts(figure)]
     labels = {1: ["clip tuned"], 5: ["clip tuned", "clip pretrained", "dino", "sscd mlp", "vit tuned"]}[n_methods]
-    assert {*labels, "calibrated", "95 % interval", "style: is influence what it says?"} <= {*texts}
+    assert {*labels, "calibrated", "95 % interval", "style: calibration of influence"} <= {*texts}
     assert_legible(figure)
 
 

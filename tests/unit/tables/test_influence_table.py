@@ -1,5 +1,6 @@
 """influence.csv: every number by hand, intervals that hold what they are for, and notes where there are none."""
 
+import dataclasses
 import math
 
 import numpy as np
@@ -29,7 +30,7 @@ TINY_INFLUENCE = {
 }
 
 
-def table_of(ranking, influence, calibrated_on="style_val, object_val"):
+def table_of(ranking, influence, calibrated_on=("style_val", "object_val")):
     return influence_table([(ranking, influence)], "sample", {ranking.method: calibrated_on}, RESAMPLING)
 
 
@@ -40,15 +41,17 @@ def values_of(table, prompt_type="gpt"):
 
 def test_every_metric_by_hand():
     found = values_of(table_of(TINY, influence_with(TINY, **TINY_INFLUENCE)))
+    assert 0 < found.pop("calibration_error_if_calibrated") < 0.5  # of exemplars drawn at random: see below
     assert found == pytest.approx(
         {
             "log_likelihood": -1.5,
             "log_likelihood_uniform": -5,
             "log_likelihood_uncalibrated": -5.5,
+            "log_likelihood_ceiling": -math.log(2) / 2,  # of one query with two exemplars, and of one with one
             "gain_over_uniform": 3.5,
             "gain_over_uncalibrated": 4.0,
             "mass_on_exemplars": 0.4,  # of 0.6 and 0.2
-            "coverage@0.5": 0.75,  # one of two exemplars, and one of one
+            "coverage@0.5": 0.5,  # one of two exemplars, and half of one, before which are 0.4
             "coverage@0.8": 1,
             "coverage@0.9": 1,
             "coverage@0.95": 1,
@@ -64,7 +67,7 @@ def test_every_metric_by_hand():
 
 def test_an_exemplar_without_influence_is_in_no_set_and_makes_the_likelihood_0():
     influence = influence_with(TINY, **TINY_INFLUENCE)
-    assert coverage(TINY, influence)[3].tolist() == [0.5] * 4
+    assert coverage(TINY, influence)[3].tolist() == pytest.approx([0.5 / 0.9 / 2, 0.8 / 0.9 / 2, 0.5, 0.5])
     found = values_of(table_of(TINY, influence), "object")
     names = ("log_likelihood", "gain_over_uniform", "gain_over_uncalibrated", "log_likelihood_uniform")
     assert [found[name] for name in names] == [-math.inf] * 3 + [-5]
@@ -73,7 +76,7 @@ def test_an_exemplar_without_influence_is_in_no_set_and_makes_the_likelihood_0()
 
 def test_rows_say_what_they_are_of():
     table = table_of(TINY, influence_with(TINY, **TINY_INFLUENCE))
-    assert tuple(table.columns) == COLUMNS and len(table) == 2 * 16
+    assert tuple(table.columns) == COLUMNS and len(table) == 2 * 18
     first = table.iloc[0]
     assert first[["benchmark", "split", "extractor", "variant"]].tolist() == ["sample", "style", "clip", "tuned"]
     assert set(table["calibrated_on"]) == {"style_val, object_val"}
@@ -84,9 +87,14 @@ def test_rows_say_what_they_are_of():
 def test_fewer_than_six_entries_have_no_interval_and_a_note():
     table = table_of(TINY, influence_with(TINY, **TINY_INFLUENCE))
     assert table[["ci_low", "ci_high"]].isna().all(axis=None)
-    assert set(table["note"]) == {"no interval: fewer than 6 entries"}
-    own = table_of(TINY, influence_with(TINY, **TINY_INFLUENCE), calibrated_on="style_val, style")
-    assert set(own["note"]) == {"no interval: fewer than 6 entries; calibrated on this split"}
+    impossible = "; an exemplar has no influence"
+    few = "no interval: fewer than 6 entries"
+    assert set(table["note"]) == {few, few + impossible}
+    assert set(table["metric"][table["note"].str.endswith(impossible)]) == set(
+        table["metric"][np.isneginf(table["value"])]
+    )
+    own = table_of(TINY, influence_with(TINY, **TINY_INFLUENCE), calibrated_on=["style_val", "style"])
+    assert set(own["note"]) == {f"{few}; calibrated on this split", f"{few}; calibrated on this split{impossible}"}
 
 
 def many(n_entries, seed=0):
@@ -113,7 +121,7 @@ def test_with_six_entries_every_metric_has_an_interval_around_it(n_entries):
     table = table_of(*many(n_entries)).set_index("metric")
     assert set(table["note"]) == {""} and set(table["n_entries"]) == {n_entries}
     # What all queries have alike leaves no width.
-    wide = table.drop("log_likelihood_uniform")
+    wide = table.drop(["log_likelihood_uniform", "log_likelihood_ceiling", "calibration_error_if_calibrated"])
     assert (wide["ci_low"] < wide["ci_high"]).all()
     means = wide.drop("calibration_error")
     assert (means["ci_low"] < means["value"]).all() and (means["value"] < means["ci_high"]).all()
@@ -126,6 +134,7 @@ def test_an_impossible_exemplar_leaves_no_interval_of_the_likelihood_alone():
     influence.log_likelihood[3] = -np.inf
     rows = table_of(ranking, influence).set_index("metric")
     without = {"log_likelihood", "gain_over_uniform", "gain_over_uncalibrated"}
+    rows = rows.drop("calibration_error_if_calibrated")  # which never has an interval
     assert set(rows.index[rows["ci_low"].isna()]) == set(rows.index[np.isneginf(rows["value"])]) == without
 
 
@@ -143,11 +152,39 @@ def test_a_perfectly_calibrated_method_has_no_error():
     assert values_of(table_of(ranking, off))["calibration_error"] == 1
 
 
+def test_what_chance_makes_of_a_calibrated_methods_error():
+    """One entry whose two bins are as likely: its exemplar is in one of them, which is half of the influence off."""
+    ranking = make_ranking([[1]] * 3, [0, 0, 0], ["gpt"] * 3)
+    even, sure = {(q, b): 0.5 for q in range(3) for b in (4, 9)}, {(q, 7): 1.0 for q in range(3)}
+    errors = [
+        values_of(table_of(ranking, influence_with(ranking, predicted=predicted)))["calibration_error_if_calibrated"]
+        for predicted in (even, sure)
+    ]
+    assert errors == pytest.approx([0.5, 0])
+    # Of many entries, the errors of which mostly cancel: the mean of |binomial - n / 2| / n.
+    n = 400
+    ranking = make_ranking([[1]] * n, np.arange(n), ["gpt"] * n)
+    even = {(q, b): 0.5 for q in range(n) for b in (4, 9)}
+    found = values_of(table_of(ranking, influence_with(ranking, predicted=even)))["calibration_error_if_calibrated"]
+    assert found == pytest.approx(math.sqrt(1 / (2 * math.pi * n)), rel=0.15)
+
+
+def test_the_gain_over_pretrained_is_paired():
+    tuned, influence = many(8)
+    base = dataclasses.replace(tuned, variant="pretrained")
+    shifted = dataclasses.replace(influence, log_likelihood=influence.log_likelihood - 0.25)
+    methods = [(base, shifted), (dataclasses.replace(tuned, variant="tuned"), influence)]
+    table = influence_table(methods, "sample", {r.method: ["val"] for r, _ in methods}, RESAMPLING)
+    [row] = table[table["metric"] == "gain_over_pretrained"].to_dict("records")
+    assert row["variant"] == "tuned"
+    assert (row["value"], row["ci_low"], row["ci_high"]) == pytest.approx((0.25, 0.25, 0.25))
+
+
 def test_a_prompt_type_without_valid_queries_is_empty():
     ranking = make_ranking([[1, 3], [2], [], []], [0, 1, 1, 0], ["gpt", "gpt", "object", "object"])
     table = table_of(ranking, influence_with(ranking))
     rows = table[table["prompt_type"] == "object"]
-    assert len(rows) == 16 and rows[["value", "ci_low", "ci_high"]].isna().all(axis=None)
+    assert len(rows) == 18 and rows[["value", "ci_low", "ci_high"]].isna().all(axis=None)
     assert set(rows["n_queries"]) == set(rows["n_entries"]) == {0}
 
 

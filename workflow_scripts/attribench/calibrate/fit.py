@@ -1,8 +1,10 @@
 """Calibrate influence: find the inv_tau and bias by which the true exemplars of val queries are most likely.
 
 The likelihood of a query is the mean over its exemplars of the logarithm of their influence: each is as likely to be the one
-that made the image. Both numbers are found together, from the best point of a grid on. The bias is not below 0: that would
-give candidates no influence at all, and an exemplar among them makes the likelihood of a query that was not seen 0.
+that made the image. Both numbers are found together, from the best point of a grid on.
+
+The bias is at least 0. With a negative one, candidates far below the best have no influence; val queries whose exemplars all
+rank high can favour that, and one such exemplar in an evaluated query then makes its log-likelihood -inf.
 """
 
 import json
@@ -22,20 +24,20 @@ from attribench.formats.histogram import read_histogram
 from attribench.formats.rank_file import read_rank_file
 from attribench.influence import Candidates, in_blocks, log_likelihood
 
-# Inverse temperatures are tried in units of the spread of scores below a query's best one.
-_SPREADS = 2.0 ** np.arange(-3, 8)
-# Biases are tried by the sum of what they add to all candidates, over the best one's exponential.
-_SHARES = (0.0, 0.01, 0.1, 1.0)
+# The grid. Inverse temperatures are in units of one over the spread of scores; biases by the sum of what they add to all
+# candidates, over the exponential of the best one, which is 1.
+_INVERSE_TEMPERATURES = 2.0 ** np.arange(-3, 8)
+_BIASES = (0.0, 0.01, 0.1, 1.0)
 _ITERATIONS = 500
 _LEAST_SPREAD = 1e-6  # of scores; less is rounding
-_NO_GAIN = 1e-6  # nats: scores that tell nothing come as near to even influence as one likes
+_NO_GAIN = 1e-6  # nats: as near to uniform influence as rounding is
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Fit:
-    """Hold a calibrator, and the mean log-likelihood of the queries it was fitted to: its own and that of even influence."""
+    """Hold a calibrator, and the mean log-likelihood of the queries of the fit: its own, and that of uniform influence."""
 
     calibrator: Calibrator
     log_likelihood: float
@@ -64,7 +66,9 @@ def calibrate(
         )
     fitted = fit(blocks, np.concatenate(n_candidates))
     if fitted.log_likelihood < fitted.uniform + _NO_GAIN:
-        log.warning("no calibrator makes the exemplars of %s more likely than even influence does", ", ".join(splits))
+        log.warning(
+            "no calibrator makes the exemplars of %s more likely than uniform influence does", ", ".join(splits)
+        )
     write_calibrator(checkpoint, fitted.calibrator)
     plain = {"splits": splits, "n_queries": fitted.n_queries, **fitted.calibrator._asdict()}
     plain |= {"log_likelihood": fitted.log_likelihood, "log_likelihood_uniform": fitted.uniform}
@@ -87,12 +91,17 @@ def fit(blocks: Sequence[Candidates], n_candidates: np.ndarray) -> Fit:
         total = sum(float(log_likelihood(block, calibrator(position)).sum()) for block in blocks)
         return -total / len(n_candidates)
 
-    grid = [np.array([np.log(spread), np.arcsinh(share)]) for spread in _SPREADS for share in _SHARES]
+    grid = [np.array([np.log(t), np.arcsinh(bias)]) for t in _INVERSE_TEMPERATURES for bias in _BIASES]
     start = min(grid, key=loss)
     simplex = start + 0.3 * np.array([[0, 0], [1, 0], [0, 1]])
     options = {"initial_simplex": simplex, "xatol": 1e-7, "fatol": 1e-12, "maxiter": _ITERATIONS}
-    found = minimize(loss, start, method="Nelder-Mead", bounds=[(None, None), (0, None)], options=options)
-    return Fit(calibrator(found.x), -float(found.fun), -float(np.mean(np.log(n_candidates))), len(n_candidates))
+    optimum = minimize(loss, start, method="Nelder-Mead", bounds=[(None, None), (0, None)], options=options)
+    if not optimum.success or abs(optimum.x[0]) > np.log(_INVERSE_TEMPERATURES[-1]) + 1:
+        log.warning(
+            "the likelihood has no peak near inv_tau %g: too few val queries, or too easy ones",
+            calibrator(optimum.x)[0],
+        )
+    return Fit(calibrator(optimum.x), -float(optimum.fun), -float(np.mean(np.log(n_candidates))), len(n_candidates))
 
 
 def _spread(blocks: Sequence[Candidates]) -> float:

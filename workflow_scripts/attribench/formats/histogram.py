@@ -4,9 +4,9 @@ Influence is a sum over all images of functions of their scores, which are known
 serves every calibrator, and needs no row as long as the database.
 
 A score's bin follows from its distance to that of the query's best exemplar. Each octave of distances has the same number
-of bins, as in HdrHistogram, and so a bin's width is at most a 64th of its distance: this fits extractors whose cosines
-spread from -1 to 1, and those whose cosines are all about 0.999. A bin holds how many scores it has, and the first two
-moments of where these lie in it. Two points stand for a bin, with the same number, mean and variance.
+of bins, as in HdrHistogram. So a bin's width is at most a 64th of its distance, but for the nearest: this fits extractors
+whose cosines spread from -1 to 1, and those whose cosines are all about 0.999. A bin holds how many scores it has, and the
+first two moments of where these lie in it. Two points stand for a bin, with the same number, mean and variance.
 """
 
 from pathlib import Path
@@ -25,6 +25,7 @@ SHIFT = 23 - _MANTISSA_BITS  # of a float32's bits, which leaves the exponent an
 FIRST = int(np.float32(_NEAREST).view(np.int32)) >> SHIFT  # what it leaves of _NEAREST
 SIDE = _OCTAVES << _MANTISSA_BITS  # bins above the best exemplar, and as many below
 BINS = 2 * SIDE
+_QUERIES = 1024  # written at a time
 
 
 def _centres() -> np.ndarray:
@@ -42,7 +43,8 @@ class ScoreHistogram:
     """Hold the distribution of the scores of Q queries with the database.
 
     anchor: float64 [Q], the score of each query's best exemplar. moments: float32 [Q, BINS, 3], bins by falling score: the
-    number of scores, the sum of their distances from the bin's middle, and that of the squares of these.
+    number of scores (float32 counts on to 16 million in a bin), the sum of their offsets from the bin's middle, and that of
+    the squares of these.
     """
 
     def __init__(self, anchor: np.ndarray, moments: np.ndarray | None = None):
@@ -50,7 +52,7 @@ class ScoreHistogram:
         self.moments = np.zeros((len(anchor), BINS, 3), np.float32) if moments is None else moments
 
     def points(self, queries: np.ndarray | slice = slice(None)) -> tuple[np.ndarray, np.ndarray]:
-        """Return weighted points that stand for the scores of `queries` [q]: scores, falling, and weights.
+        """Return weighted points that stand for the scores of `queries` [q]: scores and weights, from high to low.
 
         Both are float64 [q, p], with two points for each bin that any of the queries has a score in. The sum over scores of
         a smooth function f is that of weight * f(score) over points, up to f's third derivative times a bin's width cubed.
@@ -73,11 +75,15 @@ def write_histogram(path: Path | str, histogram: ScoreHistogram, query_valid: np
     """
     anchor = np.full(len(query_valid), np.nan)
     anchor[query_valid] = histogram.anchor
-    moments = np.zeros((len(query_valid), BINS, 3), np.float32)
-    moments[query_valid] = histogram.moments
+    row = np.cumsum(query_valid) - 1
     with hdf5.create(path, format_version=FORMAT_VERSION, key=key) as file:
         hdf5.add_array(file, "anchor", anchor)
-        hdf5.add_array(file, "moments", moments, compressed=True)
+        moments = hdf5.add_dataset(file, "moments", (len(query_valid), BINS, 3), np.float32, compressed=True)
+        for start in range(0, len(query_valid), _QUERIES):  # memory holds no second copy of all
+            part = slice(start, start + _QUERIES)
+            block = np.zeros((len(query_valid[part]), BINS, 3), np.float32)
+            block[query_valid[part]] = histogram.moments[row[part][query_valid[part]]]
+            moments[part] = block
 
 
 def read_histogram(path: Path | str, n_queries: int) -> ScoreHistogram:

@@ -12,8 +12,8 @@ from attribench.formats.ranking import Ranks
 
 FORMAT_VERSION = 1
 LEVELS = (0.5, 0.8, 0.9, 0.95)  # of the influence that a smallest set holds
-# Influence is put into bins, two for each power of ten; the first one takes all that is lower.
-RELIABILITY_EDGES = np.concatenate([[0.0], 10.0 ** (np.arange(-16, 1) / 2)])
+# Influence is put into bins: two for each power of ten, from 0.1 on tenths; the first one takes all that is lower.
+RELIABILITY_EDGES = np.concatenate([[0.0], 10.0 ** (np.arange(-16, -2) / 2), np.arange(1, 11) / 10])
 N_BINS = len(RELIABILITY_EDGES) - 1
 
 
@@ -33,7 +33,9 @@ class Influence:
     log_likelihood: np.ndarray  # float64 [Q], mean over the exemplars of the logarithm of their influence
     log_likelihood_uniform: np.ndarray  # float64 [Q], the same where all candidates have the same influence
     log_likelihood_uncalibrated: np.ndarray  # float64 [Q], the same of the softmax of the scores
-    set_size: np.ndarray  # float64 [Q, L], candidates in the smallest set that holds so much of the influence
+    set_size: (
+        np.ndarray
+    )  # float64 [Q, L], candidates in the smallest set that holds so much of the influence; the last in part
     in_bin: np.ndarray  # float64 [Q, B], how many candidates have an influence that is in a bin
     predicted: np.ndarray  # float64 [Q, B], the influence of these
     observed: np.ndarray  # float64 [Q, B], the share of the exemplars that are among these

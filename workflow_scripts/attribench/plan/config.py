@@ -100,7 +100,7 @@ def _filled_in(settings: Settings) -> Config:
         "splits": settings.splits or entry.default_splits or list(entry.splits),
         "extractors": entry.extractors if settings.extractors is None else settings.extractors,
         "variants": settings.variants or entry.default_variants,
-        # Hard negatives are no candidates of influence: who asks for them does without it.
+        # Influence is not defined for hard negatives: by default it is off with them.
         "influence": entry.default_influence and not settings.hard_negatives
         if settings.influence is None
         else settings.influence,
@@ -222,13 +222,24 @@ def _check_influence(config: Config) -> None:
             "config keys influence, hard_negatives are both true, but influence is that of the database and a query's own "
             "exemplars; expected one of them to be false"
         )
-    for variant in config.variants if config.influence else []:
+    for variant in config.variants if config.influence and config.extractors else []:
+        _refuse_trained_on(config, variant)
         is_given = variant in config.variant_registry and config.variant_registry[variant].calibrator
         if not is_given and not config.calibrating_splits(variant):
             raise InputError(
                 f"config key influence: there is nothing to calibrate the influence of variant {variant} on; expected "
                 f"`calibration_splits` (of {', '.join(config.entry.splits)}), groups of {tuning}, or `influence: false`"
             )
+
+
+def _refuse_trained_on(config: Config, variant: str) -> None:
+    """Raise InputError where a variant's influence would be calibrated on what its mappers were trained on."""
+    trained = config.tuning_splits(variant)[0] if variant in config.tune else []
+    if both := sorted({*trained} & {*config.calibrating_splits(variant)}):
+        raise InputError(
+            f"config key calibration_splits: {', '.join(both)} trains the mappers of {variant}, which are too good there; "
+            "expected other splits"
+        )
 
 
 def _check_sizes(config: Config) -> None:

@@ -1,4 +1,4 @@
-"""How well influence is calibrated: what it says beside what is so."""
+"""How well influence is calibrated: predicted beside observed shares."""
 
 from collections.abc import Mapping, Sequence
 
@@ -52,7 +52,7 @@ def calibration_figure(
     """Draw a row of two panels per prompt type, a line per method.
 
     Left, reliability: of the candidates with about the same influence, how often one is the exemplar drawn. Right, coverage:
-    how many exemplars are in the smallest set that holds a share of the influence. On the diagonal, what is said is so.
+    how many exemplars are in the smallest set that holds a share of the influence. On the diagonal, both agree.
     Returns the figure and the rows drawn.
     """
     with plot_style():
@@ -70,7 +70,7 @@ def calibration_figure(
             _coverage_panel(row[1], of_prompt[of_prompt["panel"] == "coverage"], styles)
             row[0].set_title(prompt, loc="left", weight="bold")
         figure.legend(handles=_handles(data, styles, resampling.confidence), loc="outside right center")
-        figure.suptitle(f"{title}: is influence what it says?", x=0.01, ha="left")
+        figure.suptitle(f"{title}: calibration of influence", x=0.01, ha="left")
         return figure, data
 
 
@@ -122,7 +122,7 @@ def _reliability_panel(axes, data: pd.DataFrame, styles: dict) -> None:
     for axis in (axes.xaxis, axes.yaxis):
         axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
         axis.set_minor_locator(NullLocator())
-    axes.set(xlabel="influence", ylabel="share that is the exemplar")
+    axes.set(xlabel="influence (predicted)", ylabel="observed share")
     # What is below the axes stands at their edge.
     _lines(axes, data.assign(**data[["predicted", "observed"]].clip(lower=low)), styles, low)
 

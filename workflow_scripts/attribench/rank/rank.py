@@ -132,6 +132,8 @@ def _rank(
     real, synth = load_mappers(mapper) if mapper else (_as_they_are, _as_they_are)
     mapped = real(exemplars.features, threads)
     products = choose_products(mapped.shape[1], n_images * (len(queries.rows) + len(mapped)))
+    # A job that keeps histograms reserves no GPU.
+    device = None if histogram else device
     shared = {"top_k": options.top_k, "threads": threads, "products": products, "device": device}
     ranks = Ranker(
         *(synth(queries.features, threads), queries.entry, mapped, exemplars.entry),

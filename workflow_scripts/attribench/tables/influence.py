@@ -1,13 +1,13 @@
 """influence.csv: what each method's influence says, and how well it is calibrated (docs/formats.md has the columns)."""
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
 
 from attribench.formats.influence import LEVELS, Influence
-from attribench.formats.ranking import Method, Ranking
+from attribench.formats.ranking import PRETRAINED, Method, Ranking
 from attribench.tables import statistics
 from attribench.tables.statistics import Resampling
 
@@ -15,114 +15,151 @@ COLUMNS = (
     *("benchmark", "split", "prompt_type", "extractor", "variant", "metric", "value", "ci_low", "ci_high"),
     *("n_queries", "n_entries", "calibrated_on", "note"),
 )
+NOT_HELD_OUT = "calibrated on this split"
+_IMPOSSIBLE = "an exemplar has no influence"
+_SIMULATIONS = 200  # of a calibrated method
 
-_NOT_HELD_OUT = "calibrated on this split"
+Row = tuple[str, float, float, float]  # a metric's name, its value, and the ends of its interval
 
 
 def influence_table(
     of_methods: list[tuple[Ranking, Influence]],
     benchmark: str,
-    calibrated_on: Mapping[Method, str],
+    calibrated_on: Mapping[Method, Sequence[str]],
     resampling: Resampling,
 ) -> pd.DataFrame:
     """Return influence.csv: one row per split, prompt type, method and metric.
 
     calibrated_on: the splits, or the given file, that each method's calibrator comes from.
     """
-    rows = []
+    rows, of_method = [], {(ranking.split, ranking.method): influence for ranking, influence in of_methods}
     for ranking, influence in of_methods:
         on = calibrated_on[ranking.method]
-        is_own = ranking.split in on.split(", ")
+        base = of_method.get((ranking.split, Method(ranking.extractor, PRETRAINED)))
         for prompt_type in ranking.prompt_types:
             chosen = ranking.query_valid & (ranking.query_prompt_type == prompt_type)
-            entry = ranking.query_entry[chosen]
-            n_entries = len(np.unique(entry))
-            note = "; ".join(filter(None, [statistics.note(n_entries), _NOT_HELD_OUT if is_own else ""]))
-            for metric, *numbers in _metrics(ranking, influence, chosen, resampling):
-                head = (benchmark, ranking.split, prompt_type, *ranking.method, metric)
-                rows.append((*head, *numbers, int(chosen.sum()), n_entries, on, note))
+            n_entries = len(np.unique(ranking.query_entry[chosen]))
+            metrics = list(_metrics(ranking, influence, chosen, resampling))
+            if base is not None and ranking.variant != PRETRAINED:
+                gain = influence.log_likelihood - base.log_likelihood
+                metrics.append(
+                    _of_unbounded("gain_over_pretrained", gain[chosen], ranking.query_entry[chosen], resampling)
+                )
+            for metric, value, low, high in metrics:
+                notes = [statistics.note(n_entries), NOT_HELD_OUT if ranking.split in on else ""]
+                notes.append(_IMPOSSIBLE if value == -math.inf else "")
+                head = (benchmark, ranking.split, prompt_type, *ranking.method, metric, value, low, high)
+                rows.append((*head, int(chosen.sum()), n_entries, ", ".join(on), "; ".join(filter(None, notes))))
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
 def coverage(ranking: Ranking, influence: Influence) -> np.ndarray:
-    """Return the share of each query's exemplars that are in its smallest set of each of LEVELS: float64 [Q, L].
+    """Return how much of each query's exemplars is in its smallest set of each of LEVELS: float64 [Q, L].
 
-    An exemplar is in the set that holds a share p of the influence where what ranks above it has less than p.
+    A set of a share p takes the candidates in their order, as long as they have p of the influence together, and of the last
+    one a part: so a calibrated method covers p. NaN for a query without pairs.
     """
-    is_in = (influence.above[:, None] < np.array(LEVELS)) & (influence.exemplar > 0)[:, None]
-    return means_over_pairs(ranking, is_in.astype(np.float64))
+    known = influence.exemplar > 0
+    missing = np.array(LEVELS) - influence.above[:, None]
+    parts = np.clip(missing / np.where(known, influence.exemplar, 1)[:, None], 0, 1) * known[:, None]
+    return _sums_over_pairs(ranking, parts) / np.maximum(np.diff(ranking.offsets), 1)[:, None]
 
 
-def means_over_pairs(ranking: Ranking, values: np.ndarray) -> np.ndarray:
-    """Return the mean over each query's pairs of `values` [R, n]: float64 [Q, n]; NaN for a query without pairs."""
+def _sums_over_pairs(ranking: Ranking, values: np.ndarray) -> np.ndarray:
+    """Return the sum over each query's pairs of `values` [R, n]: float64 [Q, n]; NaN for a query without pairs."""
     out = np.full((len(ranking.query_valid), values.shape[1]), np.nan)
-    starts = ranking.offsets[:-1][ranking.query_valid]
-    if len(starts):
-        counts = np.diff(ranking.offsets)[ranking.query_valid]
-        out[ranking.query_valid] = np.add.reduceat(values, starts, axis=0) / counts[:, None]
+    if ranking.query_valid.any():
+        out[ranking.query_valid] = np.add.reduceat(values, ranking.offsets[:-1][ranking.query_valid], axis=0)
     return out
 
 
-def _metrics(
-    ranking: Ranking, influence: Influence, chosen: np.ndarray, resampling: Resampling
-) -> Iterator[tuple[str, float, float, float]]:
-    """Yield the name of each metric, its value over the queries `chosen` [Q], and its interval."""
+def _metrics(ranking: Ranking, influence: Influence, chosen: np.ndarray, resampling: Resampling) -> Iterator[Row]:
+    """Yield the metrics over the queries `chosen` [Q] that need no other method."""
     entry, confidence = ranking.query_entry[chosen], resampling.confidence
-    own, uniform, plain = (
-        getattr(influence, f"log_likelihood{end}")[chosen] for end in ("", "_uniform", "_uncalibrated")
-    )
-    of_queries = {
-        "log_likelihood": own,
-        "log_likelihood_uniform": uniform,
-        "log_likelihood_uncalibrated": plain,
-        "gain_over_uniform": own - uniform,
-        "gain_over_uncalibrated": own - plain,
-    }
-    for name, values in of_queries.items():
-        yield name, statistics.mean(values), *statistics.t_interval(values, entry, confidence)
-    shares = {"mass_on_exemplars": _mass(ranking, influence)}
-    shares |= {
-        f"coverage@{level:g}": of_level for level, of_level in zip(LEVELS, coverage(ranking, influence).T, strict=True)
-    }
-    for name, values in shares.items():
-        sums, counts = statistics.column_sums(values[chosen, None], entry)
+    names = ("log_likelihood", "log_likelihood_uniform", "log_likelihood_uncalibrated")
+    own, uniform, plain = (getattr(influence, name)[chosen] for name in names)
+    likelihoods = dict(zip(names, (own, uniform, plain), strict=True))
+    likelihoods["log_likelihood_ceiling"] = -np.log(np.diff(ranking.offsets)[chosen])
+    likelihoods |= {"gain_over_uniform": own - uniform, "gain_over_uncalibrated": own - plain}
+    for name, values in likelihoods.items():
+        yield _of_unbounded(name, values, entry, resampling)
+    yield _mass_on_exemplars(_sums_over_pairs(ranking, influence.exemplar[:, None])[chosen], entry, resampling)
+    for level, values in zip(LEVELS, coverage(ranking, influence)[chosen].T, strict=True):
+        sums, counts = statistics.column_sums(values[:, None], entry)
         [interval] = statistics.intervals(sums, counts, np.ones(1), confidence)
-        yield name, statistics.mean(values[chosen]), *interval
-    sizes = {"effective_number": influence.effective_number}
-    sizes |= {f"set_size@{level:g}": of_level for level, of_level in zip(LEVELS, influence.set_size.T, strict=True)}
+        yield f"coverage@{level:g}", statistics.mean(values), *interval
+    sizes = {"effective_number": influence.effective_number[chosen]}
+    sizes |= {
+        f"set_size@{level:g}": of_level for level, of_level in zip(LEVELS, influence.set_size[chosen].T, strict=True)
+    }
     for name, values in sizes.items():
-        logs = np.log(values[chosen])
-        yield name, *np.exp([statistics.mean(logs), *statistics.t_interval(logs, entry, confidence)]).tolist()
-    yield "calibration_error", *_calibration_error(influence, chosen, entry, resampling)
+        _, *logarithms = _of_unbounded(name, np.log(values), entry, resampling)
+        yield name, *np.exp(logarithms).tolist()
+    yield from _calibration_errors(ranking, influence, chosen, resampling)
 
 
-def _mass(ranking: Ranking, influence: Influence) -> np.ndarray:
-    """Return the influence of each query's exemplars together, float64 [Q]."""
-    return means_over_pairs(ranking, influence.exemplar[:, None])[:, 0] * np.diff(ranking.offsets)
+def _of_unbounded(name: str, values: np.ndarray, entry: np.ndarray, resampling: Resampling) -> Row:
+    return name, statistics.mean(values), *statistics.t_interval(values, entry, resampling.confidence)
 
 
-def _calibration_error(
-    influence: Influence, chosen: np.ndarray, entry: np.ndarray, resampling: Resampling
-) -> tuple[float, float, float]:
-    """Return half the sum over bins of |predicted - observed|, which are means over queries, and its interval.
+def _mass_on_exemplars(values: np.ndarray, entry: np.ndarray, resampling: Resampling) -> Row:
+    """Return the mean over queries of `values` [q, 1], of which most may be far below 1; by draws of entries."""
+    name = "mass_on_exemplars"
+    if not len(entry):
+        return name, math.nan, math.nan, math.nan
+    sums, counts = statistics.column_sums(values, entry)
+    low, high = statistics.bootstrap(lambda draws: (draws @ sums) / (draws @ counts), len(sums), resampling)
+    return name, statistics.mean(values[:, 0]), float(low[0]), float(high[0])
+
+
+def _calibration_errors(
+    ranking: Ranking, influence: Influence, chosen: np.ndarray, resampling: Resampling
+) -> Iterator[Row]:
+    """Yield half the sum over bins of |predicted - observed|, which are means over queries, and what a calibrated one has.
 
     NaN where there is no query.
     """
-    if not len(entry):
-        return math.nan, math.nan, math.nan
-    numbers, position = np.unique(entry, return_inverse=True)
-    n = np.bincount(position).astype(np.float64)
-    excess = sums_of_entries((influence.predicted - influence.observed)[chosen], position)
+    names = ("calibration_error", "calibration_error_if_calibrated")
+    if not chosen.any():
+        yield from ((name, math.nan, math.nan, math.nan) for name in names)
+        return
+    row_of_entry = np.unique(ranking.query_entry[chosen], return_inverse=True)[1]
+    n = np.bincount(row_of_entry).astype(np.float64)
+    excess = sums_of_entries((influence.predicted - influence.observed)[chosen], row_of_entry)
 
     def error(draws: np.ndarray) -> np.ndarray:
         return np.abs(draws @ excess).sum(axis=1) / (draws @ n) / 2
 
-    low, high = statistics.bootstrap(error, len(numbers), resampling)
-    return float(error(np.ones((1, len(numbers))))[0]), float(low), float(high)
+    low, high = statistics.bootstrap(error, len(n), resampling)
+    yield names[0], float(error(np.ones((1, len(n))))[0]), float(low), float(high)
+    n_exemplars = np.diff(ranking.offsets)[chosen]
+    yield (
+        names[1],
+        _error_if_calibrated(influence.predicted[chosen], row_of_entry, n_exemplars, resampling.seed),
+        *[math.nan] * 2,
+    )
 
 
-def sums_of_entries(values: np.ndarray, position: np.ndarray) -> np.ndarray:
-    """Return the sums of the rows of `values` [q, n] by the number of their entry, `position` [q]: float64 [M, n]."""
-    out = np.zeros((position.max() + 1, values.shape[1]))
-    np.add.at(out, position, values)
+def _error_if_calibrated(predicted: np.ndarray, row_of_entry: np.ndarray, n_exemplars: np.ndarray, seed: int) -> float:
+    """Return the mean calibration error of simulated exemplars, which influence tells the chances of.
+
+    predicted: float64 [q, B], the chances of an exemplar to be in each bin. n_exemplars: int64 [q]. All queries of an entry
+    take the same random numbers, since they have the same exemplars.
+    """
+    observed, rng = np.zeros((_SIMULATIONS, predicted.shape[1])), np.random.default_rng(seed)
+    rows = np.arange(_SIMULATIONS)[:, None]
+    for entry in range(row_of_entry.max() + 1):
+        queries = np.flatnonzero(row_of_entry == entry)
+        numbers = rng.random((_SIMULATIONS, n_exemplars[queries].max()))
+        for query in queries:
+            m = n_exemplars[query]
+            bins = np.searchsorted(np.cumsum(predicted[query])[:-1], numbers[:, :m], side="right")
+            np.add.at(observed, (rows, bins), 1 / m)
+    return float(np.abs(predicted.sum(axis=0) - observed).sum(axis=1).mean() / len(predicted) / 2)
+
+
+def sums_of_entries(values: np.ndarray, row_of_entry: np.ndarray) -> np.ndarray:
+    """Return the sums of the rows of `values` [q, n] by the number of their entry, `row_of_entry` [q]: float64 [M, n]."""
+    out = np.zeros((row_of_entry.max() + 1, values.shape[1]))
+    np.add.at(out, row_of_entry, values)
     return out

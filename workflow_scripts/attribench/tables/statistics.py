@@ -116,8 +116,8 @@ def _interval(sums: np.ndarray, counts: np.ndarray, bound: float, confidence: fl
 def t_interval(values: np.ndarray, entry: np.ndarray, confidence: float) -> tuple[float, float]:
     """Return Student's interval of the mean over queries of `values` [Q], which have no bounds, of entries [Q].
 
-    The spread is that of the entries' sums about what the mean makes of them (the ratio's linearization). NaN with fewer
-    than LEAST_ENTRIES entries, and for values that are not finite.
+    The standard error is that of a ratio of sums, by linearization: an entry's residual is its sum less mean times count.
+    NaN with fewer than LEAST_ENTRIES entries, and for values that are not finite.
     """
     [sums], [counts] = (part.T for part in column_sums(values[:, None], entry))
     m, n = len(sums), counts.sum()
@@ -136,14 +136,18 @@ def bootstrap(
 
     statistic: takes how often each entry was drawn, float64 [S, M], and returns values [S, …]. The percentiles lie further
     out than the confidence says, as Student's t does for so few entries ("expanded percentiles", Hesterberg 2015): plain
-    ones of six entries hold a mean in 84 % of cases, not in 95 %. NaN with fewer than LEAST_ENTRIES entries.
+    ones of six entries with normal means hold the mean in 84 % of cases, not in 95 %. NaN with fewer than LEAST_ENTRIES.
     """
-    draws = np.random.default_rng(resampling.seed).multinomial(
-        n_entries, [1 / n_entries] * n_entries, resampling.samples
-    )
-    values = statistic(draws.astype(np.float64))
     if n_entries < LEAST_ENTRIES:
-        return np.full(values.shape[1:], math.nan), np.full(values.shape[1:], math.nan)
+        nothing = np.full(statistic(np.ones((1, n_entries))).shape[1:], math.nan)
+        return nothing, nothing
+    rng, chances, step = (
+        np.random.default_rng(resampling.seed),
+        [1 / n_entries] * n_entries,
+        max(1, _CHUNK // n_entries),
+    )
+    sizes = [min(step, resampling.samples - start) for start in range(0, resampling.samples, step)]
+    values = np.concatenate([statistic(rng.multinomial(n_entries, chances, n).astype(np.float64)) for n in sizes])
     t = stdtrit(n_entries - 1, (1 + resampling.confidence) / 2)
     outside = round(float(ndtr(-t * math.sqrt(n_entries / (n_entries - 1)))), 10)
     low, high = np.nanquantile(values, [outside, 1 - outside], axis=0)
