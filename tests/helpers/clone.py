@@ -15,6 +15,10 @@ from helpers.snakemake_server import Server
 REPOSITORY = Path(__file__).parents[2]
 LIBRARY = "workflow_scripts/attribench"
 
+# The target of tests that look at no figure, which take a third of a tiny run's time: all tables are one job's.
+TABLES = ("results/tables/summary.csv",)
+RULES = ("features", "ranks", "download", "trec")  # that tests give as targets
+
 # The sample benchmark, as small as it can be and still have everything in it.
 TINY = {
     "extractors": ["tiny", "color"],
@@ -55,12 +59,20 @@ def server() -> Server:
 
 
 class Clone:
-    """Hold a clone at `folder`, whose runs use the config `settings` over the defaults."""
+    """Hold a clone at `folder`, whose runs use the config `settings` over the defaults.
+
+    targets: what its runs make that are given no target; none: what `all` names.
+    """
 
     def __init__(
-        self, folder: Path, settings: dict | None = None, copy_from: "Clone | None" = None, open_only: bool = False
+        self,
+        folder: Path,
+        settings: dict | None = None,
+        copy_from: "Clone | None" = None,
+        open_only: bool = False,
+        targets: tuple[str, ...] = (),
     ):
-        self.folder = folder
+        self.folder, self.targets = folder, targets or (copy_from.targets if copy_from else ())
         if open_only:
             return
         if copy_from:
@@ -88,7 +100,8 @@ class Clone:
         pairs = [f"{key}={yaml.safe_dump(value, default_flow_style=True)}" for key, value in (config or {}).items()]
         pairs = [pair.replace("\n...", "").strip() for pair in pairs]
         given = ["--config", *pairs] if pairs else []
-        return ["--configfile", "mine.yaml", *arguments, *given]
+        has_target = any(part in RULES or part.startswith("results/") for part in arguments)
+        return [*([] if has_target else self.targets), "--configfile", "mine.yaml", *arguments, *given]
 
     def run(self, *arguments: str, config: dict | None = None, timeout: float = 600, check: bool = True):
         """Run Snakemake, on two cores unless the arguments say otherwise; the finished process, output in `stdout`."""

@@ -8,7 +8,7 @@ import h5py
 import numpy as np
 import pytest
 from attribench.formats.shards import open_feature_shard
-from helpers.clone import TINY, Clone
+from helpers.clone import TABLES, TINY, Clone
 from helpers.rank_cases import rank
 from helpers.scores import ENTRIES, N, made_up, unit, write_scores
 
@@ -37,13 +37,13 @@ def scores_of_features(clone, split, extractor, path):
 @pytest.mark.workflow
 def test_the_workflow_ranks_scores_beside_features(finished_copy):
     """The cosines of an extractor, as a method of their own, stand in the same tables with the same metrics."""
-    clone = finished_copy
+    clone, finished_copy.targets = finished_copy, TABLES
     root = clone.folder / "resources/sample/scores"
     for split in ("sample_style", "sample_object"):
         scores_of_features(clone, split, "tiny", root / f"mine_{split}.h5")
     settings = {**TINY, "score_methods": ["mine"], "score_registry": {"mine": "scores/mine_{split}.h5"}}
     clone.configure(settings)
-    results = dict(rank_scores=2, metrics=2, tables=1, plots=2, contact=2)
+    results = dict(rank_scores=2, metrics=2, tables=1)
     assert clone.planned() == Counter(results)
     clone.run()
     assert clone.planned() == Counter()
@@ -55,11 +55,11 @@ def test_the_workflow_ranks_scores_beside_features(finished_copy):
         assert rows["mine_scores"] == rows["tiny_pretrained"]
     labelled = {"scores": "scores/mine_{split}.h5", "label": "Mine"}
     clone.configure({**settings, "score_registry": {"mine": labelled}})
-    assert clone.planned() == Counter(tables=1, plots=2, contact=2)
+    assert clone.planned() == Counter(tables=1)
     clone.configure(settings)
     with h5py.File(root / "mine_sample_style.h5", "r+") as file:
         file["database_scores"][0, 0] = 2
-    assert clone.planned() == Counter(rank_scores=1, metrics=1, tables=1, plots=2, contact=1)
+    assert clone.planned() == Counter(rank_scores=1, metrics=1, tables=1)
     clone.configure({**settings, "score_registry": {"mine": "scores/none_{split}.h5"}})
     done = clone.run(check=False)
     assert done.returncode != 0

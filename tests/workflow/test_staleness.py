@@ -14,7 +14,7 @@ import pytest
 import torch
 from attribench.plan.settings import Settings
 from attribench.tables.published import Number
-from helpers.clone import REPOSITORY, TINY, Clone
+from helpers.clone import REPOSITORY, TABLES, TINY, Clone
 from helpers.jobs import FROM_DECODE, FROM_RANK, NOTHING, RESULTS, WHOLE, jobs, jobs_from
 
 pytestmark = pytest.mark.workflow
@@ -277,10 +277,10 @@ def test_a_foreign_file_is_refused_by_name_by_whoever_reads_it(finished_copy, na
 
 
 def test_a_changed_image_re_runs_its_collection(finished_copy):
-    root = finished_copy.folder / "resources/sample/dataset"
+    root, finished_copy.targets = finished_copy.folder / "resources/sample/dataset", TABLES
     one, other = sorted(Path(root / "database").rglob("*.jpg"))[:2]
     one.write_bytes(other.read_bytes())
-    assert finished_copy.planned() == jobs(*FROM_RANK, manifest=1, decode=1, extract=2)
+    assert finished_copy.planned() == jobs("rank", "metrics", "tables", manifest=1, decode=1, extract=2)
     before = finished_copy.tables()
     finished_copy.run()
     assert finished_copy.planned() == NOTHING
@@ -298,11 +298,12 @@ def save_mapper(clone, path, factor):
 
 def test_a_mapper_re_runs_what_it_maps(finished_copy):
     """The first variant with a mapper, another path to the same one, another order, another one, and then none."""
+    finished_copy.targets = TABLES
     settings = {**TINY, "variants": ["pretrained", "scaled"], "extractors": ["color"]}
     finished_copy.configure({**settings, "variant_registry": {"scaled": {"mapper": "weights/{extractor}.pth"}}})
     assert "expected it, or `missing_variants: skip`" in finished_copy.run("-n", check=False).stdout
     save_mapper(finished_copy, "weights/color.pth", 1)
-    assert finished_copy.planned() == jobs(*RESULTS, rank=2, metrics=2)
+    assert finished_copy.planned() == jobs("tables", rank=2, metrics=2)
     before = finished_copy.results("ranks/*/color/pretrained.h5")
     finished_copy.run()
     assert finished_copy.results("ranks/*/color/pretrained.h5") == before
@@ -311,15 +312,15 @@ def test_a_mapper_re_runs_what_it_maps(finished_copy):
     moved = {**settings, "variant_registry": {"scaled": {"mapper": "weights/other/{extractor}.pth"}}}
     finished_copy.configure(moved)
     assert finished_copy.planned() == NOTHING
-    assert finished_copy.planned({"variants": ["scaled", "pretrained"]}) == jobs(*RESULTS)
-    assert finished_copy.planned({"variants": ["scaled"]}) == jobs(*RESULTS)
-    assert finished_copy.planned({"top_k": 7}) == jobs(*RESULTS, rank=4, metrics=4)
+    assert finished_copy.planned({"variants": ["scaled", "pretrained"]}) == jobs("tables")
+    assert finished_copy.planned({"variants": ["scaled"]}) == jobs("tables")
+    assert finished_copy.planned({"top_k": 7}) == jobs("tables", rank=4, metrics=4)
     save_mapper(finished_copy, "weights/other/color.pth", 2)
-    assert finished_copy.planned() == jobs(*RESULTS, rank=2, metrics=2)
+    assert finished_copy.planned() == jobs("tables", rank=2, metrics=2)
     finished_copy.run("ranks")
     (finished_copy.folder / "resources/sample/weights/other/color.pth").unlink()
     finished_copy.configure({**moved, "missing_variants": "skip"})
-    assert finished_copy.planned() == jobs(*RESULTS)
+    assert finished_copy.planned() == jobs("tables")
     finished_copy.run("results/tables/missing_variants.csv")
     table = (finished_copy.folder / "results/tables/missing_variants.csv").read_text()
     assert table == "extractor,variant,file\ncolor,scaled,weights/other/color.pth\n"
