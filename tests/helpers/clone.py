@@ -16,7 +16,7 @@ REPOSITORY = Path(__file__).parents[2]
 LIBRARY = "workflow_scripts/attribench"
 
 # The target of tests that look at no figure, which take a third of a tiny run's time: all tables are one job's.
-TABLES = ("results/tables/summary.csv",)
+SUMMARY = ("results/tables/summary.csv",)
 RULES = ("features", "ranks", "download", "trec")  # that tests give as targets
 
 # The sample benchmark, as small as it can be and still have everything in it.

@@ -9,7 +9,7 @@ from collections import Counter
 import numpy as np
 import pytest
 from helpers.archives import make_volumes, tar_of
-from helpers.clone import TABLES, Clone
+from helpers.clone import SUMMARY, Clone
 from helpers.servers import running_site
 from PIL import Image
 
@@ -111,7 +111,7 @@ def settings(site, **more):
 @pytest.fixture(scope="module")
 def downloaded(site, tmp_path_factory):
     """A clone in which all has been downloaded and run, and the output of the dry run before."""
-    clone = Clone(tmp_path_factory.mktemp("downloaded") / "clone", settings(site), targets=TABLES)
+    clone = Clone(tmp_path_factory.mktemp("downloaded") / "clone", settings(site), targets=SUMMARY)
     plan = clone.run("-n").stdout
     asked = len(site.requests)
     planned = clone.planned()
@@ -255,7 +255,7 @@ def test_files_of_scores_are_downloads_too(site, clone):
 
 
 def test_an_empty_folder_may_be_a_link_to_another_disk(site, tmp_path):
-    clone = Clone(tmp_path / "clone", settings(site), targets=TABLES)
+    clone = Clone(tmp_path / "clone", settings(site), targets=SUMMARY)
     (tmp_path / "large").mkdir()
     (root_of(clone) / "dataset").mkdir(parents=True)
     (root_of(clone) / "dataset/synth").symlink_to(tmp_path / "large")
@@ -272,7 +272,7 @@ def test_an_empty_folder_may_be_a_link_to_another_disk(site, tmp_path):
 
 def test_with_the_data_in_place_nothing_is_fetched(site, downloaded, tmp_path):
     site.requests.clear()
-    clone = Clone(tmp_path / "clone", settings(site), targets=TABLES)
+    clone = Clone(tmp_path / "clone", settings(site), targets=SUMMARY)
     shutil.copytree(root_of(downloaded[0]), root_of(clone), ignore=shutil.ignore_patterns(".downloads"))
     assert clone.planned() == Counter(SPLIT) + Counter(FEATURES) + Counter(RESULTS)
     clone.run()
@@ -294,7 +294,7 @@ def test_a_disk_that_is_too_small_is_refused_before_any_job(site, tmp_path):
 
 
 def test_what_cannot_be_had_stops_the_run_with_address_and_reason(site, tmp_path):
-    clone = Clone(tmp_path / "clone", settings(site), targets=TABLES)
+    clone = Clone(tmp_path / "clone", settings(site), targets=SUMMARY)
     lost = site.files.pop("/feats.tar")
     done = clone.run("features", check=False)
     site.files["/feats.tar"] = lost

@@ -8,7 +8,7 @@ import h5py
 import numpy as np
 import pytest
 import torch
-from helpers.clone import TABLES, Clone
+from helpers.clone import SUMMARY, Clone
 
 
 def ranked_root(folder):
@@ -76,7 +76,7 @@ def own_benchmark(database, shards):
 @pytest.mark.workflow
 def test_the_workflow_ranks_imported_features(tmp_path):
     settings = own_benchmark("laion_subset.pth", 3)
-    clone = Clone(tmp_path / "clone", settings, targets=TABLES)
+    clone = Clone(tmp_path / "clone", settings, targets=SUMMARY)
     root = clone.folder / "resources/own"
     ranked_root(root)
     clone.run()

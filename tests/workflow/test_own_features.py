@@ -6,7 +6,7 @@ import sys
 
 import numpy as np
 import pytest
-from helpers.clone import REPOSITORY, TABLES, TINY
+from helpers.clone import REPOSITORY, SUMMARY, TINY
 from helpers.jobs import NOTHING
 from helpers.results import table_rows
 
@@ -20,7 +20,7 @@ PAGE = (REPOSITORY / "docs/own_features.md").read_text()
 
 def test_the_example_stands_in_one_table_with_an_extractor_from_images(finished_copy):
     """Word for word, on the tiny images: its config comes after that of the tiny benchmark."""
-    clone, finished_copy.targets = finished_copy, TABLES
+    clone, finished_copy.targets = finished_copy, SUMMARY
     (clone.folder / "mymethod.py").write_text(PROGRAM)
     (clone.folder / "example.yaml").write_text(CONFIG)
     assert COMMANDS.splitlines() == [

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import skimage
-from helpers.clone import TABLES, Clone
+from helpers.clone import SUMMARY, Clone
 from PIL import Image, ImageEnhance, ImageFilter, ImageOps
 
 pytestmark = pytest.mark.workflow
@@ -76,7 +76,7 @@ def photographs(tmp_path_factory):
         "device": "cpu",
         "bootstrap": {"samples": 200},
     }
-    clone = Clone(tmp_path_factory.mktemp("photographs") / "clone", settings, targets=TABLES)
+    clone = Clone(tmp_path_factory.mktemp("photographs") / "clone", settings, targets=SUMMARY)
     clone.n_database = write_benchmark(clone.folder / "resources/photos")
     clone.run()
     return clone

@@ -5,7 +5,7 @@ from collections import Counter
 import numpy as np
 import pytest
 from attribench.formats.shards import open_feature_shard
-from helpers.clone import TABLES, TINY
+from helpers.clone import SUMMARY, TINY
 from helpers.results import cosines, table_rows
 
 pytestmark = pytest.mark.workflow
@@ -27,7 +27,7 @@ def exemplar_ranks(images, score):
 
 def test_the_workflow_compares_precisions(finished_copy):
     """Added, it runs what is new; the table holds what the features say; and taken away again, it runs the results."""
-    results, split, finished_copy.targets = finished_copy.folder / "results", "sample_style", TABLES
+    results, split, finished_copy.targets = finished_copy.folder / "results", "sample_style", SUMMARY
     settings = {**TINY, "splits": [split]}
     finished_copy.configure({**settings, "compare_precisions": ["bf16"]})
     after = Counter(tables=1)

@@ -235,7 +235,7 @@ def test_a_split_of_the_published_size_goes_through_the_workflow(tmp_path):
     made_up_split("bamfg", root / "test_split.json")
     rows = read_split_file(root / "test_split.json")
     features, database = write_features(root / "feats/e", rows)
-    clone.run()
+    clone.run("results/tables/summary.csv")
     with open(clone.folder / "results/metrics/made/e/pretrained.csv", newline="") as file:
         found = list(csv.DictReader(file))
     assert len(found) == QUERIES["bamfg"]

@@ -8,7 +8,7 @@ import h5py
 import numpy as np
 import pytest
 from attribench.formats.shards import open_feature_shard
-from helpers.clone import TABLES, TINY, Clone
+from helpers.clone import SUMMARY, TINY, Clone
 from helpers.rank_cases import rank
 from helpers.scores import ENTRIES, N, made_up, unit, write_scores
 
@@ -37,7 +37,7 @@ def scores_of_features(clone, split, extractor, path):
 @pytest.mark.workflow
 def test_the_workflow_ranks_scores_beside_features(finished_copy):
     """The cosines of an extractor, as a method of their own, stand in the same tables with the same metrics."""
-    clone, finished_copy.targets = finished_copy, TABLES
+    clone, finished_copy.targets = finished_copy, SUMMARY
     root = clone.folder / "resources/sample/scores"
     for split in ("sample_style", "sample_object"):
         scores_of_features(clone, split, "tiny", root / f"mine_{split}.h5")

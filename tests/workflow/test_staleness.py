@@ -14,7 +14,7 @@ import pytest
 import torch
 from attribench.plan.settings import Settings
 from attribench.tables.published import Number
-from helpers.clone import REPOSITORY, TABLES, TINY, Clone
+from helpers.clone import REPOSITORY, SUMMARY, TINY, Clone
 from helpers.jobs import FROM_DECODE, FROM_RANK, NOTHING, RESULTS, WHOLE, jobs, jobs_from
 
 pytestmark = pytest.mark.workflow
@@ -277,7 +277,7 @@ def test_a_foreign_file_is_refused_by_name_by_whoever_reads_it(finished_copy, na
 
 
 def test_a_changed_image_re_runs_its_collection(finished_copy):
-    root, finished_copy.targets = finished_copy.folder / "resources/sample/dataset", TABLES
+    root, finished_copy.targets = finished_copy.folder / "resources/sample/dataset", SUMMARY
     one, other = sorted(Path(root / "database").rglob("*.jpg"))[:2]
     one.write_bytes(other.read_bytes())
     assert finished_copy.planned() == jobs("rank", "metrics", "tables", manifest=1, decode=1, extract=2)
@@ -298,7 +298,7 @@ def save_mapper(clone, path, factor):
 
 def test_a_mapper_re_runs_what_it_maps(finished_copy):
     """The first variant with a mapper, another path to the same one, another order, another one, and then none."""
-    finished_copy.targets = TABLES
+    finished_copy.targets = SUMMARY
     settings = {**TINY, "variants": ["pretrained", "scaled"], "extractors": ["color"]}
     finished_copy.configure({**settings, "variant_registry": {"scaled": {"mapper": "weights/{extractor}.pth"}}})
     assert "expected it, or `missing_variants: skip`" in finished_copy.run("-n", check=False).stdout

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from attribench.metrics import all_metrics, read_query_table
 from attribench.plan import paths
-from helpers.clone import TINY, Clone
+from helpers.clone import SUMMARY, TINY, Clone
 from helpers.results import cosines, table_rows
 
 pytestmark = pytest.mark.workflow
@@ -99,6 +99,7 @@ def queries(clone):
 
 def test_sizes_hard_negatives_and_near_duplicates(finished_copy):
     settings = {**TINY, "extractors": ["color"]}
+    finished_copy.targets = (*SUMMARY, *(f"results/plots/{split}_sizes.png" for split in SPLITS))
     plain = queries(finished_copy)
     finished_copy.configure({**settings, "database_sizes": [12, 5], "near_duplicates": 0.3})
     finished_copy.run()
@@ -117,6 +118,7 @@ def test_sizes_hard_negatives_and_near_duplicates(finished_copy):
         assert len(found) and found == sorted(found, reverse=True)
         np.testing.assert_allclose(found, np.sort(expected)[::-1], rtol=0, atol=1e-12)
 
+    finished_copy.targets = SUMMARY
     finished_copy.configure({**settings, "database_limit": 12})
     finished_copy.run("results/tables/summary.csv")
     assert table_rows(finished_copy, "summary") == at_size(sizes, "12")
@@ -201,7 +203,7 @@ def test_neither_kills_nor_other_shards_change_a_byte(finished, tmp_path):
 
 def test_a_killed_change_of_settings_ends_as_an_unbroken_one(finished_copy):
     """Products of the old and the new settings lie side by side when the run is killed."""
-    before = finished_copy.tables()
+    before, finished_copy.targets = finished_copy.tables(), SUMMARY
     finished_copy.configure({**TINY, "top_k": 5, "recall_ks": [1, 5]})
     for pattern in ("ranks/*/*/*.h5", "metrics/*/*/*.csv"):
         kill_when_made(finished_copy, pattern)
