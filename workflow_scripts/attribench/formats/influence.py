@@ -12,8 +12,8 @@ from attribench.formats.ranking import Ranks
 
 FORMAT_VERSION = 1
 LEVELS = (0.5, 0.8, 0.9, 0.95)  # of the influence that a smallest set holds
-# Influence is put into bins: two for each power of ten, from 0.1 on tenths; the first one takes all that is lower.
-RELIABILITY_EDGES = np.concatenate([[0.0], 10.0 ** (np.arange(-16, -2) / 2), np.arange(1, 11) / 10])
+# Influence is put into bins: two for each power of ten, then three from 0.1 on; the first one takes all that is lower.
+RELIABILITY_EDGES = np.concatenate([[0.0], 10.0 ** (np.arange(-16, -2) / 2), [0.1, 0.3, 0.6, 1.0]])
 N_BINS = len(RELIABILITY_EDGES) - 1
 
 

@@ -145,4 +145,12 @@ def _lines(axes, data: pd.DataFrame, styles: dict, low: float) -> None:
         axes.vlines(
             known["predicted"], known["ci_low"].clip(lower=low), known["ci_high"].clip(lower=low), linewidth=1, **colour
         )
-        axes.plot(rows["predicted"], rows["observed"], marker=style.marker, linestyle=style.line, **colour, **MARK)
+        points = _apart_at(rows[["predicted", "observed"]].to_numpy(), low)
+        axes.plot(*points.T, marker=style.marker, linestyle=style.line, **colour, **MARK)
+
+
+def _apart_at(points: np.ndarray, low: float) -> np.ndarray:
+    """Return `points` [n, 2] with NaN around those at the edge `low`: lines go between others alone."""
+    gap = np.full(2, np.nan)
+    parts = [[gap, point, gap] if point[1] <= low else [point] for point in points]
+    return np.array([point for part in parts for point in part]).reshape(-1, 2)
