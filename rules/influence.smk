@@ -103,9 +103,15 @@ def influence_table_key():
     )
 
 
+def note_of_figure(split):
+    """Return what the figure of `split` says where the split calibrates methods that it measures."""
+    own = [extractor for extractor, variant, on in calibrated_on() if split in on]
+    return "calibrated on this split" if own else ""
+
+
 @cache
 def influence_plots_key(split):
-    settings = [split, plan.config.bootstrap.model_dump(), label_rows()]
+    settings = [split, plan.config.bootstrap.model_dump(), label_rows(), note_of_figure(split)]
     reads = reads_of_splits([split]).values()
     return key_of("influence_plots", code=code_of("influence_plots"), settings=settings, reads=reads)
 
@@ -164,6 +170,7 @@ if plan.influence_methods:
         params:
             key=lambda w: influence_plots_key(w.split),
             reads=lambda w: reads_of_splits([w.split]),
+            note=lambda w: note_of_figure(w.split),
             bootstrap=plan.config.bootstrap.model_dump(),
             labels=label_rows(),
         message:

@@ -15,5 +15,6 @@ with job(snakemake):
     rankings = [read_rank_file(path) for path in inputs.ranks]
     of_methods = [(r, read_influence(path, r)) for path, r in zip(inputs.influence, rankings, strict=True)]
     labels = labels_of(params.labels)
-    figure = calibration_figure(of_methods, Resampling(**params.bootstrap), snakemake.wildcards.split, labels)
+    split = snakemake.wildcards.split
+    figure = calibration_figure(of_methods, Resampling(**params.bootstrap), split, labels, note=params.note)
     save_figure(*figure, Path(snakemake.output[0]).with_suffix(""))

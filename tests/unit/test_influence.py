@@ -129,11 +129,19 @@ def test_influence_is_that_of_a_brute_force(name):
 def test_influence_sums_to_one_and_every_candidate_is_in_a_bin(name):
     ranking, influence, brute = influences(CALIBRATORS[name])
     valid = [*brute]
-    for sums in (influence.predicted.sum(axis=1), influence.observed.sum(axis=1)):
-        assert sums[valid] == pytest.approx(1, abs=1e-12)
-    assert influence.top.sum(axis=1)[valid] + influence.remaining[valid] == pytest.approx(1, abs=1e-4)
+    assert influence.observed.sum(axis=1)[valid] == pytest.approx(1, abs=1e-12)
+    assert influence.predicted.sum(axis=1)[valid] == pytest.approx(1, abs=1e-4)
+    assert influence.top.sum(axis=1)[valid] + influence.remaining[valid] == pytest.approx(1, abs=1e-12)
     assert influence.in_bin.sum(axis=1)[valid].tolist() == ranking.n_candidates[valid].tolist()
     assert (influence.remaining[valid] >= 0).all()
+
+
+@pytest.mark.parametrize("inv_tau", [1e3, 1e5, 1e30])
+def test_however_sharp_no_influence_is_above_1_or_no_number(inv_tau):
+    ranking, influence, brute = influences(Calibrator(inv_tau, 0.0))
+    valid = [*brute]
+    assert influence.top[valid].max() <= 1 and (influence.top.sum(axis=1)[valid] <= 1 + 1e-12).all()
+    assert np.isfinite(influence.exemplar).all() and (influence.effective_number[valid] > 0.9).all()
 
 
 def test_a_query_that_is_not_valid_has_no_influence():

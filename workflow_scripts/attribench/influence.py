@@ -41,7 +41,10 @@ def influence_of(ranking: Ranking, histogram: ScoreHistogram, calibrator: Calibr
     out = {name: np.full(shape, np.nan) for name, shape in shapes(ranking).items()}
     pair, neighbour = ranking.first_positions(ranking.neighbour_index.shape[1])
     for queries, pairs, candidates in in_blocks(ranking, histogram):
-        total = _total(candidates, calibrator)
+        scores = _scores_at(ranking, pair[queries], neighbour[queries], queries)
+        top = terms(calibrator, scores, candidates.best[:, None])
+        # Where the first ones have nearly all, their exact scores tell more of the sum than the points do.
+        total = np.maximum(_total(candidates, calibrator), np.nansum(top, axis=1))
         of_exemplars = terms(calibrator, candidates.exemplars, candidates.best[:, None]) / total[:, None]
         of_points = terms(calibrator, candidates.scores, candidates.best[:, None]) / total[:, None]
         known = ~np.isnan(candidates.exemplars)
@@ -51,11 +54,10 @@ def influence_of(ranking: Ranking, histogram: ScoreHistogram, calibrator: Calibr
         out["set_size"][queries] = _set_sizes(candidates, of_points, of_exemplars)
         for name, values in _by_bins(candidates.weights, of_points, of_exemplars).items():
             out[name][queries] = values
-        out["log_likelihood"][queries] = log_likelihood(candidates, calibrator)
+        out["log_likelihood"][queries] = log_likelihood(candidates, calibrator, total)
         out["log_likelihood_uncalibrated"][queries] = log_likelihood(candidates, _UNCALIBRATED)
         out["log_likelihood_uniform"][queries] = -np.log(ranking.n_candidates[queries])
-        scores = _scores_at(ranking, pair[queries], neighbour[queries], queries)
-        top = terms(calibrator, scores, candidates.best[:, None]) / total[:, None]
+        top /= total[:, None]
         out["top"][queries], out["remaining"][queries] = top, np.maximum(0, 1 - np.nansum(top, axis=1))
     return Influence(**out)
 
@@ -82,11 +84,15 @@ def terms(calibrator: Calibrator, scores: np.ndarray, best: np.ndarray) -> np.nd
     return np.maximum(0, np.exp(exponent) + calibrator.bias * BIAS_GAIN)
 
 
-def log_likelihood(candidates: Candidates, calibrator: Calibrator) -> np.ndarray:
-    """Return the mean over each query's exemplars of the logarithm of their influence, float64 [q]; -inf where one has 0."""
+def log_likelihood(candidates: Candidates, calibrator: Calibrator, total: np.ndarray | None = None) -> np.ndarray:
+    """Return the mean over each query's exemplars of the logarithm of their influence, float64 [q]; -inf where one has 0.
+
+    total: the sum of t over all candidates, float64 [q]; None: that of the points.
+    """
+    total = _total(candidates, calibrator) if total is None else total
     with np.errstate(divide="ignore"):
         logs = np.log(terms(calibrator, candidates.exemplars, candidates.best[:, None]))
-        return np.nanmean(logs, axis=1) - np.log(_total(candidates, calibrator))
+        return np.nanmean(logs, axis=1) - np.log(total)
 
 
 def _total(candidates: Candidates, calibrator: Calibrator) -> np.ndarray:

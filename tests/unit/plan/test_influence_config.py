@@ -34,6 +34,10 @@ REFUSED = {
         dict(variants=["tuned_style"], calibration_splits=["object", "sample_style_train"]),
         ["calibration_splits: sample_style_train trains the mappers of tuned_style"],
     ),
+    "a group called as a split": (
+        dict(benchmarks__sample__tuning__sample_style={"train": ["sample_style_train"], "val": ["sample_style_val"]}),
+        ["benchmarks.sample.tuning: sample_style is a split's name too"],
+    ),
     "no text": (dict(influence="perhaps"), ["`influence`", "'perhaps'"]),
     "an unknown key of a variant": (
         dict(variant_registry__mlp__calibrater="c.pth"),

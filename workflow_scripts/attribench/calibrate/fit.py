@@ -29,6 +29,7 @@ from attribench.influence import Candidates, in_blocks, log_likelihood
 _INVERSE_TEMPERATURES = 2.0 ** np.arange(-3, 8)
 _BIASES = (0.0, 0.01, 0.1, 1.0)
 _ITERATIONS = 500
+_FEW_ENTRIES = 6
 _LEAST_SPREAD = 1e-6  # of scores; less is rounding
 _NO_GAIN = 1e-6  # nats: as near to uniform influence as rounding is
 
@@ -52,13 +53,14 @@ def calibrate(
 
     Scores that do not tell exemplars from other images give about the same influence to all candidates; the log says so.
     """
-    blocks, n_candidates, splits = [], [], []
+    blocks, n_candidates, splits, n_entries = [], [], [], 0
     for path, histogram in zip(ranks, histograms, strict=True):
         ranking = read_rank_file(path)
         splits.append(ranking.split)
         of_split = in_blocks(ranking, read_histogram(histogram, len(ranking.query_valid)))
         blocks += [candidates for _, _, candidates in of_split]
         n_candidates.append(ranking.n_candidates[ranking.query_valid])
+        n_entries += len(np.unique(ranking.query_entry[ranking.query_valid]))
     if not any(block.weights.size for block in blocks):
         raise InputError(
             f"{ranks[0]}: no valid query of {', '.join(splits)} is ranked among images of a database; expected some, to "
@@ -70,7 +72,9 @@ def calibrate(
             "no calibrator makes the exemplars of %s more likely than uniform influence does", ", ".join(splits)
         )
     write_calibrator(checkpoint, fitted.calibrator)
-    plain = {"splits": splits, "n_queries": fitted.n_queries, **fitted.calibrator._asdict()}
+    if n_entries < _FEW_ENTRIES:
+        log.warning("fitted to %d entries of %s alone: too few to trust the calibrator", n_entries, ", ".join(splits))
+    plain = {"splits": splits, "n_queries": fitted.n_queries, "n_entries": n_entries, **fitted.calibrator._asdict()}
     plain |= {"log_likelihood": fitted.log_likelihood, "log_likelihood_uniform": fitted.uniform}
     write_text(record, json.dumps(plain, indent=1, sort_keys=True) + "\n")
     log.info("inv_tau %.6g, bias %.6g: log-likelihood %.4f", *fitted.calibrator, fitted.log_likelihood)
@@ -105,11 +109,13 @@ def fit(blocks: Sequence[Candidates], n_candidates: np.ndarray) -> Fit:
 
 
 def _spread(blocks: Sequence[Candidates]) -> float:
-    """Return the root of the mean squared distance of the database's scores from their mean, over all queries."""
+    """Return the root of the mean squared distance of candidates' scores from their query's mean, over all queries."""
     squares = counts = 0.0
     for block in blocks:
-        n = block.weights.sum(axis=1, keepdims=True)
-        mean = (block.weights * block.scores).sum(axis=1, keepdims=True) / n
-        squares += float((block.weights * (block.scores - mean) ** 2).sum())
+        scores = np.concatenate([block.scores, np.nan_to_num(block.exemplars)], axis=1)
+        weights = np.concatenate([block.weights, ~np.isnan(block.exemplars)], axis=1)
+        n = weights.sum(axis=1, keepdims=True)
+        mean = (weights * scores).sum(axis=1, keepdims=True) / n
+        squares += float((weights * (scores - mean) ** 2).sum())
         counts += float(n.sum())
     return max(math.sqrt(squares / counts), _LEAST_SPREAD)

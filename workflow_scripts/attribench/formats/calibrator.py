@@ -53,8 +53,8 @@ def _scalar(path: Path | str, name: str, value: Any) -> float:
     except (TypeError, ValueError, RuntimeError):
         number = math.nan
     if not math.isfinite(number):
-        shape = list(value.shape) if hasattr(value, "shape") else value
-        raise InputError(f"{path}: {name} is {shape if shape else value}; expected one finite number")
+        found = f"has shape {list(value.shape)}" if getattr(value, "ndim", 0) else f"is {value}"
+        raise InputError(f"{path}: {name} {found}; expected one finite number")
     return number
 
 

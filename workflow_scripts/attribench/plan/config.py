@@ -50,6 +50,7 @@ def load(raw: dict[str, Any]) -> Config:
     _check_contact_sheet(config)
     _check_names(config)
     _check_methods(config)
+    _refuse_groups_called_as_splits(config)
     _check_tuning(config)
     _check_influence(config)
     _check_sizes(config)
@@ -186,6 +187,14 @@ def _check_methods(config: Config) -> None:
         raise InputError(f"config key tune.{name}: the name is taken by a variant; call the tuned one otherwise")
     for name in sorted({*config.extractors} & {*config.score_methods}):
         raise InputError(f"config key score_methods: {name!r} is an extractor too; call one of them otherwise")
+
+
+def _refuse_groups_called_as_splits(config: Config) -> None:
+    for name in config.entry.tuning:
+        if name in config.entry.splits:
+            raise InputError(
+                f"config key benchmarks.{config.benchmark}.tuning: {name} is a split's name too; call the group otherwise"
+            )
 
 
 def _check_tuning(config: Config) -> None:

@@ -48,6 +48,7 @@ def calibration_figure(
     resampling: Resampling,
     title: str = "",
     labels: Mapping[Method, str] | None = None,
+    note: str = "",
 ) -> tuple[Figure, pd.DataFrame]:
     """Draw a row of two panels per prompt type, a line per method.
 
@@ -70,7 +71,7 @@ def calibration_figure(
             _coverage_panel(row[1], of_prompt[of_prompt["panel"] == "coverage"], styles)
             row[0].set_title(prompt, loc="left", weight="bold")
         figure.legend(handles=_handles(data, styles, resampling.confidence), loc="outside right center")
-        figure.suptitle(f"{title}: calibration of influence", x=0.01, ha="left")
+        figure.suptitle(f"{title}: calibration of influence{f' ({note})' if note else ''}", x=0.01, ha="left")
         return figure, data
 
 
@@ -87,6 +88,8 @@ def _rows(ranking: Ranking, influence: Influence, prompt: str, resampling: Resam
     with np.errstate(invalid="ignore"):
         ends = statistics.bootstrap(lambda draws: (draws @ observed) / (draws @ n), len(n), resampling)
     total = n.sum(axis=0)
+    # Draws of entries of which none has an exemplar in the bin have no width, which says nothing.
+    ends = [np.where(observed.sum(axis=0) > 0, end, np.nan) for end in ends]
     reliability = _points("reliability", predicted.sum(axis=0) / total, observed.sum(axis=0) / total, *ends, total)
     shares = coverage(ranking, influence)[chosen]
     sums, counts = statistics.column_sums(shares, ranking.query_entry[chosen])
