@@ -138,7 +138,7 @@ def test_influence_sums_to_one_and_every_candidate_is_in_a_bin(name):
 
 @pytest.mark.parametrize("inv_tau", [1e3, 1e5, 1e30])
 def test_however_sharp_no_influence_is_above_1_or_no_number(inv_tau):
-    ranking, influence, brute = influences(Calibrator(inv_tau, 0.0))
+    _, influence, brute = influences(Calibrator(inv_tau, 0.0))
     valid = [*brute]
     assert influence.top[valid].max() <= 1 and (influence.top.sum(axis=1)[valid] <= 1 + 1e-12).all()
     assert np.isfinite(influence.exemplar).all() and (influence.effective_number[valid] > 0.9).all()
