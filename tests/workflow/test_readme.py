@@ -82,7 +82,13 @@ def named_paths():
 # The reader's own; what is there during a run only; what `all` does not make; what goes with tuned variants and influence.
 NOT_IN_A_TINY_RUN = (
     *("mine.yaml", "results/pixels/", "results/trec/", "results/mappers/", "results/overlap/"),
-    *("results/calibrators/", "results/influence/", "results/histograms/", "results/tables/influence.csv", "influence.csv"),
+    *(
+        "results/calibrators/",
+        "results/influence/",
+        "results/histograms/",
+        "results/tables/influence.csv",
+        "influence.csv",
+    ),
 )
 
 
