@@ -10,7 +10,7 @@ from typing import Any
 
 from attribench.common.errors import InputError
 from attribench.common.files import is_refused
-from attribench.provenance.keys import holds_its_key, note_made_here, refuse_other_key, write_key
+from attribench.provenance.keys import forget_key, holds_its_key, note_made_here, refuse_other_key, write_key
 
 
 @contextmanager
@@ -34,6 +34,8 @@ def job(snakemake: Any, *, keyed: bool = True, other_keys: dict[str, str] | None
             if keyed:  # now, so that what is there when the job is killed is known to be of this folder
                 for path in snakemake.output:
                     note_made_here(path)
+                    if not holds_its_key(path):  # else a job that is killed would leave its file with an older key
+                        forget_key(path)
             yield
             if keyed:
                 _note_outputs(snakemake.output, snakemake.params.get("key"), other_keys or {})

@@ -106,6 +106,11 @@ def write_key(path: Path | str, key: str) -> None:
     write_text(_key_file(path), f"{key} {content}\n")
 
 
+def forget_key(path: Path | str) -> None:
+    """Remove the key beside the file or folder at `path`, if there is one."""
+    _key_file(path).unlink(missing_ok=True)
+
+
 def carried_key(path: Path | str) -> str | None:
     """Return the key that the file at `path` was made with; None for a file that is missing or carries none."""
     if not os.path.exists(path):
