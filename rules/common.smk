@@ -24,6 +24,7 @@ from attribench.formats.ranking import SCORES
 from attribench.formats.shards import invalid_images
 from attribench.plan.config import load, own_features, refuse_empty
 from attribench.plan.lock import Locks
+from attribench.plan.paths import FIGURES
 from attribench.plan.plan import Plan
 from attribench.plots.letters import letters_in_logs, without_font_text
 from attribench.provenance.keys import carried_key, code_digest, digest, is_current, key_of, was_made_here

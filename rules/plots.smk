@@ -51,7 +51,7 @@ rule plots:
 
 def announce_letters_without_font():
     """Log which letters the figures show as boxes, for want of a font."""
-    logs = [log_file(f"{rule}/{split}") for split in plan.config.splits for rule in ("plots", "contact")]
+    logs = [log_file(f"{rule}/{split}") for split in plan.config.splits for rule in FIGURES]
     if letters := letters_in_logs([*logs, log_file("learning_curves")]):
         logger.info(f"Warning: {without_font_text(letters)}")
 

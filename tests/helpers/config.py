@@ -4,7 +4,10 @@ import copy
 import re
 from pathlib import Path
 
+import pytest
 import yaml
+from attribench.common.errors import InputError
+from attribench.plan.config import load
 
 REPOSITORY = Path(__file__).parents[2]
 CONFIG_FILES = re.findall(r"^configfile: .*/(.+)\"$", (REPOSITORY / "Snakefile").read_text(), re.MULTILINE)
@@ -23,6 +26,13 @@ def changed(**changes):
             branch = branch.setdefault(parent, {})
         branch[last] = value
     return raw
+
+
+def assert_refused(changes, parts):
+    """Assert that the defaults with `changes` are refused with a message that has all of `parts`."""
+    with pytest.raises(InputError) as error:
+        load(changed(**changes))
+    assert all(part in str(error.value) for part in parts), str(error.value)
 
 
 def merged(defaults, changes):

@@ -19,7 +19,7 @@ def sample_table(summary: Path) -> str:
 
 
 def influence_table(influence: Path) -> str:
-    """What log-likelihood gains over even influence, in nats, in the same form."""
+    """Return what log-likelihood gains over uniform influence, in nats, in the same form."""
     return _table(_rows(influence, "gain_over_uniform"))
 
 

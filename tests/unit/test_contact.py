@@ -124,7 +124,7 @@ def test_missing_and_broken_images_become_labelled_squares(root, tmp_path):
 
 
 def test_images_are_shown_as_they_were_decoded(root, tmp_path):
-    """Those of 16 bits too, and turned where orientation is applied."""
+    """Images of 16 bits are shown so too, and are turned where orientation is applied."""
     query = root / ranking().query_path[0]
     grey = np.tile(np.linspace(0, 255, 96).astype(np.uint8), (96, 1))
     shown = []

@@ -4,7 +4,7 @@ import pytest
 from attribench.common.errors import InputError
 from attribench.plan.config import load
 from attribench.plan.plan import Plan
-from helpers.config import changed
+from helpers.config import assert_refused, changed
 
 REFUSED = {
     "an unknown head": (dict(tune__x={"head": "liner"}), ["tune.x.head", "did you mean `linear`?"]),
@@ -66,10 +66,7 @@ REFUSED = {
 
 @pytest.mark.parametrize("name", REFUSED)
 def test_refused_with_the_key_and_what_is_valid(name):
-    changes, parts = REFUSED[name]
-    with pytest.raises(InputError) as error:
-        load(changed(**changes))
-    assert all(part in str(error.value) for part in parts), str(error.value)
+    assert_refused(*REFUSED[name])
 
 
 def tuned_plan(tmp_path, **changes):

@@ -139,7 +139,7 @@ def test_an_impossible_exemplar_leaves_no_interval_of_the_likelihood_alone():
 
 
 def test_a_perfectly_calibrated_method_has_no_error():
-    """Of each query something else is so than what was said, and of all of them together just that."""
+    """Each query has other shares than were predicted, and all of them together have just those."""
     n = 12
     ranking = make_ranking([[1]] * n, np.arange(n) // 2, ["gpt"] * n)
     predicted, observed = np.zeros((2, n, N_BINS))
@@ -211,7 +211,7 @@ def test_intervals_of_numbers_without_bounds_hold_their_mean(n_entries):
 
 @pytest.mark.parametrize("n_entries", [6, 8, 12, 24])
 def test_bootstrap_intervals_hold_what_they_are_for(n_entries):
-    """Of six entries they hold it in about 92 % of cases: a few entries show too little of their spread."""
+    """The intervals of six entries hold it in about 92 % of cases: few entries show too little of their spread."""
     rng, inside = np.random.default_rng(n_entries), []
     for seed in range(100):
         counts = rng.integers(4, 9, n_entries)  # as entries have it, apart from images that cannot be read

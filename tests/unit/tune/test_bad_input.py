@@ -1,4 +1,4 @@
-"""What a tuning refuses: splits that overlap, that have nothing to learn from, and checkpoints for other features."""
+"""A tuning refuses bad input: splits that overlap, that have nothing to learn from, and checkpoints for other features."""
 
 from dataclasses import replace
 
