@@ -66,21 +66,21 @@ def influence_keys(split):
     return {plan.path("influence", **of_method): influence_key(**of_method) for of_method in names}
 
 
-def rank_keys(split):
+def influence_rank_keys(split):
     """Return the keys of the rank files of all these methods on `split`, by path."""
     names = [{"split": split, **method._asdict()} for method in plan.influence_methods]
     return {plan.path("ranks", **of_method): rank_key(**of_method) for of_method in names}
 
 
-def reads_of_splits(splits):
-    return {path: key for split in splits for path, key in (influence_keys(split) | rank_keys(split)).items()}
+def influence_reads_on(splits):
+    return {path: key for split in splits for path, key in (influence_keys(split) | influence_rank_keys(split)).items()}
 
 
-def inputs_of_splits(splits):
+def influence_inputs_on(splits):
     """Return the files of influence on `splits`, and the rank files that belong to them."""
     return {
         "influence": [path for split in splits for path in influence_keys(split)],
-        "ranks": [path for split in splits for path in rank_keys(split)],
+        "ranks": [path for split in splits for path in influence_rank_keys(split)],
     }
 
 
@@ -99,20 +99,19 @@ def influence_table_key():
         "influence_table",
         code=code_of("influence_table"),
         settings=settings,
-        reads=reads_of_splits(config.splits).values(),
+        reads=influence_reads_on(config.splits).values(),
     )
 
 
-def note_of_figure(split):
+def influence_plots_note(split):
     """Return what the figure of `split` says where the split calibrates methods that it measures."""
-    own = [extractor for extractor, variant, on in calibrated_on() if split in on]
-    return "calibrated on this split" if own else ""
+    return "calibrated on this split" if any(split in on for *_, on in calibrated_on()) else ""
 
 
 @cache
 def influence_plots_key(split):
-    settings = [split, plan.config.bootstrap.model_dump(), label_rows(), note_of_figure(split)]
-    reads = reads_of_splits([split]).values()
+    settings = [split, plan.config.bootstrap.model_dump(), label_rows(), influence_plots_note(split)]
+    reads = influence_reads_on([split]).values()
     return key_of("influence_plots", code=code_of("influence_plots"), settings=settings, reads=reads)
 
 
@@ -124,7 +123,7 @@ if plan.influence_methods:
                 lambda w: by_content(
                     "influence_table",
                     dict.fromkeys(plan.influence_tables(), influence_table_key()),
-                    **inputs_of_splits(plan.config.splits),
+                    **influence_inputs_on(plan.config.splits),
                 )
             ),
         output:
@@ -138,7 +137,7 @@ if plan.influence_methods:
             runtime="1h",
         params:
             key=influence_table_key(),
-            reads=reads_of_splits(plan.config.splits),
+            reads=influence_reads_on(plan.config.splits),
             benchmark=plan.config.benchmark,
             splits=plan.config.splits,
             bootstrap=plan.config.bootstrap.model_dump(),
@@ -155,7 +154,7 @@ if plan.influence_methods:
                 lambda w: by_content(
                     f"influence_plots/{w.split}",
                     dict.fromkeys(plan.figure_files("influence_plots", w.split), influence_plots_key(w.split)),
-                    **inputs_of_splits([w.split]),
+                    **influence_inputs_on([w.split]),
                 )
             ),
         output:
@@ -169,8 +168,8 @@ if plan.influence_methods:
             runtime="1h",
         params:
             key=lambda w: influence_plots_key(w.split),
-            reads=lambda w: reads_of_splits([w.split]),
-            note=lambda w: note_of_figure(w.split),
+            reads=lambda w: influence_reads_on([w.split]),
+            note=lambda w: influence_plots_note(w.split),
             bootstrap=plan.config.bootstrap.model_dump(),
             labels=label_rows(),
         message:
