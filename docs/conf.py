@@ -6,7 +6,8 @@ copyright = author
 
 extensions = ["myst_parser"]
 exclude_patterns = ["_build"]
-# Every heading is a target for links, so that a link to one that is not there is a warning, which ends the build.
+smartquotes = False  # `--` of a command is no dash
+# Every heading is a target for links. A link to one that is not there is a warning, which ends the build.
 myst_heading_anchors = 4
 nitpicky = True
 
@@ -15,5 +16,17 @@ html_title = "attribench"
 html_static_path = ["static"]
 html_css_files = ["site.css"]
 html_copy_source = False
-# A page that is opened from disk may not fetch others, from which the search would cut what stands around a hit.
+# A page that is opened from disk may not fetch others, from which the search would quote.
 html_show_search_summary = False
+
+
+def setup(app):
+    """Mend what the theme lacks for keyboards and screen readers, after it has made its part of a page."""
+    app.connect("html-page-context", _make_accessible, priority=900)
+
+
+def _make_accessible(app, page, template, context, doctree):
+    navigation = context.get("furo_navigation_tree", "")
+    context["furo_navigation_tree"] = navigation.replace('role="heading"', 'role="heading" aria-level="2"')
+    if "body" in context:
+        context["body"] = context["body"].replace("<pre>", '<pre tabindex="0">')

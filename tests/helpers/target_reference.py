@@ -79,8 +79,8 @@ def page(found: list[tuple[str, str, list[str], list[str]]]) -> str:
     made = HEAD + "".join(f"| `make {name}` | {text} |\n" for name, text in targets) + SNAKEMAKE
     assert {name for name, _, outputs, _ in found if not outputs} == {*TARGETS}, "say in TARGETS what they stand for"
     made += "".join(f"| `{name}` | {text} |\n" for name, text in TARGETS.items())
-    named = [f"`{name}`" for name, _, outputs, wildcards in sorted(found) if outputs and not wildcards]
-    made += f"| {', '.join(named)} | what the rule of this name makes (below) |\n"
+    named = [name for name, _, outputs, wildcards in sorted(found) if outputs and not wildcards]
+    made += "".join(f"| `{name}` | what the rule of this name makes (below) |\n" for name in named)
     made += (
         "\n## Rules\n\nA word in capitals stands for a wildcard; [formats.md](../formats.md) describes the files.\n\n"
     )
