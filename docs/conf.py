@@ -14,6 +14,7 @@ nitpicky = True
 html_theme = "furo"
 html_title = "attribench"
 html_static_path = ["static"]
+html_favicon = "static/favicon.svg"
 html_css_files = ["site.css"]
 html_copy_source = False
 # A page that is opened from disk may not fetch others, from which the search would quote.
