@@ -27,7 +27,8 @@ PAGES = {
 def commands_of(text):
     """The commands that a page tells to paste, without their comments."""
     blocks = re.findall(r"```sh\n(.*?)```", text, re.DOTALL)
-    return [line.split(" #")[0].strip() for block in blocks for line in block.splitlines()]
+    lines = [line.split(" #")[0].strip() for block in blocks for line in block.splitlines()]
+    return [line for line in lines if line and not line.startswith("#")]
 
 
 def saved_files(text):

@@ -9,6 +9,8 @@ import h5py
 import pytest
 from attribench.formats.influence import Influence
 from attribench.plan.paths import FEATURES, FIGURES, FILES, TABLES
+from attribench.tables import influence
+from attribench.tune.training import CURVE_COLUMNS
 from helpers import target_reference
 from helpers.clone import REPOSITORY
 
@@ -107,7 +109,10 @@ def test_every_dataset_and_attribute_is_described_and_no_other_dataset(finished,
         assert {*opened.attrs} <= {*re.findall(r"`(\w+)`", text.split("Attributes:")[1])}
 
 
-def test_every_dataset_of_influence_is_described_and_no_other():
+def test_every_column_and_dataset_of_tuning_and_influence_is_described_and_no_other():
+    [row] = re.findall(r"^\| influence\.csv \| (.*) \|$", FORMATS, re.MULTILINE)
+    assert listed(row) == [*influence.COLUMNS, "label"]
+    assert listed(section("`mappers/").split("VARIANT.csv is the learning curve")[1]) == [*CURVE_COLUMNS]
     assert names_in_table(section("`influence/SPLIT")) == {field.name for field in fields(Influence)}
 
 
