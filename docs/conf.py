@@ -29,5 +29,8 @@ def setup(app):
 def _make_accessible(app, page, template, context, doctree):
     navigation = context.get("furo_navigation_tree", "")
     context["furo_navigation_tree"] = navigation.replace('role="heading"', 'role="heading" aria-level="2"')
-    if "body" in context:
-        context["body"] = context["body"].replace("<pre>", '<pre tabindex="0">')
+    # What is too wide is scrolled, by the keyboard too.
+    for element in ("<pre", '<div class="table-wrapper'):
+        tag, *attributes = element.split(" ", 1)
+        focusable = " ".join([tag, 'tabindex="0"', *attributes])
+        context["body"] = context.get("body", "").replace(element, focusable)

@@ -11,6 +11,7 @@ import pytest
 from helpers.clone import REPOSITORY
 
 pytestmark = pytest.mark.browser
+PAGES = [("index", 1280), ("tutorial", 1280), ("reference/config", 400)]  # with a width of the window
 BUILD = (sys.executable, "-m", "sphinx", "-W", "--keep-going", "-q")  # as `make docs`
 
 
@@ -65,7 +66,8 @@ def test_from_disk_it_is_searched_and_walked_through(page, site):
     assert page.get_by_role("heading", name="What to evaluate").is_visible()
 
 
-@pytest.mark.parametrize("path", ["index", "tutorial", "reference/config"], ids=["index", "tutorial", "config"])
-def test_axe_finds_no_serious_fault(page, served, check_accessible, path):
+@pytest.mark.parametrize(("path", "width"), PAGES, ids=["index", "tutorial", "config"])
+def test_axe_finds_no_serious_fault(page, served, check_accessible, path, width):
+    page.set_viewport_size({"width": width, "height": 900})
     page.goto(f"{served}/{path}.html")
     check_accessible(page)
