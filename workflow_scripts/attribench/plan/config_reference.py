@@ -65,7 +65,7 @@ def _rows_of_key(schema: dict[str, Any], key: str, default: Any) -> list[list[st
     """Return the rows of a key of config.yaml, and of those below it: name, values, default, meaning."""
     found = schema["properties"][key]
     section = _section(schema, found) if isinstance(default, dict) else {}
-    row = [f"`{key}`", words(found), "" if section else f"`{text_of(default)}`", found["description"]]
+    row = [f"`{key}`", words(found), "" if section else f"`{text_of(default)}`", found.get("description", "")]
     return [
         row,
         *(
@@ -95,7 +95,7 @@ def _row_of_entry(key: str, found: dict[str, Any], model: type[BaseModel], above
     field = model.model_fields[key]
     default = None if field.is_required() else text_of(field.get_default(call_default_factory=True))
     # For readers of the shipped file, a comment may end with the default.
-    meaning = found["description"].removesuffix(f"; {default}")
+    meaning = found.get("description", "").removesuffix(f"; {default}")
     return [f"`{above}{key}`", words(found), f"`{default}`" if default else "needed", meaning]
 
 
