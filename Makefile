@@ -8,7 +8,7 @@ READY := .venv/.ready
 # Where it is set, each of a run's jobs would compile all its libraries anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: sample test bench lint schema lock clean help always
+.PHONY: sample test bench lint schema docs lock clean help always
 
 sample: $(READY)  ## draw the sample benchmark and evaluate it (what make alone does)
 	$(BIN)/snakemake --cores all all
@@ -29,9 +29,16 @@ lint: $(READY)  ## run the linters
 	$(BIN)/snakefmt --check Snakefile rules
 	$(BIN)/python tests/helpers/lint_workflow.py
 
-# For editors, from the typed settings and the comments in the config files.
-schema: $(READY)  ## write schemas/config.json anew, from the settings' types
+# For editors and readers, from the typed settings, the comments in the config files, and the rules.
+schema: $(READY)  ## write schemas/config.json and docs/reference/ anew
 	PYTHONPATH=workflow_scripts $(BIN)/python -m attribench.plan.editor_schema
+	PYTHONPATH=workflow_scripts $(BIN)/python -m attribench.plan.config_reference
+	$(BIN)/python tests/helpers/target_reference.py
+
+docs: $(READY)  ## build docs/ as a site in docs/_build/, with its links checked
+	$(BIN)/python -m sphinx -W --keep-going -q docs docs/_build
+	@echo
+	@echo "Open docs/_build/index.html"
 
 # Anew from envs/requirements.in, for Linux (x86-64, arm64) and macOS, Python 3.11 and later.
 lock: $(READY)  ## resolve envs/requirements.in anew into envs/requirements.txt

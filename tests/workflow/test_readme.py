@@ -1,9 +1,11 @@
-"""The README: every command runs, every path is there, every example is valid, and its numbers are the sample's."""
+"""The README and the pages of how-to: commands run, paths are there, examples are valid, and numbers are the sample's."""
 
 import csv
 import os
 import re
+import shlex
 import subprocess
+import sys
 from collections import Counter
 from pathlib import Path
 
@@ -11,51 +13,72 @@ import pytest
 import yaml
 from attribench.manifest import read_split_file
 from attribench.plan.config import load
-from helpers.clone import REPOSITORY, Clone
+from helpers.clone import REPOSITORY, Clone, server
 from helpers.config import DEFAULTS, merged
 from helpers.readme_table import TABLES, differences
 
 README = (REPOSITORY / "README.md").read_text()
-COMMANDS = [
-    line.split(" #")[0].strip()
-    for block in re.findall(r"```sh\n(.*?)```", README, re.DOTALL)
-    for line in block.splitlines()
-]
-EXAMPLES = re.findall(r"```yaml\n(.*?)```", README, re.DOTALL)
-# Run in the fresh clone below, or are this very test run.
-RUN_ELSEWHERE = ["make sample", "make test", ".venv/bin/snakemake --cores 8 all"]
+PAGES = {
+    name: (REPOSITORY / name).read_text()
+    for name in ("README.md", *(f"docs/{page}.md" for page in ("tutorial", "configuring", "models", "tuning", "slurm")))
+}
 
 
-def test_the_commands_are_those_that_are_tested():
-    abc = (".venv/bin/snakemake", "--config benchmark=abc")
-    assert COMMANDS == [
-        "make sample",
-        "make test",
-        ".venv/bin/snakemake --cores 8 all",
-        ".venv/bin/snakemake --cores 8 all --config extractors=color recall_ks=1,10 results=results_color",
-        ".venv/bin/snakemake --cores 8 all --configfile mine.yaml",
-        f"{abc[0]} -n {abc[1]}",
-        f"{abc[0]} --cores 8 all {abc[1]} database_source=features variants='[pretrained,tuned]'",
-        f"{abc[0]} --cores 8 all {abc[1]} root=/data/abc",
-        f"{abc[0]} --cores 8 all {abc[1]} root=/data/abc database_source=features split_source=features",
-        f"{abc[0]} -c1 download {abc[1]} database_source=features",
-        ".venv/bin/snakemake --profile slurm",
-    ]
-    assert "conda env create -f envs/environment.yaml" in README
+def commands_of(text):
+    """The commands that a page tells to paste, without their comments."""
+    blocks = re.findall(r"```sh\n(.*?)```", text, re.DOTALL)
+    lines = [line.split(" #")[0].strip() for block in blocks for line in block.splitlines()]
+    return [line for line in lines if line and not line.startswith("#")]
+
+
+def saved_files(text):
+    """The files that a page tells to save, by name."""
+    return dict(re.findall(r"Save this as `([\w.]+)`:\n\n```\w+\n(.*?)```", text, re.DOTALL))
+
+
+COMMANDS = {name: commands_of(text) for name, text in PAGES.items()}
+# A dry run has the plan of the run. What `make sample` has made is run again in the fresh clone below.
+PLANNED = {
+    command.replace(" -n ", " --cores 8 all ")
+    for commands in COMMANDS.values()
+    for command in commands
+    if command.startswith(".venv/bin/snakemake")
+} - {".venv/bin/snakemake --cores 8 all"}
+EXAMPLES = [text for page in PAGES.values() for text in re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)]
+
+
+def test_every_command_of_a_page_is_of_a_kind_that_is_tested():
+    assert COMMANDS["README.md"][:3] == ["make sample", "make test", ".venv/bin/snakemake --cores 8 all"]
+    makefile = (REPOSITORY / "Makefile").read_text()
+    for name, commands in COMMANDS.items():
+        assert commands, name
+        for command in commands:
+            program, first = command.split()[:2]
+            if program == "make":
+                assert f"\n{first}:" in makefile, command
+            elif program == ".venv/bin/python":
+                assert first in saved_files(PAGES[name]), command
+            else:
+                assert program == ".venv/bin/snakemake", command
+    assert sum("benchmark=abc" in command for command in PLANNED) == 5
+    assert "conda env create -f envs/environment.yaml" in PAGES["docs/slurm.md"]
 
 
 @pytest.mark.workflow
-@pytest.mark.parametrize("command", [command for command in COMMANDS if command not in RUN_ELSEWHERE])
+@pytest.mark.parametrize("command", sorted(PLANNED))
 def test_a_command_plans_its_jobs(tmp_path, command):
     clone = Clone(tmp_path / "clone", {"recall_ks": [1]})
-    (clone.folder / ".venv").symlink_to(REPOSITORY / ".venv")
-    command = command.replace("/data/abc", str(tmp_path / "abc"))
+    for name, text in saved_files(PAGES["docs/tutorial.md"]).items():
+        (clone.folder / name).write_text(text)
+    if "photos" in command:
+        subprocess.run([sys.executable, "photos.py"], cwd=clone.folder, check=True)
     for model in ("clip", "dino", "moco", "vit", "sscd"):  # features of splits, which nothing fetches
         (tmp_path / f"abc/feats/{model}").mkdir(parents=True)
         for split in ("artchive", "bamfg", "observed_imagenet", "unobserved_imagenet"):
             (tmp_path / f"abc/feats/{model}/test_{split}.pth").touch()
-    done = subprocess.run(f"{command} -n", shell=True, cwd=clone.folder, capture_output=True, text=True, timeout=120)
-    assert done.returncode == 0, done.stdout + done.stderr
+    arguments = shlex.split(command.replace("/data/abc", str(tmp_path / "abc")))[1:]
+    done = server().run([*arguments, "-n"], clone.folder, dict(os.environ), 120)
+    assert done.returncode == 0, done.stdout
     assert "Job stats:" in done.stdout
 
 
@@ -66,7 +89,7 @@ def test_a_config_example_is_valid(example):
 
 
 def test_the_split_file_example_is_a_split_file(tmp_path):
-    (tmp_path / "mine.json").write_text(re.search(r"```json\n(.*?)```", README, re.DOTALL)[1])
+    (tmp_path / "mine.json").write_text(re.search(r"```json\n(.*?)```", PAGES["docs/tutorial.md"], re.DOTALL)[1])
     roles = Counter(row.role for row in read_split_file(tmp_path / "mine.json"))
     assert roles == {"exemplar": 1, "query": 3}
 

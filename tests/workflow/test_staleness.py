@@ -157,6 +157,17 @@ def test_every_config_key_is_tried():
     assert all((Path(__file__).parent / name).exists() for name in ELSEWHERE.values())
 
 
+def test_the_page_on_configuring_says_where_a_change_begins():
+    page = (REPOSITORY / "docs/configuring.md").read_text().split("## What a change runs again")[1]
+    rows = re.findall(r"^\| (`.*?`) \| `?(\w+)", page, re.MULTILINE)
+    assert len(rows) == 8
+    for keys, stage in rows:
+        for key in re.findall(r"`(\w+)`", keys):
+            expected = [parameters.values[2] for parameters in KEYS if parameters.values[0] == key]
+            first = {next(name for name in WHOLE if name in jobs) for jobs in expected if jobs}
+            assert expected and first == ({stage} - {"nothing"}), key
+
+
 def test_every_package_is_tried():
     library = REPOSITORY / "workflow_scripts/attribench"
     names = {path.relative_to(library).parts[0] for path in library.rglob("*.py")}

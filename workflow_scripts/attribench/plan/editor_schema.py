@@ -1,6 +1,7 @@
 """Write `schemas/config.json`, by which editors complete and check a config file: `make schema`.
 
-It is made from the typed settings, and describes each key by the comment that stands behind it in the shipped files.
+It is made from the typed settings, and describes each key by the comments of the shipped files: by what stands behind it,
+or, for a key of a registry's entries, by the table above the registry.
 """
 
 import json
@@ -15,6 +16,8 @@ from attribench.plan.settings import Settings
 
 SCHEMA_FILE = REPOSITORY / "schemas/config.json"
 CONFIG_FILES = ("config.yaml", "benchmarks.yaml", "extractors.yaml", "variants.yaml", "sources.yaml")
+# A row of such a table: names, at least two spaces, text, which may go on in further lines.
+_ROW = re.compile(r"^#   ([\w.]+(?:, [\w.]+)*)  +(\S.*(?:\n#     +\S.*)*)", re.MULTILINE)
 _KEY_AND_COMMENT = re.compile(r"^((?:  )*)(\w+):[^#\n]*(?:# (.*))?$", re.MULTILINE)
 
 
@@ -48,24 +51,37 @@ def comments(text: str) -> dict[str, str]:
     return by_name
 
 
+def entry_comments(text: str) -> dict[str, str]:
+    """Return what the tables above registries say of an entry's keys, by full names, such as `benchmarks.database.list`."""
+    parts = re.split(r"^(\w+):.*\n", text, flags=re.MULTILINE)
+    return {
+        f"{registry}.{name}": re.sub(r"\n# +", " ", comment)
+        for above, registry in zip(parts[::2], parts[1::2], strict=False)
+        for names, comment in _ROW.findall(above)
+        for name in names.split(", ")
+    }
+
+
 def editor_schema() -> dict[str, Any]:
     """Return the JSON schema of a config file."""
     schema = Settings.model_json_schema(schema_generator=_PartialFile)
     for file in CONFIG_FILES:
-        for name, comment in comments((REPOSITORY / file).read_text()).items():
-            parent, _, key = name.rpartition(".")
-            properties = _properties(schema, parent)
+        text = (REPOSITORY / file).read_text()
+        for name, comment in (comments(text) | entry_comments(text)).items():
+            *parents, key = name.split(".")
+            properties = _properties(schema, parents)
             if key in properties:
                 properties[key]["description"] = comment
     return {"$schema": GenerateJsonSchema.schema_dialect, **schema, "title": "attribench's config"}
 
 
-def _properties(schema: dict[str, Any], key: str) -> dict[str, Any]:
-    """Return the properties below `key` ("": of the whole config); none if it is no section, such as a registry."""
-    if not key:
-        return schema["properties"]
-    section = schema["properties"].get(key, {}).get("$ref", "").removeprefix("#/$defs/")
-    return schema["$defs"].get(section, {}).get("properties", {})
+def _properties(schema: dict[str, Any], parents: list[str]) -> dict[str, Any]:
+    """Return the properties below the keys `parents` ([]: of the whole config); none if there is no section of that name."""
+    properties = schema["properties"]
+    for name in parents:
+        sections = re.findall(r'"#/\$defs/(\w+)"', json.dumps(properties.get(name, {})))
+        properties = schema["$defs"][sections[0]]["properties"] if sections else {}
+    return properties
 
 
 def schema_text() -> str:
