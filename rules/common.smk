@@ -125,6 +125,11 @@ def label_rows():
     return [[*method, label] for method, label in plan.labels.items()]
 
 
+def look_params():
+    """Return how figures look, as `plots.look.Look` takes it."""
+    return plan.config.plots.model_dump(include={"width", "title", "order"})
+
+
 def listing_inputs(collection):
     """Return what says which images a shard holds: the manifest, and the record of how it is cut."""
     return {"manifest": manifest_of(collection), "fingerprints": plan.path("fingerprints", collection=collection)}

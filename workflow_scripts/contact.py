@@ -6,7 +6,7 @@ from attribench.contact import comparison_sheet, contact_sheet
 from attribench.decode.reading import Reading
 from attribench.formats.rank_file import read_rank_file
 from attribench.formats.ranking import labels_of
-from attribench.plots.save import save_figure
+from attribench.plots.save import save_plot
 from attribench.provenance.job import job
 
 with job(snakemake):
@@ -18,5 +18,5 @@ with job(snakemake):
         "contact": contact_sheet(rankings[0], root, size["queries"], size["neighbours"], **shared),
         "comparison": comparison_sheet(rankings, root, n_neighbours=size["neighbours"], **shared),
     }
-    for name, (figure, data) in sheets.items():
-        save_figure(figure, data, Path(snakemake.output[0]).parent / f"{snakemake.wildcards.split}_{name}")
+    for name, plot in sheets.items():
+        save_plot(plot, Path(snakemake.output[0]).parent / f"{snakemake.wildcards.split}_{name}")

@@ -6,10 +6,11 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 import pandas as pd
-from matplotlib.figure import Figure
 
 from attribench.decode.reading import AS_PUBLISHED, Reading
 from attribench.formats.ranking import Method, Ranking, method_labels
+from attribench.plots.captions import caption, protocol
+from attribench.plots.plot import Plot
 from attribench.plots.sheet import Cell, SheetRow, draw_sheet, shorten
 
 _SHEET_SIZE, _COMPARISON_SIZE = 144, 112  # pixels, the side of a thumbnail
@@ -27,7 +28,7 @@ def contact_sheet(
     n_exemplars: int = 4,
     reading: Reading = AS_PUBLISHED,
     labels: Mapping[Method, str] | None = None,
-) -> tuple[Figure, pd.DataFrame]:
+) -> Plot:
     """Draw one method: a row per query with its `n_neighbours` best-ranked images and up to `n_exemplars` of its exemplars.
 
     Of more exemplars, some from the best to the worst ranked are shown. Returns the figure, to be saved with
@@ -45,7 +46,8 @@ def contact_sheet(
     label = (labels or method_labels([ranking.method]))[ranking.method]
     title = f"{ranking.split}, {label}: nearest images"
     figure = draw_sheet(title, _subtitle(ranking), rows, root, _SHEET_SIZE, reading)
-    return figure, pd.DataFrame(shown, columns=_COLUMNS)
+    text = caption(f"Queries of {ranking.split} beside the images nearest to them by {label}.", protocol([ranking]))
+    return Plot(figure, pd.DataFrame(shown, columns=_COLUMNS), text)
 
 
 def comparison_sheet(
@@ -56,7 +58,7 @@ def comparison_sheet(
     n_exemplars: int = 4,
     reading: Reading = AS_PUBLISHED,
     labels: Mapping[Method, str] | None = None,
-) -> tuple[Figure, pd.DataFrame]:
+) -> Plot:
     """Draw all methods on the same queries: a block per query, in it a row per method; else as `contact_sheet`.
 
     The exemplars at the right are the same in all rows of a block, so that their ranks can be compared. Raises
@@ -80,7 +82,8 @@ def comparison_sheet(
             shown += images
     title = f"{first.split}: nearest images by method"
     figure = draw_sheet(title, _subtitle(first), rows, root, _COMPARISON_SIZE, reading)
-    return figure, pd.DataFrame(shown, columns=_COLUMNS)
+    text = caption(f"Queries of {first.split} beside the images nearest to them, a row a method.", protocol(rankings))
+    return Plot(figure, pd.DataFrame(shown, columns=_COLUMNS), text)
 
 
 def choose_queries(rankings: Sequence[Ranking], n: int) -> list[int]:
