@@ -23,6 +23,7 @@ from attribench.decode.reading import is_over_another_limit
 from attribench.formats.ranking import SCORES
 from attribench.formats.shards import invalid_images
 from attribench.plan.config import load, own_features, refuse_empty
+from attribench.plan.labels import method_of_sheet
 from attribench.plan.lock import Locks
 from attribench.plan.paths import FIGURES
 from attribench.plan.plan import Plan

@@ -1,4 +1,4 @@
-"""Labels: what tables and figures call each method, by the config.
+"""Labels: what tables and figures call each method, by the config; and which method contact sheets show.
 
 An entry of a registry may have a `label`. `plots.labels` names a part of this run, or a whole method, and goes before it.
 """
@@ -48,6 +48,19 @@ def _refuse_unknown(config: Config, methods: Sequence[Method]) -> None:
                 f"config key plots.labels.{name}: no extractor, variant or method has this name"
                 f"{nearest(name, [*used, *parts]) or '.'} Those of this run: {', '.join(used)}"
             )
+
+
+def method_of_sheet(config: Config, methods: Sequence[Method]) -> Method:
+    """Return the method that contact sheets show. Raises InputError for a name that is none of `methods`."""
+    name, by_name = config.contact_sheet.method, {method.name: method for method in methods}
+    if name is None:
+        return methods[0]
+    if name not in by_name:
+        raise InputError(
+            f"config key contact_sheet.method: unknown value `{name}`{nearest(name, by_name) or '.'} Valid: "
+            f"{', '.join(by_name)}"
+        )
+    return by_name[name]
 
 
 def _label_keys(config: Config, method: Method) -> list[str]:

@@ -172,10 +172,15 @@ class Plots(Closed):
 
 
 class ContactSheet(Closed):
-    """Set the size of a contact sheet: its rows are queries, its columns their neighbours."""
+    """Say what contact sheets show: how many queries and neighbours, of which method, and which queries.
+
+    method: by its name, EXTRACTOR_VARIANT (None: the first). choose: how queries are chosen, or a list of their paths.
+    """
 
     queries: Positive
     neighbours: Positive
+    method: Name | None
+    choose: Literal["spread", "best", "worst"] | Annotated[list[FilePath], Field(min_length=1)]
 
 
 class Sample(Closed):

@@ -3,14 +3,16 @@
 import math
 from collections.abc import Mapping
 
+import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from attribench.formats.ranking import Method
 from attribench.plots.captions import caption, intervals, listing
-from attribench.plots.grid import EDGE, TITLE, add_legend, legend_height
+from attribench.plots.grid import EDGE, TITLE, add_legend, legend_height, row_positions
 from attribench.plots.look import Look
 from attribench.plots.plot import Plot
 from attribench.plots.rows import methods_of, metric_rows
@@ -36,8 +38,8 @@ from attribench.tables.statistics import NO_INTERVAL
 
 # Inches.
 _PROMPT, _METRIC, _TICKS, _GAP = 0.19, 0.16, 0.24, 0.04
-_LINE, _BAR = 0.115, 0.135  # of a label's line, of a bar
-_PANEL, _NUMBERS = 0.6, 0.36  # the least width of a panel; that of the column of numbers beside it
+_BAR = 0.135
+_PANEL, _NUMBERS = 0.5, 0.36  # the least width of a panel; that of the column of numbers beside it
 _LABELS = 0.3  # of the width, at most
 _LIMIT = 1.02  # of every panel: metrics and prompt types can be compared
 
@@ -67,8 +69,8 @@ def metric_bars(
         columns = min(len(metrics), max(1, int((look.width - left + 1e-9) / (_PANEL + _NUMBERS))))
         lines = -(-len(metrics) // columns)
         panel = (look.width - left) / columns - _NUMBERS
-        pitch = max(_BAR, _LINE * max(name.count("\n") + 1 for name in names.values()) + 0.02)
-        bars = pitch * (len(styles) + 0.3)
+        rows_at = dict(zip(names, row_positions(list(names.values()), _BAR), strict=True))
+        bars = max(rows_at.values()) + 0.75 * _BAR
         step, head = _METRIC + bars + _TICKS, TITLE if look.has_title else 0
         handles = _handles(data, confidence)
         below = legend_height(look, handles) + EDGE
@@ -84,8 +86,9 @@ def metric_bars(
             for j, metric in enumerate(metrics):
                 x, y = left + j % columns * (panel + _NUMBERS), top - _PROMPT - j // columns * step - _METRIC - bars
                 axes = figure.add_axes((x / look.width, y / height, panel / look.width, bars / height))
-                _panel(axes, rows[rows["metric"] == metric], styles)
-                axes.set_yticks(range(len(styles)), [names[method] for method in styles])
+                _panel(axes, rows[rows["metric"] == metric], styles, rows_at)
+                axes.set_ylim(bars, 0)
+                axes.set_yticks([*rows_at.values()], [*names.values()])
                 axes.set_title(metric, color=MUTED, loc="left", pad=2.5)
                 axes.tick_params(axis="y", length=0, labelleft=j % columns == 0, pad=2)
         add_legend(figure, look, handles, below)
@@ -137,32 +140,34 @@ def _row_title(figure: Figure, top: float, prompt: str, rows: pd.DataFrame) -> N
     figure.text(x / width, y, rest, color=MUTED, va="center")
 
 
-def _panel(axes, rows: pd.DataFrame, styles: Mapping[Method, MethodStyle]) -> None:
-    """Draw one metric of one prompt type: a bar a method, its number in a column at the right."""
-    of_method = {(row.extractor, row.variant): row for row in rows.itertuples(index=False)}
-    for y, method in enumerate(styles):
-        row = of_method.get(method)
-        value = math.nan if row is None else row.value
-        missing = math.isnan(value)
-        beside(axes, y, NOTHING if missing else f"{value:.3f}")
-        if row is None:
-            continue
-        if not math.isnan(row.ceiling):
-            # From the end of the ceiling's interval on: with other entries the ceiling, and so the mean, could be higher.
-            end = row.ceiling if math.isnan(row.ceiling_high) else row.ceiling_high
-            axes.barh(y, _LIMIT - end, left=end, height=1, color=BEYOND, zorder=0.5)
-            axes.vlines(row.ceiling, y - 0.5, y + 0.5, **CEILING_LINE, zorder=3)
-        if not missing:
-            style = styles[method]
-            axes.barh(y, value, height=0.76, facecolor=style.colour, hatch=style.hatch, linewidth=0, zorder=2)
-        if not math.isnan(row.chance):
-            axes.vlines(row.chance, y - 0.5, y + 0.5, **CHANCE_LINE, zorder=3)
-        if not (missing or math.isnan(row.ci_low) or math.isnan(row.ci_high)):
-            # hlines, not errorbar: an interval need not contain the value. The halo keeps it visible on a dark bar.
-            line = {"color": TEXT, "linewidth": 0.9, "path_effects": HALO}
-            axes.vlines([row.ci_low, row.ci_high], y - 0.22, y + 0.22, **line, zorder=4)
-            axes.hlines(y, row.ci_low, row.ci_high, **line, zorder=4.5)
+def _panel(
+    axes: Axes, rows: pd.DataFrame, styles: Mapping[Method, MethodStyle], rows_at: Mapping[Method, float]
+) -> None:
+    """Draw one metric of one prompt type: a bar a method, `rows_at` inches from the top, its number at the right."""
+    names = [(method.extractor, method.variant) for method in rows_at]
+    table = rows.set_index(["extractor", "variant"]).reindex(names)
+    value, y = table["value"].to_numpy(), np.array([*rows_at.values()])
+    half = np.full(len(y), _BAR / 2)
+    for number, at in zip(value, y, strict=True):
+        beside(axes, at, NOTHING if math.isnan(number) else f"{number:.3f}")
+    ceiling, chance = table["ceiling"].to_numpy(), table["chance"].to_numpy()
+    # From the end of the ceiling's interval on: with other entries the ceiling, and so the mean, could be higher.
+    end = table["ceiling_high"].fillna(table["ceiling"]).to_numpy()
+    known = ~np.isnan(end)
+    axes.barh(y[known], _LIMIT - end[known], left=end[known], height=_BAR, color=BEYOND, zorder=0.5)
+    axes.vlines(ceiling, y - half, y + half, **CEILING_LINE, zorder=3)
+    axes.vlines(chance, y - half, y + half, **CHANCE_LINE, zorder=3)
+    drawn = ~np.isnan(value)
+    shown = [style for style, is_drawn in zip((styles[m] for m in rows_at), drawn, strict=True) if is_drawn]
+    how = {"color": [style.colour for style in shown], "hatch": [style.hatch for style in shown]}
+    axes.barh(y[drawn], value[drawn], height=0.76 * _BAR, linewidth=0, zorder=2, **how)
+    low, high = table["ci_low"].to_numpy(), table["ci_high"].to_numpy()
+    known = drawn & ~np.isnan(low) & ~np.isnan(high)
+    low, high, y, half = low[known], high[known], y[known], 0.44 * half[known]
+    # An interval need not contain the value. The halo keeps it visible on a dark bar.
+    line = {"color": TEXT, "linewidth": 0.9, "path_effects": HALO}
+    axes.vlines(np.concatenate([low, high]), np.tile(y - half, 2), np.tile(y + half, 2), **line, zorder=4)
+    axes.hlines(y, low, high, **line, zorder=4.5)
     axes.set_xlim(0, _LIMIT)
-    axes.set_ylim(len(styles) - 0.4, -0.7)
     axes.set_xticks([0, 0.5, 1], ["0", "0.5", "1"])
     axes.grid(axis="x")

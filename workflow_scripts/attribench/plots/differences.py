@@ -11,7 +11,7 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from attribench.formats.ranking import PRETRAINED, Method
 from attribench.plots.captions import caption, count, intervals
-from attribench.plots.grid import EDGE, Spacing, columns_that_fit, panel_grid
+from attribench.plots.grid import EDGE, Spacing, columns_that_fit, panel_grid, row_positions
 from attribench.plots.look import Look
 from attribench.plots.plot import Plot
 from attribench.plots.style import (
@@ -37,8 +37,8 @@ _ALL_PAIRS = (
 _NAMES = ["extractor_a", "variant_a", "extractor_b", "variant_b"]
 _NUMBERS = ["difference", "ci_low", "ci_high", "p_value", "p_holm", "n_queries", "n_entries"]
 _COLUMNS = ["split", "prompt_type", "metric", *_NAMES, *_NUMBERS, "significant"]
-# Inches: a row, a line of a label, the column of numbers, a panel's width at least.
-_ROW, _LINE, _NUMBER, _LEAST = 0.15, 0.115, 0.52, 0.8
+# Inches: a row, the column of numbers, a panel's width at least.
+_ROW, _NUMBER, _LEAST = 0.15, 0.52, 0.8
 _LABELS = 0.34  # of the width, at most
 _MINUS = "\N{MINUS SIGN}"
 
@@ -68,7 +68,7 @@ def difference_forest(
         prompts = list(dict.fromkeys(data["prompt_type"]))
         styles = look.styles(best_first)
         labels = _labels(groups, styles, look)
-        rows = _row_positions([text for text, _ in labels])
+        rows = row_positions([text for text, _ in labels], _ROW)
         left = (
             EDGE + 0.06 + max(text_width(line, SMALL, weight) for text, weight in labels for line in text.split("\n"))
         )
@@ -139,12 +139,6 @@ def _labels(
         rows.append((wrapped(styles[better].label, width, SMALL, "bold"), "bold"))
         rows += [(wrapped(f"{_MINUS} {styles[other].label}", width, SMALL), "normal") for other in others]
     return rows
-
-
-def _row_positions(labels: list[str]) -> list[float]:
-    """Return the middle of each row, in inches from the top, which is how the axis counts."""
-    heights = [max(_ROW, _LINE * (label.count("\n") + 1) + 0.035) for label in labels]
-    return [sum(heights[:i]) + height / 2 + _LINE / 2 for i, height in enumerate(heights)]
 
 
 def _name_rows(axes: Axes, rows: list[float], labels: list[tuple[str, str]], *, named: bool) -> None:

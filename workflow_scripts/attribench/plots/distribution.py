@@ -30,7 +30,7 @@ from attribench.plots.style import (
     wrapped,
 )
 
-_ROW, _LEAST, _MEDIAN = 0.25, 1.05, 0.1  # inches: a row, a panel's width at least, beside the letters of a median
+_ROW, _LEAST, _MEDIAN = 0.25, 0.8, 0.1  # inches: a row, a panel's width at least, beside the letters of a median
 _LABELS = 0.3  # of the width, at most
 _RANDOM = "random ranking"
 _BINS_PER_DECADE = 5

@@ -15,6 +15,9 @@ from attribench.plots.style import DPI, SIZE, text_width, wrapped
 
 EDGE = 0.04  # inches to the figure's edges
 TITLE = 0.24
+PAGE = 8.6  # the height that figures with many panels should not exceed
+LABEL_LINE = 0.115  # of a label beside a row
+_LABEL = 0.4  # of the width: a legend's label is wrapped beyond it
 _LEGEND_LINE, _LEGEND_HANDLE, _LEGEND_GAP = 0.15, 0.42, 0.14
 
 
@@ -23,7 +26,7 @@ class Spacing:
     """Hold the inches around panels.
 
     left: of the first panel of a row, for its labels; between: of two panels beside each other; right: of the last; above
-    and below: of each row.
+    and below: of each row; rows: between two rows (None: both), where the first has the titles and the last the ticks.
     """
 
     left: float = 0.42
@@ -31,6 +34,12 @@ class Spacing:
     right: float = 0.08
     above: float = 0.22
     below: float = 0.36
+    rows: float | None = None
+
+    @property
+    def between_rows(self) -> float:
+        """Return the inches between two rows of panels."""
+        return self.above + self.below if self.rows is None else self.rows
 
 
 def panel_grid(
@@ -48,10 +57,11 @@ def panel_grid(
     handles: of the legend, which stands below the panels in as few lines as it can; its labels are wrapped to the width.
     """
     rows = -(-n_panels // columns)
-    step = spacing.above + height + spacing.below
+    step = height + spacing.between_rows
     n_lines, n_columns = _legend_shape(handles, look.width)
     head = TITLE if look.has_title and title else EDGE
-    total = head + rows * step + _LEGEND_LINE * n_lines + EDGE
+    panels_height = spacing.above + rows * step - spacing.between_rows + spacing.below
+    total = head + panels_height + _LEGEND_LINE * n_lines + EDGE
     figure = Figure(figsize=(look.width, total), dpi=DPI)
     if head == TITLE:
         figure.suptitle(title, x=EDGE / look.width, y=1 - EDGE / total, ha="left", va="top")
@@ -64,6 +74,12 @@ def panel_grid(
     if handles:
         _legend(figure, handles, n_columns, _LEGEND_LINE * n_lines + EDGE)
     return figure, panels
+
+
+def row_positions(labels: Sequence[str], least: float) -> list[float]:
+    """Return the middle of each row, in inches from the top; it is as high as the lines of its label, `least` at least."""
+    heights = [max(least, LABEL_LINE * (label.count("\n") + 1) + 0.03) for label in labels]
+    return [sum(heights[:i]) + height / 2 + LABEL_LINE / 2 for i, height in enumerate(heights)]
 
 
 def columns_that_fit(look: Look, spacing: Spacing, least: float, most: int) -> int:
@@ -86,7 +102,7 @@ def add_legend(figure: Figure, look: Look, handles: Sequence, top: float) -> Non
 def _legend(figure: Figure, handles: Sequence, columns: int, top: float) -> None:
     width, height = figure.get_size_inches()
     for handle in handles:
-        handle.set_label(wrapped(handle.get_label(), width - 2 * EDGE - _LEGEND_HANDLE))
+        handle.set_label(wrapped(handle.get_label(), _LABEL * width))
     figure.legend(
         handles=handles,
         loc="upper left",
@@ -106,7 +122,7 @@ def _legend_shape(handles: Sequence, width: float) -> tuple[int, int]:
     if not handles:
         return 0, 1
     inner = width - 2 * EDGE
-    labels = [wrapped(handle.get_label(), inner - _LEGEND_HANDLE).split("\n") for handle in handles]
+    labels = [wrapped(handle.get_label(), _LABEL * width).split("\n") for handle in handles]
     widths = [_LEGEND_HANDLE + max(map(text_width, lines)) for lines in labels]
     for columns in range(min(len(handles), 6), 0, -1):
         # As matplotlib fills them: column by column, the first ones one longer.

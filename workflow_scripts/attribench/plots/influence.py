@@ -82,7 +82,7 @@ def calibration_figure(
             f"the smallest set that holds {listing([f'{100 * level:g}' for level in LEVELS])} % of a query's influence. On "
             "the dashed diagonal, influence is what it says.",
             protocol(rankings),
-            intervals(data.assign(value=data["observed"]), resampling.confidence),
+            intervals(_of_coverage(data), resampling.confidence),
             f"Intervals of reliability come from {resampling.samples:,} draws of entries (seed {resampling.seed}); bins "
             "with less than a thousandth of the influence and of the exemplars are not drawn.",
             f"{note[0].upper()}{note[1:]}." if note else "",
@@ -128,7 +128,12 @@ def _rows(ranking: Ranking, influence: Influence, prompt: str, resampling: Resam
 
 def _handles(data: pd.DataFrame, styles: dict[Method, MethodStyle], confidence: float) -> list[Line2D]:
     handles = [*method_handles(styles, marked=True), Line2D([], [], **CEILING_LINE, label="calibrated")]
-    return [*handles, *interval_handles(data.assign(value=data["observed"]), confidence)]
+    return [*handles, *interval_handles(_of_coverage(data), confidence)]
+
+
+def _of_coverage(data: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows of coverage, which have an interval unless there are too few entries, as bins may not."""
+    return data[data["panel"] == "coverage"].assign(value=data["observed"])
 
 
 def _points(panel: str, *columns: np.ndarray) -> pd.DataFrame:

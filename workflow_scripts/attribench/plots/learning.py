@@ -31,10 +31,11 @@ def learning_curves(
     with plot_style():
         styles = look.styles(curves)
         columns = 2 if len(curves) <= _FEW else 4
-        spacing = Spacing(left=0.42, between=0.46, right=0.1, below=0.3)
+        spacing = Spacing(left=0.42, between=0.46, right=0.1, below=0.36)
         room = look.width * 2 / columns - spacing.left - spacing.right
         names = [wrapped(style.label, room, SIZE, "bold") for style in styles.values()]
-        spacing = replace(spacing, above=0.1 + 0.13 * max(name.count("\n") + 1 for name in names))
+        above = 0.1 + 0.13 * max(name.count("\n") + 1 for name in names)
+        spacing = replace(spacing, above=above, rows=above + 0.2)
         figure, panels = panel_grid(
             look, "Learning curves", _handles(curves), 2 * len(curves), columns, _HEIGHT, spacing
         )
@@ -68,7 +69,7 @@ def _draw(panels: list[Axes], curve: pd.DataFrame, style: MethodStyle) -> None:
             rows = curve[curve["penalty"] == penalty]
             axes.plot(rows["step"], rows[column], color=style.colour, alpha=alpha, linestyle=line, linewidth=LINE)
         axes.axvline(int(chosen["step"]), **CEILING_LINE)
-        axes.plot(chosen["step"], chosen[column], color=style.colour, **style.mark)
+        axes.plot(chosen["step"], chosen[column], color=style.colour, clip_on=False, zorder=3, **style.mark)
         axes.grid(which="major")
         axes.set_ylabel(column.replace("_", " "))
 

@@ -10,8 +10,7 @@ from attribench.formats.ranking import Method
 from attribench.plots.style import TEXT, MethodStyle, interval_name
 from attribench.tables.statistics import NO_INTERVAL
 
-_STEP = 1.7  # points between two methods' intervals
-_SPREAD = 0.16  # of the axis, at most, for the intervals of all methods at one x
+_STEP, _SPREAD = 1.7, 13.0  # points between two methods' intervals; all of them, at most
 
 
 def draw_intervals(
@@ -22,7 +21,7 @@ def draw_intervals(
     of_methods: (x, low, high), each [n]; NaN where there is no interval.
     """
     width = axes.get_position().width * axes.figure.get_figwidth() * 72
-    step = min(_STEP / width, _SPREAD / max(1, len(of_methods)))
+    step = min(_STEP, _SPREAD / max(1, len(of_methods))) / width
     to_axes = axes.transScale + axes.transLimits
     for i, (method, (x, low, high)) in enumerate(of_methods.items()):
         x, low, high = (np.asarray(part, np.float64) for part in (x, low, high))
@@ -30,7 +29,7 @@ def draw_intervals(
         offset = (i - (len(of_methods) - 1) / 2) * step
         at = to_axes.transform(np.stack([x[known], low[known]], axis=1))
         moved = to_axes.inverted().transform(at + np.array([offset, 0]))[:, 0]
-        axes.vlines(moved, low[known], high[known], color=styles[method].colour, linewidth=0.9, zorder=2.6)
+        axes.vlines(moved, low[known], high[known], color=styles[method].colour, linewidth=0.8, zorder=2.6)
 
 
 def interval_handles(data: pd.DataFrame, confidence: float) -> list[Line2D]:

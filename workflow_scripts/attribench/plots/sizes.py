@@ -9,7 +9,7 @@ from matplotlib.ticker import FixedFormatter, FixedLocator, NullFormatter
 
 from attribench.formats.ranking import Method
 from attribench.plots.captions import caption, intervals, listing
-from attribench.plots.grid import Spacing, columns_that_fit, panel_grid
+from attribench.plots.grid import PAGE, Spacing, columns_that_fit, legend_height, panel_grid
 from attribench.plots.look import Look
 from attribench.plots.plot import Plot
 from attribench.plots.points import draw_intervals, interval_handles
@@ -28,7 +28,8 @@ from attribench.plots.style import (
     text_width,
 )
 
-_HEIGHT, _LEAST = 1.2, 1.1  # inches of a panel: its height, and its width at least
+_HEIGHT, _LOW, _LEAST = 1.2, 0.6, 1.0  # inches of a panel: its height, that with many rows, its width at least
+_MOST = 4  # panels in a row
 _TOP = 1.04  # of every panel: methods, metrics and prompt types can be compared
 _MARGIN = 1.25  # the axis begins and ends by this factor beyond the sizes
 
@@ -54,21 +55,25 @@ def size_curves(
         prompts, metrics = list(dict.fromkeys(data["prompt_type"])), list(dict.fromkeys(data["metric"]))
         sizes = sorted(int(size) for size in data["database_size"].unique())
         styles = look.styles(methods_of(data))
-        spacing = Spacing(above=0.2, below=0.36)
-        columns = columns_that_fit(look, spacing, _LEAST, len(prompts))
+        spacing = Spacing(above=0.2, rows=None if len(prompts) > _MOST else 0.1)
+        columns = columns_that_fit(look, spacing, _LEAST, min(_MOST, len(prompts)))
         # More prompt types than columns: a metric has several rows of panels.
         cells = [(m, p) for m in metrics for p in [*prompts, *[None] * (-len(prompts) % columns)]]
         title = f"{data['split'].iloc[0]}: metrics over the size of the database"
         handles = _handles(data, styles, confidence)
-        figure, panels = panel_grid(look, title, handles, len(cells), columns, _HEIGHT, spacing)
+        rows = len(cells) // columns
+        height = (PAGE - legend_height(look, handles)) / rows - spacing.between_rows
+        height = min(_HEIGHT, max(_LOW, height))
+        figure, panels = panel_grid(look, title, handles, len(cells), columns, height, spacing)
         for i, (axes, (metric, prompt)) in enumerate(zip(panels, cells, strict=True)):
             if prompt is None:
                 axes.remove()
                 continue
-            axes.set_title(prompt, loc="left", weight="bold")
+            is_first, is_last = i < columns, i >= len(cells) - columns
+            axes.set_title(prompt if is_first or spacing.rows is None else "", loc="left", weight="bold")
             axes.set_ylabel(metric if i % columns == 0 else "")
-            axes.set_xlabel("images in the database" if i >= len(cells) - columns else "")
-            axes.tick_params(labelleft=i % columns == 0)
+            axes.set_xlabel("images in the database" if is_last else "")
+            axes.tick_params(labelleft=i % columns == 0, labelbottom=is_last or spacing.rows is None)
             _size_axis(axes, sizes)
             _panel(axes, data[(data["prompt_type"] == prompt) & (data["metric"] == metric)], styles)
         text = caption(
@@ -83,6 +88,7 @@ def size_curves(
 
 def _panel(axes, rows: pd.DataFrame, styles: dict[Method, MethodStyle]) -> None:
     axes.set_ylim(-0.02, _TOP)
+    axes.set_yticks([0, 0.25, 0.5, 0.75, 1], ["0", "", "0.5", "", "1"])
     axes.grid(which="major")
     if rows.empty:
         return

@@ -174,17 +174,21 @@ def text_width(text: str, size: float = SIZE, weight: str = "normal") -> float:
 
 
 def wrapped(text: str, width: float, size: float = SIZE, weight: str = "normal") -> str:
-    """Return `text` in lines of at most `width` inches, broken at spaces and underscores, in words only if need be."""
+    """Return `text` in lines of at most `width` inches, broken at spaces; a longer word at underscores, or anywhere."""
     lines, line = [], ""
-    for word in re.findall(r"[^ _]*[ _]?", text):
-        while text_width((line + word).rstrip(), size, weight) > width:
-            if line:
+    for word in re.findall(r"[^ ]* ?", text):
+        if line and text_width((line + word).rstrip(), size, weight) > width:
+            lines, line = [*lines, line], ""
+        for part in [word] if text_width(word.rstrip(), size, weight) <= width else re.findall(r"[^_]*_?", word):
+            if line and text_width((line + part).rstrip(), size, weight) > width:
                 lines, line = [*lines, line], ""
-                continue
-            fits = next(n for n in range(len(word) - 1, -1, -1) if n < 2 or text_width(word[:n], size, weight) <= width)
-            lines, word = [*lines, word[: max(1, fits)]], word[max(1, fits) :]
-        line += word
-    return "\n".join(part.rstrip(" ") for part in [*lines, line] if part.strip())
+            while text_width(part.rstrip(), size, weight) > width and len(part) > 1:
+                fits = next(
+                    n for n in range(len(part) - 1, 0, -1) if n == 1 or text_width(part[:n], size, weight) <= width
+                )
+                lines, part = [*lines, part[:fits]], part[fits:]
+            line += part
+    return "\n".join(part.rstrip() for part in [*lines, line] if part.strip())
 
 
 def beside(axes: Axes, y: float, text: str, **how: object) -> None:

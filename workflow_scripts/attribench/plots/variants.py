@@ -16,10 +16,8 @@ from attribench.plots.plot import Plot
 from attribench.plots.ranks import by_method, prompt_types
 from attribench.plots.style import (
     CHANCE_LINE,
-    HALO,
     MUTED,
     SIZE,
-    SMALL,
     MethodStyle,
     message_figure,
     plot_style,
@@ -27,8 +25,9 @@ from attribench.plots.style import (
 )
 
 _COLUMNS = ["prompt_type", "extractor", "variant", "entry", "class_id", "pretrained", "mapped", "n_queries"]
-_MOST = 4  # panels in a row
-_LEAST, _HIGH = 1.05, 1.9  # inches: the least and the greatest side of a panel
+_MOST = 16  # panels of a comfortable size; more are smaller
+# Inches: the least side of a panel, with many panels, and the greatest; a line of a title.
+_LEAST, _SMALL, _HIGH, _LINE = 1.05, 0.82, 1.9, 0.13
 
 
 def variant_scatter(
@@ -57,25 +56,31 @@ def variant_scatter(
         )
         cells = [(method, prompt) for method, _ in pairs for prompt in prompts]
         spacing = Spacing(left=0.45, between=0.12, right=0.1, above=0.2, below=0.4)
-        columns = columns_that_fit(look, spacing, _LEAST, min(_MOST, max(2, len(cells))))
+        least = _LEAST if len(cells) <= _MOST else _SMALL
+        columns = columns_that_fit(look, spacing, least, max(2, len(cells)))
         side = (look.width - spacing.left - spacing.right - (columns - 1) * spacing.between) / columns
-        titles = [wrapped(styles[m].label, side, SIZE, "bold") + f"\n{p}" for m, p in cells]
-        spacing = replace(spacing, above=0.08 + 0.13 * max(title.count("\n") + 1 for title in titles))
+        titles = [wrapped(styles[method].label, side, SIZE, "bold") for method, _ in cells]
+        above = 0.1 + _LINE * max(title.count("\n") + 2 for title in titles)
+        spacing = replace(spacing, above=above, rows=above + 0.06)
         height = min(side, _HIGH)
         figure, panels = panel_grid(
             look, f"{split}: average precision of each entry", _handles(), len(cells), columns, height, spacing
         )
         for i, (axes, (method, prompt), title) in enumerate(zip(panels, cells, titles, strict=True)):
-            _panel(axes, data, prompt, method, styles)
-            axes.set_title(title, loc="left", weight="bold")
+            counts = _panel(axes, data, prompt, method, styles)
+            axes.set_title(f"{prompt}  {counts}", loc="left")
+            axes.annotate(
+                title, (0, 1), (0, 4 + SIZE * 1.25), xycoords="axes fraction", textcoords="offset points", weight="bold"
+            )
             axes.set_xlabel("AP, pretrained" if i + columns >= len(cells) else "")
             axes.set_ylabel("AP, by the variant" if i % columns == 0 else "")
-            axes.tick_params(labelleft=i % columns == 0)
+            axes.tick_params(labelleft=i % columns == 0, labelbottom=i + columns >= len(cells))
         text = caption(
             f"What tuning changed on {split or 'the split'}: a point per entry, its mean average precision (AP) by a "
             "variant over that of the same extractor pretrained, a panel per variant and prompt type.",
             protocol(rankings),
-            "Above the dotted line, the variant is better; the numbers in the corner count entries.",
+            "Above the dotted line, the variant is better; beside the prompt type stands how many entries are better (+) "
+            "and worse (\N{MINUS SIGN}) by it.",
         )
         return Plot(figure, data, text)
 
@@ -101,7 +106,8 @@ def _handles() -> list[Line2D]:
     ]
 
 
-def _panel(axes, data: pd.DataFrame, prompt: str, method: Method, styles: Mapping[Method, MethodStyle]) -> None:
+def _panel(axes, data: pd.DataFrame, prompt: str, method: Method, styles: Mapping[Method, MethodStyle]) -> str:
+    """Draw the entries of one panel; return how many are better by the variant, and how many worse."""
     chosen = (data["prompt_type"] == prompt) & (data["extractor"] == method.extractor)
     rows, style = data[chosen & (data["variant"] == method.variant)], styles[method]
     axes.set(xlim=(-0.03, 1.03), ylim=(-0.03, 1.03), xticks=[0, 0.5, 1], yticks=[0, 0.5, 1])
@@ -111,5 +117,4 @@ def _panel(axes, data: pd.DataFrame, prompt: str, method: Method, styles: Mappin
     axes.add_line(Line2D([0, 1], [0, 1], **CHANCE_LINE))
     axes.plot(rows["pretrained"], rows["mapped"], linestyle="", zorder=3, clip_on=False, **style.mark)
     n_better, n_worse = ((sign * (rows["mapped"] - rows["pretrained"]) > 0).sum() for sign in (1, -1))
-    counts = f"{n_better} better\n{n_worse} worse\nof {len(rows)}"
-    axes.text(1.0, 0.02, counts, ha="right", va="bottom", size=SMALL, zorder=4, path_effects=HALO)
+    return f"+{n_better} \N{MINUS SIGN}{n_worse}"
