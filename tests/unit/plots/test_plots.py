@@ -13,10 +13,12 @@ import pytest
 from attribench.formats.ranking import Method
 from attribench.plots.bars import metric_bars
 from attribench.plots.curves import recall_curves
+from attribench.plots.differences import difference_forest
 from attribench.plots.distribution import rank_distribution
 from attribench.plots.learning import learning_curves
 from attribench.plots.letters import letters_in_logs
-from attribench.plots.save import save_figure
+from attribench.plots.look import Look, methods_by_value
+from attribench.plots.save import save_plot
 from attribench.plots.sizes import size_curves
 from attribench.plots.style import method_styles, short_count
 from attribench.plots.variants import variant_scatter
@@ -38,7 +40,7 @@ LIBRARY = TESTS.parent / "workflow_scripts"
 
 
 def test_recall_curves_values():
-    _, data = recall_curves([small_ranking()], [2, 5])
+    data = recall_curves([small_ranking()], [2, 5]).data
     gpt = data[data["prompt_type"] == "gpt"].set_index("k")
     assert list(gpt.index) == list(range(1, 13))  # every k up to 10 + 2 candidates
     assert gpt.loc[[1, 2, 3, 4, 12], "recall"].tolist() == [0.25, 0.25, 0.75, 1.0, 1.0]
@@ -53,7 +55,7 @@ def test_recall_curves_values():
 
 
 def test_recall_curves_have_every_recall_k_and_reach_the_last_candidate():
-    _, data = recall_curves(random_rankings([("clip", "tuned")], ["gpt"], 5, 1_000_000), [7, 123, 54321])
+    data = recall_curves(random_rankings([("clip", "tuned")], ["gpt"], 5, 1_000_000), [7, 123, 54321]).data
     assert {1, 7, 123, 54321} <= set(data["k"])
     assert data["k"].max() > 1_000_000 and len(data) < 400
     assert data["recall"].iloc[-1] == pytest.approx(1) and data["recall"].is_monotonic_increasing
@@ -66,7 +68,7 @@ def test_recall_curves_refuse_a_k_of_zero():
 
 
 def test_rank_distribution_values():
-    _, data = rank_distribution([small_ranking()])
+    data = rank_distribution([small_ranking()]).data
     gpt = data[data["prompt_type"] == "gpt"]
     assert gpt["rank_low"].iloc[0] == 1 and gpt["rank_high"].iloc[-1] == 12
     assert (gpt["rank_low"].to_numpy()[1:] == gpt["rank_high"].to_numpy()[:-1] + 1).all()
@@ -87,7 +89,7 @@ def test_rank_distribution_values():
 def test_metric_bars_order_and_values():
     table = summary([("dino", "tuned"), ("clip", "tuned"), ("clip", "pretrained")], ["object", "gpt"], [10, 5])
     other = table.assign(split="other", value=0.0)
-    _, data = metric_bars(pd.concat([table, other]), split="style")
+    data = metric_bars(pd.concat([table, other]), split="style").data
     first = data[(data["prompt_type"] == "object") & (data["metric"] == "mAP")]
     assert first["method"].tolist() == ["clip pretrained", "clip tuned", "dino tuned"]
     assert first["value"].tolist() == pytest.approx([0.675, 0.45, 0.225])
@@ -97,7 +99,7 @@ def test_metric_bars_order_and_values():
 
 
 def test_metric_bars_draw_values_intervals_chance_and_ceiling():
-    figure, _ = metric_bars(summary([("clip", "tuned")], ["gpt"], [5]))
+    figure = metric_bars(summary([("clip", "tuned")], ["gpt"], [5])).figure
     recall = next(axes for axes in figure.findobj(matplotlib.axes.Axes) if axes.get_title(loc="left") == "recall@5")
     assert 0.45 in [round(bar.get_width(), 9) for bar in recall.patches]
     ends = [segment[:, 0].round(9).tolist() for lines in recall.collections for segment in lines.get_segments()]
@@ -179,8 +181,8 @@ def test_ends_and_powers_of_ten_are_named_first():
 def test_the_legend_says_which_interval_it_is():
     methods = [("clip", "tuned")]
     for figure in (
-        metric_bars(summary(methods, ["gpt"], [5]), confidence=0.9)[0],
-        size_curves(sizes_table(methods, ["gpt"], [5], [10]), confidence=0.9)[0],
+        metric_bars(summary(methods, ["gpt"], [5]), confidence=0.9).figure,
+        size_curves(sizes_table(methods, ["gpt"], [5], [10]), confidence=0.9).figure,
     ):
         assert "90 % interval" in [text for text, _ in drawn_texts(figure)]
 
@@ -207,19 +209,19 @@ def test_texts_neither_overlap_nor_leave_the_figure(n_methods, n_prompts, ks, n_
     methods = [("some_extractor_name"[: 6 + i] + str(i // 2), ("pretrained", "tuned")[i % 2]) for i in range(n_methods)]
     prompts, cuts = ["gpt", "object", "media", "another"][:n_prompts], [1, 5, 10, 50, 100, 1000][:ks]
     ranks = random_rankings(methods, prompts, 4, n_database)
-    assert_legible(metric_bars(summary(methods, prompts, cuts))[0])
-    assert_legible(recall_curves(ranks, cuts, title="observed_imagenet")[0])
+    assert_legible(metric_bars(summary(methods, prompts, cuts)).figure)
+    assert_legible(recall_curves(ranks, cuts, title="observed_imagenet").figure)
     sizes = [n for n in (1, 2, 5, 10, 90, 100, 110, 999, 12_345, 100_000, 999_999) if n < n_database]
-    assert_legible(size_curves(sizes_table(methods, prompts, cuts, [*sizes, n_database]))[0])
-    assert_legible(rank_distribution(ranks, title="observed_imagenet")[0])
-    assert_legible(variant_scatter(ranks, title="observed_imagenet")[0])
-    assert_legible(learning_curves({ranking.method: small_curve() for ranking in ranks})[0])
+    assert_legible(size_curves(sizes_table(methods, prompts, cuts, [*sizes, n_database])).figure)
+    assert_legible(rank_distribution(ranks, title="observed_imagenet").figure)
+    assert_legible(variant_scatter(ranks, title="observed_imagenet").figure)
+    assert_legible(learning_curves({ranking.method: small_curve() for ranking in ranks}).figure)
 
 
 def test_a_variants_points_are_entries_and_compare_the_same_queries():
     before = small_ranking(ranks=((2, 4), (3,), (), (11,)))
     after = small_ranking("clip", "tuned", ranks=((1, 2), (3,), (5,), ()))
-    _, data = variant_scatter([before, after, small_ranking("dino", "tuned")], "style")
+    data = variant_scatter([before, after, small_ranking("dino", "tuned")], "style").data
     rows = data[["prompt_type", "entry", "pretrained", "mapped", "n_queries"]].to_numpy().tolist()
     assert rows == [["gpt", 0, 0.5, 1.0, 1], ["gpt", 1, pytest.approx(1 / 3), pytest.approx(1 / 3), 1]]
     assert set(zip(data["extractor"], data["variant"], strict=True)) == {("clip", "tuned")}
@@ -244,11 +246,11 @@ def test_nothing_that_is_drawn_ends_out_of_reach():
     table.loc[recall, ["value", "ci_high", "ceiling"]] = 0.6, 0.65, 0.6
     for end, expected in ((0.7, 0.7), (math.nan, 0.6)):
         rows = table.assign(ceiling_high=np.where(recall, end, math.nan))
-        figure, _ = metric_bars(rows)
+        figure = metric_bars(rows).figure
         axes = next(axes for axes in figure.findobj(matplotlib.axes.Axes) if axes.get_title(loc="left") == "recall@5")
         areas = {round(bar.get_x(), 9) for bar in axes.patches if bar.get_x() > 0}
         assert areas == {expected}
-        figure, _ = size_curves(rows.assign(database_size=10))
+        figure = size_curves(rows.assign(database_size=10)).figure
         spans = [patch.get_y() for patch in axes_of(figure, "gpt", "recall@5").patches]
         assert spans == pytest.approx([expected])
 

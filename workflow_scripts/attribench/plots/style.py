@@ -32,13 +32,15 @@ LINE = 1.1  # points
 MARK = {"markersize": 4, "markeredgewidth": 0.7}
 HALO = [withStroke(linewidth=2.4, foreground="white")]  # around what stands on a bar or a line of any colour
 
-# Apart for the common colour blindnesses (after Okabe and Ito, and Tol), and dark enough for thin lines on white: 3 to 1.
-_HUES = "#0072B2 #D55E00 #008A64 #B5538C #A87800 #5B3FA0 #882255 #767A1E #3A86A8 #8B5A2B #C2465A #5F6B6D".split()
+# Chosen so that the first ones are far apart in normal vision and with the common colour blindnesses (a test measures it), and
+# that thin lines of all of them show on white.
+_HUES = "#0072B2 #D55E00 #009E73 #882255 #332288 #7A4419 #9E9AC8 #B5538C #2F4B7C #999933 #66873B #C2465A".split()
 _MARKERS = "osD^vP*X<>hp"
 _LINES = ("-", (0, (5, 1.6)), (0, (1.4, 1.3)), (0, (6, 1.5, 1.4, 1.5)), (0, (9, 3)), (0, (3, 1.2, 1, 1.2, 1, 1.2)))
 _HATCHES = ("", "/////", ".....", "xxxxx", "-----", "|||||")
 # How much white (above 0) or black (below 0) is in the colour of a variant: the first has the full colour.
-_TINTS = (0.0, -0.42, 0.42, -0.22, 0.22, -0.6)
+_TINTS, _TINTS_OF_DARK = (0.0, -0.42, 0.42, -0.22, 0.22, -0.6), (0.0, 0.36, 0.6, 0.18, 0.48, -0.4)
+_DARK = 0.09  # luminance
 
 _RC = {
     "font.family": FONT,
@@ -152,11 +154,17 @@ def interval_name(confidence: float) -> str:
 
 
 def _shade(colour: str, variant: int) -> str:
-    """Return the tint of `colour` that variant number `variant` has; the further ones are mixed from the first again."""
-    white = _TINTS[variant % len(_TINTS)]
-    turn = variant // len(_TINTS)  # of more variants than tints, whose lines and hatches come again
-    white = white + (0.11 if white <= 0 else -0.11) * turn
+    """Return the tint of `colour` that variant number `variant` has; of more variants than tints they are mixed anew."""
+    tints = _TINTS_OF_DARK if luminance(colour) < _DARK else _TINTS
+    turn, number = divmod(variant, len(tints))
+    white = tints[number] + (0.11 if tints[number] <= 0 else -0.11) * turn
     return to_hex([part * (1 - abs(white)) + max(white, 0) for part in to_rgb(colour)])
+
+
+def luminance(colour: str) -> float:
+    """Return the relative luminance of a colour, from 0 (black) to 1 (white), as contrast is measured by (WCAG 2)."""
+    linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in to_rgb(colour)]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
 
 
 def message_figure(text: str, width: float = 5.5) -> Figure:
