@@ -16,6 +16,7 @@ from attribench.plots.save import save_plot
 from attribench.plots.sizes import size_curves
 from attribench.plots.variants import variant_scatter
 from attribench.tables.statistics import Resampling
+from attribench.tables.tables import COMPARISON_COLUMNS
 from helpers.rankings import make_ranking
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.text import Text
@@ -36,6 +37,11 @@ def drawn_texts(figure) -> list[tuple[str, object]]:
     finally:
         Text.draw = draw
     return texts
+
+
+def parts(plot) -> tuple:
+    """Return a plot's figure and data."""
+    return plot.figure, plot.data
 
 
 def assert_legible(figure, width: float = 5.5) -> None:
@@ -111,7 +117,7 @@ def comparisons(methods, prompts=("gpt",), values=None) -> pd.DataFrame:
             row |= {"extractor_a": a[0], "variant_a": a[1], "extractor_b": b[0], "variant_b": b[1]}
             row |= {"difference": d, "ci_low": d - 0.15, "ci_high": d + 0.05, "p_value": 0.01, "n_queries": 40}
             rows.append(row | {"p_holm": 0.04 if abs(d) > 0.15 else 0.3, "n_entries": 20, "note": ""})
-    return pd.DataFrame(rows)
+    return pd.DataFrame(rows, columns=COMPARISON_COLUMNS)
 
 
 def save_one_of_each(folder: Path) -> dict[str, bytes]:

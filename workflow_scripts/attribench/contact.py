@@ -22,6 +22,7 @@ from attribench.plots.sheet import (
     blocks_on_a_page,
     draw_blocks,
     draw_rows,
+    nearest_in_blocks,
     note_figure,
 )
 from attribench.plots.style import NOTHING, plot_style, short_count
@@ -80,8 +81,9 @@ def comparison_sheet(
 ) -> Plot:
     """Draw all methods on the same queries: a block per query, in it a row per method; else as `contact_sheet`.
 
-    There are as many queries as a page holds, 3 at most; those that `choose` lists are all there. Exemplars stand above, and
-    each row has their ranks. Raises ValueError without a method, or when the methods' queries differ.
+    There are as many queries as a page holds, 3 at most (those that `choose` lists are all there), and as many neighbours as
+    a row holds. Exemplars stand above, and each row has their ranks. Raises ValueError without a method, or when the
+    methods' queries differ.
     """
     if not rankings:
         raise ValueError("a comparison needs at least one method")
@@ -92,6 +94,7 @@ def comparison_sheet(
     with plot_style():
         by_method = {ranking.method: ranking for ranking in rankings}
         labels = {method: style.label for method, style in look.styles(by_method).items()}
+        n_neighbours = min(n_neighbours, nearest_in_blocks(look.width))
         fitting = blocks_on_a_page(look.width, n_neighbours, list(labels.values()))
         queries = choose_queries(rankings, min(_COMPARED, fitting), choose)
         shown = {q: _picked_in_order(first, q) for q in queries}

@@ -22,8 +22,9 @@ GAP, COLUMN_GAP, LINE = 0.035, 0.12, 0.13  # between thumbnails, between columns
 NO_IMAGE, UNREADABLE = "\N{EN DASH}", "\N{MULTIPLICATION SIGN}"
 BADGE = 0.11
 _LEAST, _MOST = 0.33, 0.6  # the side of a thumbnail of a contact sheet
-# Of comparisons: the columns of labels, of average precision, and of an exemplar's rank; a query; the least side otherwise.
-_LABEL, _PRECISION, _RANK, _QUERY, _SMALL_SIDE = 1.15, 0.38, 0.38, 0.62, 0.2
+_LEAST_IN_BLOCKS, _MOST_IN_BLOCKS = 0.2, 0.3  # that of a comparison
+# Of comparisons: the columns of labels, of average precision, and of an exemplar's rank; a query.
+_LABEL, _PRECISION, _RANK, _QUERY = 1.15, 0.38, 0.38, 0.62
 _RANKS = 4  # exemplars of a query, at most
 _PLACEHOLDER, _PLACEHOLDER_EDGE = "#ECECEC", "#CFCFCF"
 
@@ -148,14 +149,15 @@ def draw_rows(
     n_nearest, n_exemplars = (
         max(len(part) for part in parts) for parts in ([r.nearest for r in rows], [r.exemplars for r in rows])
     )
-    lines, per_line, side = _thumbnails_of_rows(width, n_nearest, n_exemplars)
+    text = max(text_width(row.caption, SMALL) for row in rows)
+    lines, per_line, side = _thumbnails_of_rows(width, n_nearest, n_exemplars, text)
     query = side + LINE  # as high as a thumbnail with its label
     block = 2 * LINE + 0.06 + max(lines * (side + LINE), side + 2 * LINE) + 0.05
     head = _head_height(title, legend, width)
     canvas = Canvas(width, head + len(rows) * block, root, reading)
     _draw_head(canvas, title, legend)
     nearest_x = EDGE + query + COLUMN_GAP
-    exemplars_x = nearest_x + per_line * (side + GAP) - GAP + COLUMN_GAP
+    exemplars_x = nearest_x + max(text, per_line * (side + GAP) - GAP) + COLUMN_GAP
     for i, row in enumerate(rows):
         y = head + i * block
         _draw_heading(canvas, y, row.heading, row.name, width - EDGE)
@@ -173,12 +175,16 @@ def draw_rows(
     return canvas.figure
 
 
-def _thumbnails_of_rows(width: float, n_nearest: int, n_exemplars: int) -> tuple[int, int, float]:
-    """Return lines of nearest images, images in a line, and the side of an image: at least `_LEAST`."""
+def _thumbnails_of_rows(width: float, n_nearest: int, n_exemplars: int, text: float) -> tuple[int, int, float]:
+    """Return lines of nearest images, images in a line, and the side of an image: at least `_LEAST`.
+
+    text: the width of the text over the nearest images, which may be wider than they are.
+    """
+    left = width - 2 * EDGE - LINE - 2 * COLUMN_GAP
 
     def side_of(per_line: int) -> float:
-        n = per_line + n_exemplars
-        return (width - 2 * EDGE - LINE - 2 * COLUMN_GAP - (n - 2) * GAP) / (n + 1)
+        beside_text = (left - text - (n_exemplars - 1) * GAP) / (n_exemplars + 1)
+        return min(beside_text, (left - (per_line + n_exemplars - 2) * GAP) / (per_line + n_exemplars + 1))
 
     most = next((n for n in range(n_nearest, 0, -1) if side_of(n) >= _LEAST), 1)
     lines = -(-n_nearest // most)
@@ -195,6 +201,12 @@ def _draw_shown(canvas: Canvas, shown: Shown, x: float, y: float, side: float) -
 
 
 # --- comparisons ------------------------------------------------------------------------------------------------------
+
+
+def nearest_in_blocks(width: float) -> int:
+    """Return how many of the nearest images a row of a comparison holds."""
+    left = width - 2 * EDGE - _LABEL - _PRECISION - COLUMN_GAP - _RANKS * _RANK
+    return max(1, int((left + GAP) / (_LEAST_IN_BLOCKS + GAP)))
 
 
 def blocks_on_a_page(width: float, n_nearest: int, labels: Sequence[str]) -> int:
@@ -251,7 +263,7 @@ def draw_blocks(
 def _side_in_blocks(width: float, n_nearest: int, n_exemplars: int) -> float:
     """Return the side of the nearest images: what is left beside the labels and the ranks."""
     left = width - 2 * EDGE - _LABEL - _PRECISION - COLUMN_GAP - n_exemplars * _RANK
-    return max(_SMALL_SIDE, min(_MOST, (left + GAP) / n_nearest - GAP))
+    return min(_MOST_IN_BLOCKS, (left + GAP) / n_nearest - GAP)
 
 
 def _label_lines(label: str) -> str:

@@ -72,7 +72,7 @@ def size_curves(
             is_first, is_last = i < columns, i >= len(cells) - columns
             axes.set_title(prompt if is_first or spacing.rows is None else "", loc="left", weight="bold")
             axes.set_ylabel(metric if i % columns == 0 else "")
-            axes.set_xlabel("images in the database" if is_last else "")
+            axes.set_xlabel("database images" if is_last else "")
             axes.tick_params(labelleft=i % columns == 0, labelbottom=is_last or spacing.rows is None)
             _size_axis(axes, sizes)
             _panel(axes, data[(data["prompt_type"] == prompt) & (data["metric"] == metric)], styles)

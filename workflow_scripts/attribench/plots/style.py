@@ -32,8 +32,8 @@ LINE = 1.1  # points
 MARK = {"markersize": 4, "markeredgewidth": 0.7}
 HALO = [withStroke(linewidth=2.4, foreground="white")]  # around what stands on a bar or a line of any colour
 
-# Chosen so that the first ones are far apart in normal vision and with the common colour blindnesses (a test measures it), and
-# that thin lines of all of them show on white.
+# The first ones are far apart in normal vision and with the common colour blindnesses, as a test measures; thin lines of all
+# of them show on white.
 _HUES = "#0072B2 #D55E00 #009E73 #882255 #332288 #7A4419 #9E9AC8 #B5538C #2F4B7C #999933 #66873B #C2465A".split()
 _MARKERS = "osD^vP*X<>hp"
 _LINES = ("-", (0, (5, 1.6)), (0, (1.4, 1.3)), (0, (6, 1.5, 1.4, 1.5)), (0, (9, 3)), (0, (3, 1.2, 1, 1.2, 1, 1.2)))
@@ -157,7 +157,7 @@ def _shade(colour: str, variant: int) -> str:
     """Return the tint of `colour` that variant number `variant` has; of more variants than tints they are mixed anew."""
     tints = _TINTS_OF_DARK if luminance(colour) < _DARK else _TINTS
     turn, number = divmod(variant, len(tints))
-    white = tints[number] + (0.11 if tints[number] <= 0 else -0.11) * turn
+    white = tints[number] + (0.07 if tints[number] <= 0 else -0.07) * turn
     return to_hex([part * (1 - abs(white)) + max(white, 0) for part in to_rgb(colour)])
 
 
