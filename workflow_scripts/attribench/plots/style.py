@@ -43,7 +43,8 @@ _TINTS, _TINTS_OF_DARK = (0.0, -0.42, 0.42, -0.22, 0.22, -0.6), (0.0, 0.36, 0.6,
 _DARK = 0.09  # luminance
 
 _RC = {
-    "font.family": FONT,
+    "font.family": "sans-serif",  # which an SVG names after the font, for where that is not installed
+    "font.sans-serif": [FONT],
     "font.size": SIZE,
     "axes.titlesize": SIZE,
     "axes.titlepad": 4,
