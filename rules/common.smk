@@ -23,6 +23,7 @@ from attribench.decode.reading import is_over_another_limit
 from attribench.formats.ranking import SCORES
 from attribench.formats.shards import invalid_images
 from attribench.plan.config import load, own_features, refuse_empty
+from attribench.plan.labels import method_of_sheet
 from attribench.plan.lock import Locks
 from attribench.plan.paths import FIGURES
 from attribench.plan.plan import Plan
@@ -123,6 +124,11 @@ def left_out_of(collection):
 def label_rows():
     """Return what tables and figures call each method: [extractor, variant, label]."""
     return [[*method, label] for method, label in plan.labels.items()]
+
+
+def look_params():
+    """Return how figures look, as `plots.look.Look` takes it."""
+    return plan.config.plots.model_dump(include={"width", "title", "order"})
 
 
 def listing_inputs(collection):

@@ -1,5 +1,7 @@
-# Contact sheets of a split: queries, their nearest neighbours, exemplars framed. SPLIT_contact shows the first method,
+# Contact sheets of a split: queries, their nearest neighbours, exemplars framed. SPLIT_contact shows one method,
 # SPLIT_comparison all of them on a few queries.
+
+SHEET_METHOD = without_traceback(lambda: method_of_sheet(plan.config, plan.methods))
 
 
 def contact_reads(split):
@@ -9,7 +11,8 @@ def contact_reads(split):
 
 @cache
 def contact_key(split):
-    settings = [split, plan.config.contact_sheet.model_dump(), plan.config.exif, label_rows()]
+    sheet = plan.config.contact_sheet.model_dump(exclude={"method"})
+    settings = [split, sheet, [*SHEET_METHOD], plan.config.exif, look_params(), label_rows()]
     return key_of("contact", code=code_of("contact"), settings=settings, reads=contact_reads(split).values())
 
 
@@ -39,7 +42,9 @@ rule contact:
     params:
         key=lambda w: contact_key(w.split),
         reads=lambda w: contact_reads(w.split),
-        size=plan.config.contact_sheet.model_dump(),
+        sheet=plan.config.contact_sheet.model_dump(exclude={"method"}),
+        method=[*SHEET_METHOD],
+        plots=look_params(),
         labels=label_rows(),
     message:
         "Contact sheet of {wildcards.split}"

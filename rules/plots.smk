@@ -1,15 +1,25 @@
-# Figures of a split: metrics with intervals, recall over k, the distribution of ranks; with `database_sizes`, metrics over
-# the size of the database; with variants, each entry pretrained against mapped. And the learning curves of what is tuned.
+# Figures of a split: metrics with intervals, differences between methods, recall over k, the distribution of ranks; with
+# `database_sizes`, metrics over the size of the database; with variants, each entry pretrained against mapped. And the
+# learning curves of what is tuned.
+
+
+def plots_tables():
+    """Return the tables that the figures draw."""
+    return {table: plan.path("table", table=table) for table in ("summary", "comparisons", "database_sizes")}
 
 
 def plots_reads(split):
-    tables = {plan.path("table", table=table): tables_key() for table in ("summary", "database_sizes")}
+    tables = {path: tables_key() for path in plots_tables().values()}
     return keys_of_methods("ranks", split) | tables
 
 
 @cache
 def plots_key(split):
-    settings = [split, plan.config.recall_ks, plan.config.bootstrap.confidence, plan.figures("plots"), label_rows()]
+    config = plan.config
+    settings = [
+        [split, config.recall_ks, config.bootstrap.model_dump(), plan.figures("plots")],
+        [look_params(), label_rows()],
+    ]
     return key_of("plots", code=code_of("plots"), settings=settings, reads=plots_reads(split).values())
 
 
@@ -19,7 +29,7 @@ def plots_inputs(wildcards):
         f"plots/{split}",
         dict.fromkeys(plan.figure_files("plots", split), plots_key(split)),
         # The same tables are made again when published numbers change, which are not drawn.
-        remade={table: plan.path("table", table=table) for table in ("summary", "database_sizes")},
+        remade=plots_tables(),
         ranks=plan.files_of_methods("ranks", split),
     )
 
@@ -40,8 +50,9 @@ rule plots:
         key=lambda w: plots_key(w.split),
         reads=lambda w: plots_reads(w.split),
         recall_ks=plan.config.recall_ks,
-        confidence=plan.config.bootstrap.confidence,
+        bootstrap=plan.config.bootstrap.model_dump(),
         figures=plan.figures("plots"),
+        plots=look_params(),
         labels=label_rows(),
     message:
         "Plots of {wildcards.split}"
@@ -62,7 +73,7 @@ def tuning_figure_reads():
 
 @cache
 def tuning_figure_key():
-    settings = [[list(method) for method in plan.tuned_methods], label_rows()]
+    settings = [[list(method) for method in plan.tuned_methods], look_params(), label_rows()]
     return key_of(
         "learning_curves", code=code_of("learning_curves"), settings=settings, reads=tuning_figure_reads().values()
     )
@@ -92,6 +103,7 @@ if plan.tuned_methods:
             key=tuning_figure_key(),
             reads=tuning_figure_reads(),
             methods=[list(method) for method in plan.tuned_methods],
+            plots=look_params(),
             labels=label_rows(),
         message:
             "Plot of the learning curves"

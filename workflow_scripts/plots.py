@@ -3,26 +3,33 @@
 from pathlib import Path
 
 from attribench.formats.rank_file import read_rank_file
-from attribench.formats.ranking import labels_of
 from attribench.plots.bars import metric_bars
+from attribench.plots.captions import protocol
 from attribench.plots.curves import recall_curves
+from attribench.plots.differences import difference_forest
 from attribench.plots.distribution import rank_distribution
-from attribench.plots.save import save_figure
+from attribench.plots.look import Look
+from attribench.plots.save import save_plot
 from attribench.plots.sizes import size_curves
 from attribench.plots.variants import variant_scatter
 from attribench.provenance.job import job
-from attribench.tables.tables import read_summary
+from attribench.tables.statistics import Resampling
+from attribench.tables.tables import read_comparisons, read_summary
 
 with job(snakemake):
     split, params, tables = snakemake.wildcards.split, snakemake.params, snakemake.input
     rankings = [read_rank_file(path) for path in snakemake.input.ranks]
-    labels = labels_of(params.labels)
+    resampling = Resampling(**params.bootstrap)
+    confidence, ranked = resampling.confidence, protocol(rankings)
+    look = Look.of(params.plots, params.labels, rankings)
+    summary = read_summary(tables.summary)
     figures = {
-        "metrics": lambda: metric_bars(read_summary(tables.summary), split, params.confidence, labels),
-        "recall": lambda: recall_curves(rankings, params.recall_ks, split, labels),
-        "ranks": lambda: rank_distribution(rankings, split, labels),
-        "sizes": lambda: size_curves(read_summary(tables.database_sizes), split, params.confidence, labels),
-        "variants": lambda: variant_scatter(rankings, split, labels),
+        "metrics": lambda: metric_bars(summary, split, confidence, look, ranked),
+        "differences": lambda: difference_forest(read_comparisons(tables.comparisons), split, resampling, look, ranked),
+        "recall": lambda: recall_curves(rankings, params.recall_ks, split, confidence, look, summary),
+        "ranks": lambda: rank_distribution(rankings, split, look),
+        "sizes": lambda: size_curves(read_summary(tables.database_sizes), split, confidence, look, ranked),
+        "variants": lambda: variant_scatter(rankings, split, look),
     }
     for name in params.figures:
-        save_figure(*figures[name](), Path(snakemake.output[0]).parent / f"{split}_{name}")
+        save_plot(figures[name](), Path(snakemake.output[0]).parent / f"{split}_{name}")

@@ -1,17 +1,22 @@
 """Share what figure tests need: what is drawn, and whether it can be read; tables and rankings to draw."""
 
+from itertools import combinations, product
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pytest
 from attribench.formats.ranking import Method, Ranking
 from attribench.plots.bars import metric_bars
 from attribench.plots.curves import recall_curves
+from attribench.plots.differences import difference_forest
 from attribench.plots.distribution import rank_distribution
 from attribench.plots.learning import learning_curves
-from attribench.plots.save import save_figure
+from attribench.plots.save import save_plot
 from attribench.plots.sizes import size_curves
 from attribench.plots.variants import variant_scatter
+from attribench.tables.statistics import Resampling
+from attribench.tables.tables import COMPARISON_COLUMNS
 from helpers.rankings import make_ranking
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.text import Text
@@ -34,10 +39,18 @@ def drawn_texts(figure) -> list[tuple[str, object]]:
     return texts
 
 
-def assert_legible(figure) -> None:
-    """Fail where a text leaves the figure, or overlaps another."""
+def parts(plot) -> tuple:
+    """Return a plot's figure and data."""
+    return plot.figure, plot.data
+
+
+def assert_legible(figure, width: float = 5.5) -> None:
+    """Fail where a text leaves the figure, overlaps another or is below 7 points, or the figure has another width."""
     texts = drawn_texts(figure)
     assert texts
+    assert figure.get_size_inches()[0] == pytest.approx(width, abs=1e-9)
+    small = {text.get_text(): text.get_size() for text in figure.findobj(Text) if text.get_text().strip()}
+    assert min(small.values()) >= 7, small
     width, height = figure.bbox.size
     for i, (text, box) in enumerate(texts):
         inside = box.x0 > -1 and box.y0 > -1 and box.x1 < width + 1 and box.y1 < height + 1
@@ -46,7 +59,7 @@ def assert_legible(figure) -> None:
             overlap_x = min(box.x1, other_box.x1) - max(box.x0, other_box.x0)
             overlap_y = min(box.y1, other_box.y1) - max(box.y0, other_box.y0)
             # Boxes leave space for letters below and above the line, so a little overlap in height shows no touch.
-            assert overlap_x < 1 or overlap_y < 4, f"{text!r} and {other!r} overlap"
+            assert overlap_x < 1 or overlap_y < 0.025 * figure.dpi, f"{text!r} and {other!r} overlap"
 
 
 def small_ranking(extractor="clip", variant="pretrained", ranks=((1, 4), (3,), (), (11,)), **changes) -> Ranking:
@@ -93,17 +106,32 @@ def sizes_table(methods, prompts, ks, sizes) -> pd.DataFrame:
     return pd.concat(parts).sort_values(["prompt_type", "extractor", "variant"], kind="stable", ignore_index=True)
 
 
+def comparisons(methods, prompts=("gpt",), values=None) -> pd.DataFrame:
+    """Return a made-up comparisons.csv: by default each method is 0.1 better than the one before it."""
+    values = values or {method: 0.1 * i for i, method in enumerate(methods)}
+    rows = []
+    for prompt in prompts:
+        for (a, b), metric in product(combinations(methods, 2), ("mAP", "recall@5")):
+            d = values[a] - values[b]
+            row = {"benchmark": "sample", "split": "style", "prompt_type": prompt, "metric": metric}
+            row |= {"extractor_a": a[0], "variant_a": a[1], "extractor_b": b[0], "variant_b": b[1]}
+            row |= {"difference": d, "ci_low": d - 0.15, "ci_high": d + 0.05, "p_value": 0.01, "n_queries": 40}
+            rows.append(row | {"p_holm": 0.04 if abs(d) > 0.15 else 0.3, "n_entries": 20, "note": ""})
+    return pd.DataFrame(rows, columns=COMPARISON_COLUMNS)
+
+
 def save_one_of_each(folder: Path) -> dict[str, bytes]:
     """Save a figure of each sort below `folder`; return the files' content by name."""
     both = [small_ranking(), small_ranking("dino", "tuned", ((2, 3), (9,), (), (1,)))]
-    bars = summary([("clip", "pretrained"), ("dino", "tuned")], ["gpt", "media"], [5])
-    save_figure(*metric_bars(bars), folder / "bars")
-    save_figure(*recall_curves(both, [5], "style"), folder / "curves.v1")
-    save_figure(*rank_distribution(both, "style"), folder / "distribution")
-    save_figure(*size_curves(sizes_table([("clip", "pretrained")], ["gpt"], [5], [10, 300])), folder / "sizes")
+    names = [ranking.method for ranking in both]
+    save_plot(metric_bars(summary([("clip", "pretrained"), ("dino", "tuned")], ["gpt", "media"], [5])), folder / "bars")
+    save_plot(recall_curves(both, [5], "style"), folder / "curves.v1")
+    save_plot(difference_forest(comparisons(names), "style", Resampling()), folder / "differences")
+    save_plot(rank_distribution(both, "style"), folder / "distribution")
+    save_plot(size_curves(sizes_table([("clip", "pretrained")], ["gpt"], [5], [10, 300])), folder / "sizes")
     tuned = [small_ranking(), small_ranking("clip", "tuned", ((2, 3), (9,), (), (1,)))]
-    save_figure(*variant_scatter(tuned, "style"), folder / "variants")
-    save_figure(*learning_curves({Method("clip", "tuned"): small_curve()}), folder / "learning")
+    save_plot(variant_scatter(tuned, "style"), folder / "variants")
+    save_plot(learning_curves({Method("clip", "tuned"): small_curve()}), folder / "learning")
     return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
 
 

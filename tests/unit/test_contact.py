@@ -10,9 +10,10 @@ import pytest
 from attribench.contact import choose_queries, comparison_sheet, contact_sheet, nearest_images
 from attribench.decode.reading import Reading
 from attribench.formats.rank_file import read_rank_file, write_rank_file
-from attribench.plots.save import save_figure
-from attribench.plots.sheet import shorten
-from helpers.figures import assert_legible, drawn_texts
+from attribench.plots.look import Look
+from attribench.plots.save import save_plot
+from attribench.plots.sheet import DPI, NO_IMAGE, UNREADABLE, shorten
+from helpers.figures import assert_legible, drawn_texts, parts
 from helpers.images import rotated
 from helpers.rankings import make_ranking, text
 from matplotlib.patches import Rectangle
@@ -80,7 +81,7 @@ def test_places_beyond_the_neighbours_kept_are_not_made_up():
 
 
 def test_contact_sheet_data(root):
-    _, data = contact_sheet(ranking(), root, n_queries=6, n_neighbours=5, n_exemplars=2)
+    data = contact_sheet(ranking(), root, n_queries=6, n_neighbours=5).data
     assert list(dict.fromkeys(data["query"])) == [f"q/{e}.png" for e in ("a/0", "a/1", "b/0", "b/1", "a/2", "b/2")]
     nearest = data[data["panel"] == "nearest"]
     assert (nearest["position"] == nearest["rank"]).all()
@@ -89,38 +90,82 @@ def test_contact_sheet_data(root):
     assert first["is_exemplar"].tolist() == [False, True, True, False, False]
     assert first["AP"].iloc[0] == pytest.approx((1 / 2 + 2 / 3 + 3 / 90) / 3)
     own = data[(data["panel"] == "exemplars") & (data["query"] == "q/a/0.png")]
-    assert own["rank"].tolist() == [2, 90] and own["position"].tolist() == [1, 2]  # the best and the worst
-    assert own["path"].tolist() == ["e/a1.png", "e/a2.png"] and own["is_exemplar"].all()
+    assert own["rank"].tolist() == [2, 3, 90] and own["position"].tolist() == [1, 2, 3]
+    assert own["path"].tolist() == ["e/a1.png", "e/a0.png", "e/a2.png"] and own["is_exemplar"].all()
     assert set(data["prompt_type"]) == {"gpt", "media"} and set(data["entry"]) == {0, 1}
 
 
+def hits(figure):
+    """Return the frames of exemplars, and the squares of their check marks, without that of the legend."""
+    boxes = [patch for patch in figure.axes[0].patches if isinstance(patch, Rectangle)]
+    frames = [box for box in boxes if not box.get_fill()]
+    return frames, [box for box in boxes if box.get_fill() and box.get_width() < 0.12][1:]
+
+
 def test_contact_sheet_picture(root, tmp_path):
-    figure, _ = contact_sheet(ranking(), root, n_queries=6, n_neighbours=5)
-    texts = [text for text, _ in drawn_texts(figure)]
-    assert "AP 0.400  ·  best exemplar at #2" in texts and "gpt  ·  entry 0  ·  painter" in texts
-    assert "#101" in texts and "3 exemplars" in texts and "1 exemplar" in texts
-    framed = [patch for patch in figure.axes[0].patches if isinstance(patch, Rectangle) and not patch.get_fill()]
-    assert len(framed) == (2 + 3 + 2 + 1 + 0 + 1) + (3 * 3 + 3 * 1)  # among the nearest, and at the right
-    picture = pixels(figure, tmp_path)
-    # A thumbnail shows the middle square of its image, but for what the frame covers of an exemplar's.
-    for colour, expected in (((200, 0, 0), 29 - 9), ((0, 200, 0), 9 + 12)):
+    plot = contact_sheet(ranking(), root, n_queries=6, n_neighbours=5)
+    texts = [text for text, _ in drawn_texts(plot.figure)]
+    assert "AP 0.400  ·  best exemplar at #2" in texts and "gpt  ·  entry 0  ·  0  ·  painter" in texts
+    assert "q/a/0.png" in texts and "#101" in texts and "3 exemplars" in texts and "1 exemplar" in texts
+    assert (texts.count("best"), texts.count("2nd"), texts.count("worst"), texts.count("only")) == (3, 3, 3, 3)
+    frames, marks = hits(plot.figure)
+    assert len(frames) == len(marks) == (2 + 3 + 2 + 1 + 0 + 1) + (3 * 3 + 3 * 1)  # among the nearest, and at the right
+    corners = {(round(box.get_x() + box.get_width(), 6), round(box.get_y(), 6)) for box in frames}
+    assert corners == {(round(box.get_x() + box.get_width(), 6), round(box.get_y(), 6)) for box in marks}
+    side = round(frames[0].get_width() * DPI)
+    picture = pixels(plot.figure, tmp_path)
+    # A thumbnail shows the middle square of its image, but for what the frame and its mark cover of an exemplar's.
+    for colour, expected in (((200, 0, 0), 29 - 9), ((0, 200, 0), (9 + 12) * 0.88)):
         close = (np.abs(picture.astype(int) - colour) < 80).all(axis=2)
-        assert close.sum() / 144**2 == pytest.approx(expected, rel=0.05)
+        assert close.sum() / side**2 == pytest.approx(expected, rel=0.05)
     assert not (picture == (0, 0, 255)).all(axis=2).any()  # the sides are cut off
+    assert_legible(plot.figure)
+    assert "6 queries, spread over entries and prompt types" in plot.caption and "100 database images" in plot.caption
+
+
+def test_exemplars_that_are_shown_of_many_are_named_by_their_place(root):
+    many = make_ranking([[*range(1, 31)], [5]], [0, 1], ["gpt", "gpt"], k=8)
+    texts = [text for text, _ in drawn_texts(contact_sheet(many, root).figure)]
+    assert {"4 of 30 exemplars", "best", "11th", "20th", "worst", "#1", "#11", "#20", "#30"} <= {*texts}
+
+
+def test_ranks_of_large_databases_fit_under_their_images(root):
+    large = ranking(ranks=((999, 12_345, 1_234_567), (1, 2, 3), (1, 5, 6), (4,), (101,), (1,)), n_database=2_000_000)
+    figure = contact_sheet(large, root, n_queries=6).figure
+    assert {"#999", "#12.3k", "#1.23M"} <= {text for text, _ in drawn_texts(figure)}
     assert_legible(figure)
 
 
-def test_missing_and_broken_images_become_labelled_squares(root, tmp_path):
+@pytest.mark.parametrize("width", [4.0, 5.5, 9.0])
+@pytest.mark.parametrize("n_neighbours", [1, 4, 25])
+def test_sheets_have_the_width_that_is_asked_for(root, width, n_neighbours):
+    neighbours = {"neighbour_index": np.zeros((6, 30), int), "neighbour_score": np.zeros((6, 30))}
+    wide = ranking(neighbour_path=text([["d/00.png"] * 30] * 6), **neighbours)
+    look = Look(width=width, has_title=True)
+    assert_legible(contact_sheet(wide, root, 2, n_neighbours, look=look).figure, width)
+    assert_legible(comparison_sheet([wide], root, n_neighbours, look=look).figure, width)
+
+
+def test_missing_and_broken_images_become_squares_with_a_sign(root, tmp_path):
     (root / "d/00.png").unlink()
     (root / "d/01.png").write_bytes(b"not an image")
     (root / "d/02.png").write_bytes((root / "e/a0.png").read_bytes()[:60])
-    figure, data = contact_sheet(ranking(), root, n_queries=6, n_neighbours=5)
+    figure, data = parts(contact_sheet(ranking(), root, n_queries=6, n_neighbours=5))
     texts = [text for text, _ in drawn_texts(figure)]
-    assert "no image\n00.png" in texts and "unreadable\n01.png" in texts and "unreadable\n02.png" in texts
-    assert len(data[data["panel"] == "nearest"]) == 29  # a query has 4 neighbours and no exemplar near
-    figure, _ = contact_sheet(ranking(), tmp_path / "nowhere")  # features were given, and no images at all
-    assert_legible(figure)
-    assert len(save_figure(figure, data, tmp_path / "sheet")) == 3
+    shown = data[data["panel"] == "nearest"]["path"].tolist()
+    assert texts.count(NO_IMAGE) == shown.count("d/00.png") > 0
+    assert texts.count(UNREADABLE) == shown.count("d/01.png") + shown.count("d/02.png") > 0
+    assert len(shown) == 29  # a query has 4 neighbours and no exemplar near
+
+
+def test_without_any_image_a_line_says_so_in_place_of_grey_squares(tmp_path):
+    """Features were given, and no images at all."""
+    for plot in (contact_sheet(ranking(), tmp_path / "nowhere"), comparison_sheet([ranking()], tmp_path / "nowhere")):
+        [(said, _)] = drawn_texts(plot.figure)
+        assert said.replace("\n", " ") == plot.caption and plot.caption.startswith("No contact sheet: of the ")
+        assert "none is below the benchmark's root" in plot.caption and len(plot.data)
+        assert plot.figure.get_size_inches()[1] < 1 and not plot.figure.axes
+        assert_legible(plot.figure)
 
 
 def test_images_are_shown_as_they_were_decoded(root, tmp_path):
@@ -132,7 +177,7 @@ def test_images_are_shown_as_they_were_decoded(root, tmp_path):
     for values, reading in ((grey, Reading()), (grey.astype(np.uint16) * 257, Reading()), (grey.T, apply)):
         image = Image.fromarray(values)
         image.save(query, **rotated(image, 5 if reading.exif == "apply" else 1))
-        figure, _ = contact_sheet(ranking(), root, n_queries=1, n_neighbours=1, reading=reading)
+        figure = contact_sheet(ranking(), root, n_queries=1, n_neighbours=1, reading=reading).figure
         shown.append(pixels(figure, tmp_path))
     np.testing.assert_array_equal(shown[0], shown[1])
     np.testing.assert_array_equal(shown[0], shown[2])
@@ -140,14 +185,14 @@ def test_images_are_shown_as_they_were_decoded(root, tmp_path):
 
 def test_the_same_bytes_twice_and_small_pictures_inside_the_svg(root, tmp_path):
     first, second = (
-        [path.read_bytes() for path in save_figure(*contact_sheet(ranking(), root), tmp_path / name / "sheet")]
+        [path.read_bytes() for path in save_plot(contact_sheet(ranking(), root), tmp_path / name / "sheet")]
         for name in "ab"
     )
     assert first == second
     embedded = re.findall(rb"data:image/(\w+);base64,([A-Za-z0-9+/=\s]+)", first[1])
     assert {kind for kind, _ in embedded} == {b"jpeg"} and len(embedded) > 30
     with Image.open(io.BytesIO(base64.b64decode(embedded[0][1]))) as image:
-        assert image.size == (144, 144)
+        assert min(image.size) > 150 and image.size[0] == image.size[1]
         assert image.getpixel((72, 72)) == pytest.approx((128, 128, 128), abs=3)  # the first query
     assert len(first[1]) < 2_000_000
 
@@ -162,6 +207,33 @@ def test_queries_are_spread_over_entries_and_prompt_types():
     assert len(choose_queries([many], 10_000)) == n
 
 
+def test_the_best_the_worst_or_listed_queries_are_chosen():
+    """By average precision; of different entries while there are some."""
+    ranks = ((2, 3, 90), (1, 2, 3), (1, 5, 6), (4,), (101,), (1,))  # AP 0.4, 1, 0.6; 0.25, 0.01, 1
+    one = ranking(ranks=ranks)
+    assert choose_queries([one], 2, "best") == [1, 5] and choose_queries([one], 2, "worst") == [0, 4]
+    assert choose_queries([one], 3, "best") == [1, 2, 5] and choose_queries([one], 9, "worst") == [0, 1, 3, 4, 2, 5]
+    other = ranking("tuned", ranks=((1, 2, 3), (50, 60, 70), (1, 2, 3), (1,), (1,), (2,)))
+    assert choose_queries([one, other], 2, "best") == [2, 5]
+    assert choose_queries([without(one, 1, 5)], 2, "best") == [3, 2]
+    assert choose_queries([one], 1, ["q/b/2.png", "q/a/0.png", "q/none.png", "q/b/2.png"]) == [5, 0]
+    assert choose_queries([without(one, 5)], 1, ["q/b/2.png", "q/a/0.png"]) == [0]
+
+
+def test_what_was_chosen_is_said(root):
+    for choose, said in (
+        ("best", "The 2 queries with the highest average precision by clip, of different entries."),
+        ("worst", "The 2 queries with the lowest average precision by clip, of different entries."),
+        (["q/a/0.png"], "Of the queries that the config lists, the 1 query of this split."),
+    ):
+        plot = contact_sheet(ranking(), root, 2, choose=choose)
+        assert said in plot.caption
+    other = contact_sheet(ranking(), root, choose=["q/a/00.png"])
+    assert (
+        "no query that contact_sheet.choose lists is a valid query of style; did you mean `q/a/0.png`?" in other.caption
+    )
+
+
 def test_invalid_queries_are_never_chosen():
     one, other = without(ranking(), 0, 3, 5), without(ranking("tuned"), 2)
     assert choose_queries([one], 6) == [1, 4, 2]
@@ -170,17 +242,19 @@ def test_invalid_queries_are_never_chosen():
 
 def test_no_valid_query_is_said(root):
     nothing = without(ranking(), *range(6))
-    for figure, data in (contact_sheet(nothing, root), comparison_sheet([nothing], root)):
-        assert data.empty and "no valid queries" in [text for text, _ in drawn_texts(figure)]
+    for plot in (contact_sheet(nothing, root), comparison_sheet([nothing], root)):
+        assert plot.data.empty and "has no valid queries" in drawn_texts(plot.figure)[0][0]
 
 
 def test_comparison_shows_the_same_exemplars_for_every_method(root):
     ranks = [[1, 2, 3]] * 3 + [[1], [2], [1]]
     better = ranking("tuned", ranks, exemplar=np.array([2, 1, 0] * 3 + [3, 3, 3]))
-    figure, data = comparison_sheet([ranking(), better], root, n_queries=2, n_neighbours=4)
+    figure, data = parts(comparison_sheet([ranking(), better], root, n_neighbours=4))
     assert_legible(figure)
     queries = list(dict.fromkeys(data["query"]))
-    assert queries == ["q/a/0.png", "q/b/2.png"]  # one of each entry and prompt type
+    assert queries == ["q/a/0.png", "q/a/2.png", "q/b/2.png"]  # of each entry and prompt type
+    texts = [text for text, _ in drawn_texts(figure)]
+    assert texts.count("#90") == 1 and texts.count("0.400") == 1 and texts.count("clip tuned") == 3
     own = data[(data["panel"] == "exemplars") & (data["query"] == "q/a/0.png")]
     by_variant = {name: rows for name, rows in own.groupby("variant")}
     for rows in by_variant.values():
@@ -190,11 +264,18 @@ def test_comparison_shows_the_same_exemplars_for_every_method(root):
     assert by_variant["tuned"]["AP"].iloc[0] == 1.0
 
 
-def test_comparison_of_many_methods_and_of_different_queries(root):
-    methods = [ranking(f"variant{i:02d}") for i in range(12)]
-    figure, data = comparison_sheet(methods, root, n_queries=2, n_neighbours=2, n_exemplars=1)
-    assert_legible(figure)
-    assert data["variant"].nunique() == 12
+def test_a_comparison_of_many_methods_fits_a_page(root):
+    for n, expected in ((2, 3), (9, 2), (12, 1)):
+        methods = [ranking(f"variant{i:02d}") for i in range(n)]
+        figure, data = parts(comparison_sheet(methods, root, n_neighbours=4))
+        assert_legible(figure)
+        assert (data["variant"].nunique(), data["query"].nunique()) == (n, expected)
+        assert figure.get_size_inches()[1] < 9
+    listed = comparison_sheet(methods, root, 4, ["q/a/0.png", "q/a/1.png"])
+    assert listed.data["query"].nunique() == 2, "those that are listed are all there"
+
+
+def test_different_queries_are_not_compared(root):
     with pytest.raises(ValueError, match="different queries"):
         comparison_sheet([ranking(), ranking("tuned", query_path=ranking().query_path[::-1])], root)
     with pytest.raises(ValueError, match="at least one"):
@@ -208,5 +289,5 @@ def test_shorten():
 
 def test_a_sheet_is_made_from_a_rank_file(tmp_path):
     write_rank_file(tmp_path / "ranks.h5", ranking())
-    _, data = contact_sheet(read_rank_file(tmp_path / "ranks.h5"), tmp_path)
-    assert data.equals(contact_sheet(ranking(), tmp_path)[1]) and len(data)
+    data = contact_sheet(read_rank_file(tmp_path / "ranks.h5"), tmp_path).data
+    assert data.equals(contact_sheet(ranking(), tmp_path).data) and len(data)

@@ -31,7 +31,7 @@ def test_a_run_makes_every_table_and_figure(finished):
     found = finished.results("tables/*.csv", "plots/*")
     assert [name for name in sorted(found) if name.startswith("tables")] == [f"tables/{name}.csv" for name in TABLES]
     figures = [f"plots/{s}_{f}" for s in ("sample_object", "sample_style") for f in FIGURES]
-    expected = {f"{figure}.{ending}" for figure in figures for ending in ("csv", "png", "svg")}
+    expected = {f"{figure}.{ending}" for figure in figures for ending in ("csv", "pdf", "png", "svg", "txt")}
     assert {name for name in found if name.startswith("plots")} == expected
     assert all(found.values())
 

@@ -1,18 +1,34 @@
 """Contact sheets: queries beside the images that a method ranks nearest, and where it ranks their exemplars."""
 
-from collections import Counter
-from collections.abc import Mapping, Sequence
-from pathlib import Path, PurePosixPath
+from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from matplotlib.figure import Figure
 
+from attribench.common.errors import nearest
 from attribench.decode.reading import AS_PUBLISHED, Reading
-from attribench.formats.ranking import Method, Ranking, method_labels
-from attribench.plots.sheet import Cell, SheetRow, draw_sheet, shorten
+from attribench.formats.ranking import Method, Ranking
+from attribench.plots.captions import caption, count, protocol
+from attribench.plots.chosen import SPREAD, choose_queries, how_chosen, spread, valid_queries
+from attribench.plots.look import Look
+from attribench.plots.plot import Plot
+from attribench.plots.sheet import (
+    Block,
+    MethodRow,
+    QueryRow,
+    Shown,
+    any_there,
+    blocks_on_a_page,
+    draw_blocks,
+    draw_rows,
+    nearest_in_blocks,
+    note_figure,
+)
+from attribench.plots.style import NOTHING, plot_style, short_count
 
-_SHEET_SIZE, _COMPARISON_SIZE = 144, 112  # pixels, the side of a thumbnail
+N_EXEMPLARS = 4  # that are shown of each query, at most
+_COMPARED = 3  # queries in a comparison
 _COLUMNS = [
     "split", "extractor", "variant", "query", "prompt_type", "entry", "AP",
     "panel", "position", "rank", "path", "is_exemplar", "score",
@@ -24,43 +40,50 @@ def contact_sheet(
     root: Path | str,
     n_queries: int = 8,
     n_neighbours: int = 8,
-    n_exemplars: int = 4,
+    choose: str | Sequence[str] = SPREAD,
     reading: Reading = AS_PUBLISHED,
-    labels: Mapping[Method, str] | None = None,
-) -> tuple[Figure, pd.DataFrame]:
-    """Draw one method: a row per query with its `n_neighbours` best-ranked images and up to `n_exemplars` of its exemplars.
+    look: Look = Look(),  # noqa: B008  it is frozen
+) -> Plot:
+    """Draw one method: a row per query with its `n_neighbours` best-ranked images and up to 4 of its exemplars.
 
-    Of more exemplars, some from the best to the worst ranked are shown. Returns the figure, to be saved with
-    `plots.save_figure`, and a row an image shown: `panel` is `nearest` (there `position` equals `rank`) or `exemplars`
-    (`position` counts from the left). Images are read below `root` as `reading` says; one that cannot be is a grey
-    square with its name. `labels` are what methods are called.
+    choose: as for `choose_queries`. Of more exemplars, some from the best to the worst ranked are shown. The data have a row
+    an image shown: `panel` is `nearest` (there `position` equals `rank`) or `exemplars` (`position` counts from the left).
+    Images are read below `root` as `reading` says; one that cannot be is a grey square. Where none is there, a line says so.
     """
-    rows, shown = [], []
-    for query in choose_queries([ranking], n_queries):
-        own = ranking.exemplar[ranking.pairs(query)]
-        picked = own[_spread(len(own), n_exemplars)].tolist()
-        row, images = _sheet_row(ranking, query, n_neighbours, picked, lead=True, letters=14)
-        rows.append(row)
-        shown += images
-    label = (labels or method_labels([ranking.method]))[ranking.method]
-    title = f"{ranking.split}, {label}: nearest images"
-    figure = draw_sheet(title, _subtitle(ranking), rows, root, _SHEET_SIZE, reading)
-    return figure, pd.DataFrame(shown, columns=_COLUMNS)
+    with plot_style():
+        label = look.styles([ranking.method])[ranking.method].label
+        queries = choose_queries([ranking], n_queries, choose)
+        shown = {q: _picked_by_rank(ranking, q) for q in queries}
+        data = pd.DataFrame(
+            [row for q, picked in shown.items() for row in _data(ranking, q, n_neighbours, picked)], columns=_COLUMNS
+        )
+        if note := _why_nothing([ranking], root, queries, choose, data):
+            return Plot(note_figure(note, look.width), data, note)
+        title = f"{ranking.split}, {label}: nearest images" if look.has_title else ""
+        rows = [_query_row(ranking, q, n_neighbours, picked) for q, picked in shown.items()]
+        figure = draw_rows(look.width, title, _legend(ranking), rows, root, reading)
+        text = caption(
+            f"Queries of {ranking.split} (left), the {n_neighbours} images that {label} ranks nearest, and up to "
+            f"{N_EXEMPLARS} of the query's exemplars with their ranks, from the best to the worst.",
+            how_chosen(choose, len(queries), label),
+            f"A frame with a check mark: an exemplar of the query's entry. {protocol([ranking])}",
+        )
+        return Plot(figure, data, text)
 
 
 def comparison_sheet(
     rankings: Sequence[Ranking],
     root: Path | str,
-    n_queries: int = 3,
     n_neighbours: int = 8,
-    n_exemplars: int = 4,
+    choose: str | Sequence[str] = SPREAD,
     reading: Reading = AS_PUBLISHED,
-    labels: Mapping[Method, str] | None = None,
-) -> tuple[Figure, pd.DataFrame]:
+    look: Look = Look(),  # noqa: B008  it is frozen
+) -> Plot:
     """Draw all methods on the same queries: a block per query, in it a row per method; else as `contact_sheet`.
 
-    The exemplars at the right are the same in all rows of a block, so that their ranks can be compared. Raises
-    ValueError without a method, or when the methods' queries differ.
+    There are as many queries as a page holds, 3 at most (those that `choose` lists are all there), and as many neighbours as
+    a row holds. Exemplars stand above, and each row has their ranks. Raises ValueError without a method, or when the
+    methods' queries differ.
     """
     if not rankings:
         raise ValueError("a comparison needs at least one method")
@@ -68,50 +91,50 @@ def comparison_sheet(
     for other in rankings[1:]:
         if other.split != first.split or not np.array_equal(other.query_path, first.query_path):
             raise ValueError(f"{first.method.name} and {other.method.name} have different queries")
-    labels = labels or method_labels(ranking.method for ranking in rankings)
-    rows, shown = [], []
-    for query in choose_queries(rankings, n_queries):
-        own = np.sort(first.exemplar[first.pairs(query)])
-        picked = own[_spread(len(own), n_exemplars)].tolist()
-        for ranking in rankings:
-            lead, name = ranking is first, labels[ranking.method]
-            row, images = _sheet_row(ranking, query, n_neighbours, picked, lead=lead, letters=11, name=name)
-            rows.append(row)
-            shown += images
-    title = f"{first.split}: nearest images by method"
-    figure = draw_sheet(title, _subtitle(first), rows, root, _COMPARISON_SIZE, reading)
-    return figure, pd.DataFrame(shown, columns=_COLUMNS)
+    with plot_style():
+        by_method = {ranking.method: ranking for ranking in rankings}
+        labels = {method: style.label for method, style in look.styles(by_method).items()}
+        n_neighbours = min(n_neighbours, nearest_in_blocks(look.width))
+        fitting = blocks_on_a_page(look.width, n_neighbours, list(labels.values()))
+        queries = choose_queries(rankings, min(_COMPARED, fitting), choose)
+        shown = {q: _picked_in_order(first, q) for q in queries}
+        rows = [row for q in queries for m in labels for row in _data(by_method[m], q, n_neighbours, shown[q])]
+        data = pd.DataFrame(rows, columns=_COLUMNS)
+        if note := _why_nothing(rankings, root, queries, choose, data):
+            return Plot(note_figure(note, look.width), data, note)
+        title = f"{first.split}: nearest images by method" if look.has_title else ""
+        blocks = [_block(by_method, labels, q, n_neighbours, picked) for q, picked in shown.items()]
+        figure = draw_blocks(look.width, title, _legend(first), blocks, root, reading)
+        text = caption(
+            f"The same queries of {first.split} by all methods: a row a method, with the query's average precision (AP), "
+            f"the {n_neighbours} images that it ranks nearest, and the ranks that it gives to up to {N_EXEMPLARS} of the "
+            "query's exemplars, which stand above.",
+            how_chosen(choose, len(queries), "all methods"),
+            f"A frame with a check mark: an exemplar of the query's entry. {protocol(rankings)}",
+        )
+        return Plot(figure, data, text)
 
 
-def choose_queries(rankings: Sequence[Ranking], n: int) -> list[int]:
-    """Return up to `n` queries that are valid for all methods, spread over entries and prompt types.
-
-    Entries are taken at even steps through the split; from each the prompt type used least so far. The choice does not
-    depend on ranks. Sorted by prompt type, then in split order.
-    """
+def _why_nothing(
+    rankings: Sequence[Ranking], root: Path | str, queries: list[int], choose: str | Sequence[str], data: pd.DataFrame
+) -> str:
+    """Return why there is nothing to draw; nothing where there is."""
     first = rankings[0]
-    prompt_type = first.query_prompt_type.tolist()
-    valid = np.all([ranking.query_valid for ranking in rankings], axis=0)
-    waiting: dict[int, list[int]] = {}
-    for query in np.flatnonzero(valid).tolist():
-        waiting.setdefault(int(first.query_entry[query]), []).append(query)
-    entries = [list(waiting)[i] for i in _spread(len(waiting), n)]
-    chosen: list[int] = []
-    used, used_in_entry = Counter(), Counter()  # how often a prompt type was chosen
-    while entries and len(chosen) < n:
-        for entry in entries[: n - len(chosen)]:
+    if not queries and not isinstance(choose, str) and valid_queries(rankings).any():
+        hint = nearest(choose[0], first.query_path.tolist()) if choose else ""
+        return f"No contact sheet: no query that contact_sheet.choose lists is a valid query of {first.split}{hint}"
+    if not queries:
+        return f"No contact sheet: {first.split} has no valid queries."
+    paths = list(dict.fromkeys([*data["query"], *data["path"]]))
+    if not any_there(root, paths):
+        return (
+            f"No contact sheet: of the {len(paths):,} images that it would show, such as {paths[0]}, none is below the "
+            "benchmark's root. Features stand for them; the CSV file beside this has the paths and ranks."
+        )
+    return ""
 
-            def how_used(query: int, entry: int = entry) -> tuple[int, int, int]:
-                return used_in_entry[entry, prompt_type[query]], used[prompt_type[query]], query
 
-            query = min(waiting[entry], key=how_used)
-            waiting[entry].remove(query)
-            used[prompt_type[query]] += 1
-            used_in_entry[entry, prompt_type[query]] += 1
-            chosen.append(query)
-        entries = [entry for entry in entries if waiting[entry]]
-    order = first.prompt_types
-    return sorted(chosen, key=lambda query: (order.index(prompt_type[query]), query))
+# --- what is shown ----------------------------------------------------------------------------------------------------
 
 
 def nearest_images(ranking: Ranking, query: int, n: int) -> list[tuple[int, str, bool, float]]:
@@ -130,75 +153,130 @@ def nearest_images(ranking: Ranking, query: int, n: int) -> list[tuple[int, str,
     return images
 
 
-def _sheet_row(
-    ranking: Ranking, query: int, n_neighbours: int, picked: list[int], *, lead: bool, letters: int, name: str = ""
-) -> tuple[SheetRow, list]:
-    """Return a row of a sheet for a valid query, and the rows of data that it shows.
+def _picked_by_rank(ranking: Ranking, query: int) -> list[int]:
+    """Return the exemplars of a query that are shown, from the best to the worst ranked."""
+    own = ranking.exemplar[ranking.pairs(query)]
+    return own[spread(len(own), N_EXEMPLARS)].tolist()
 
-    picked: the exemplars at the right. A `lead` row has a heading, and the query with `letters` of its name. name: the
-    method's, where there are several.
-    """
+
+def _picked_in_order(ranking: Ranking, query: int) -> list[int]:
+    """Return the exemplars of a query that are shown where methods rank them differently: in the order of the split file."""
+    own = np.sort(ranking.exemplar[ranking.pairs(query)])
+    return own[spread(len(own), N_EXEMPLARS)].tolist()
+
+
+def _data(ranking: Ranking, query: int, n_neighbours: int, picked: list[int]) -> list[list]:
+    """Return the rows of data on a query: its nearest images, and the exemplars `picked`."""
     pairs = ranking.pairs(query)
-    ranks = ranking.ranks[pairs]
-    # Not `metrics.average_precision`, whose last bit may differ: the sheets' data stay as they were.
-    precision = float(np.mean([i / rank for i, rank in enumerate(ranks.tolist(), start=1)]))
     common = [
         ranking.split, ranking.extractor, ranking.variant, ranking.query_path[query],
-        ranking.query_prompt_type[query], int(ranking.query_entry[query]), precision,
+        ranking.query_prompt_type[query], int(ranking.query_entry[query]), _precision(ranking, query),
     ]  # fmt: skip
-    neighbours: list[Cell | None] = [None] * n_neighbours
-    data = []
-    for rank, path, is_exemplar, score in nearest_images(ranking, query, n_neighbours):
-        neighbours[rank - 1] = Cell(path, f"#{rank:,}", is_exemplar)
-        data.append([*common, "nearest", rank, rank, path, is_exemplar, score])
+    rows = [
+        [*common, "nearest", rank, rank, path, is_exemplar, score]
+        for rank, path, is_exemplar, score in nearest_images(ranking, query, n_neighbours)
+    ]
     pair_of = dict(zip(ranking.exemplar[pairs].tolist(), range(pairs.start, pairs.stop), strict=True))
-    exemplars = []
     for position, exemplar in enumerate(picked, start=1):
-        path, label = ranking.exemplar_path[exemplar], "no rank"
         if exemplar in pair_of:
             rank, score = int(ranking.ranks[pair_of[exemplar]]), float(ranking.scores[pair_of[exemplar]])
-            data.append([*common, "exemplars", position, rank, path, True, score])
-            label = f"#{rank:,}"
-        exemplars.append(Cell(path, label, True))
-    row = SheetRow(
-        neighbours,
-        exemplars,
-        caption="  ·  ".join([*filter(None, [name]), f"AP {precision:.3f}", f"best exemplar at #{ranks[0]:,}"]),
+            path = ranking.exemplar_path[exemplar]
+            rows.append([*common, "exemplars", position, rank, path, True, score])
+    return rows
+
+
+def _precision(ranking: Ranking, query: int) -> float:
+    # Not `metrics.average_precision`, whose last bit may differ: the sheets' data stay as they were.
+    ranks = ranking.ranks[ranking.pairs(query)].tolist()
+    return float(np.mean([i / rank for i, rank in enumerate(ranks, start=1)]))
+
+
+# --- how it is said ---------------------------------------------------------------------------------------------------
+
+
+def _legend(ranking: Ranking) -> str:
+    exemplars = "all exemplars of the split" if ranking.hard_negatives else "its own exemplars"
+    return f"an exemplar of the query's entry   #: rank among {count(ranking.n_database, 'database image')} and {exemplars}"
+
+
+def _query_row(ranking: Ranking, query: int, n_neighbours: int, picked: list[int]) -> QueryRow:
+    ranks = ranking.ranks[ranking.pairs(query)]
+    rank_of = _ranks(ranking, query)
+    return QueryRow(
+        heading=_heading(ranking, query),
+        name=_query_name(ranking.query_path[query]),
+        caption=f"AP {_precision(ranking, query):.3f}  ·  best exemplar at {_rank(ranks[0])}",
         note=_note(len(ranks), len(picked)),
-        heading=_heading(ranking, query) if lead else "",
-        query=_query_cell(ranking, query, letters) if lead else None,
+        query=ranking.query_path[query],
+        nearest=_nearest(ranking, query, n_neighbours),
+        exemplars=[
+            Shown(ranking.exemplar_path[exemplar], _rank(rank_of[exemplar]), True, place)
+            for exemplar, place in zip(picked, _places(len(ranks)), strict=True)
+        ],
     )
-    return row, data
 
 
-def _note(n_exemplars: int, n_shown: int) -> str:
-    noun = "exemplar" if n_exemplars == 1 else "exemplars"
-    return f"{n_exemplars} {noun}" if n_shown == n_exemplars else f"{n_shown} of {n_exemplars} {noun}"
+def _block(
+    by_method: dict[Method, Ranking], labels: dict[Method, str], query: int, n_neighbours: int, picked: list[int]
+) -> Block:
+    first = next(iter(by_method.values()))
+    rows = []
+    for method, label in labels.items():
+        ranking = by_method[method]
+        rank_of = _ranks(ranking, query)
+        ranks = [_rank(rank_of[exemplar]) if exemplar in rank_of else NOTHING for exemplar in picked]
+        rows.append(
+            MethodRow(label, f"{_precision(ranking, query):.3f}", _nearest(ranking, query, n_neighbours), ranks)
+        )
+    return Block(
+        heading=_heading(first, query),
+        name=_query_name(first.query_path[query]),
+        note=_note(len(first.ranks[first.pairs(query)]), len(picked)),
+        query=first.query_path[query],
+        exemplars=[first.exemplar_path[exemplar] for exemplar in picked],
+        rows=rows,
+    )
+
+
+def _nearest(ranking: Ranking, query: int, n: int) -> list[Shown | None]:
+    """Return what stands at the first `n` positions; None where that is unknown."""
+    places: list[Shown | None] = [None] * n
+    for rank, path, is_exemplar, _ in nearest_images(ranking, query, n):
+        places[rank - 1] = Shown(path, _rank(rank), is_exemplar)
+    return places
+
+
+def _ranks(ranking: Ranking, query: int) -> dict[int, int]:
+    """Return the rank of each exemplar of a query, by its row."""
+    pairs = ranking.pairs(query)
+    return dict(zip(ranking.exemplar[pairs].tolist(), ranking.ranks[pairs].tolist(), strict=True))
+
+
+def _rank(rank: int) -> str:
+    """Return a rank as a narrow label: #7, #1,234, #12.3k, #1.23M; the data have it in full."""
+    return f"#{rank:,}" if rank < 10_000 else f"#{short_count(float(f'{rank:.3g}'))}"
+
+
+def _note(n: int, n_shown: int) -> str:
+    """Return how many of a query's exemplars are shown."""
+    return count(n, "exemplar") if n == n_shown else f"{n_shown} of {n} exemplars"
 
 
 def _heading(ranking: Ranking, query: int) -> str:
+    """Return what is known of a query: prompt type, entry, and the entry's class_id and category."""
     entry = int(ranking.query_entry[query])
-    parts = [ranking.query_prompt_type[query], f"entry {entry}"]
-    if ranking.category[entry]:
-        parts.append(shorten(ranking.category[entry], 60))
-    return "  ·  ".join(parts)
+    of_entry = dict.fromkeys(filter(None, [ranking.class_id[entry], ranking.category[entry]]))
+    return "  ·  ".join([*filter(None, [ranking.query_prompt_type[query]]), f"entry {entry}", *of_entry])
 
 
-def _query_cell(ranking: Ranking, query: int, letters: int) -> Cell:
-    path = ranking.query_path[query]
-    return Cell(path, shorten(PurePosixPath(path).stem, letters, end=True))
+def _query_name(path: str) -> str:
+    """Return the last parts of a query's path, which tell it from others: a name alone is often but a number."""
+    return "/".join(path.split("/")[-3:])
 
 
-def _subtitle(ranking: Ranking) -> str:
-    exemplars = "all exemplars" if ranking.hard_negatives else "the entry's exemplars"
-    return (
-        "left: the query  ·  green frame: an exemplar of its entry  ·  "
-        f"#: rank among {ranking.n_database:,} database images and {exemplars}"
-    )
-
-
-def _spread(n: int, wanted: int) -> list[int]:
-    """Return `wanted` of the numbers below `n` at even steps, the first and the last among them; all of fewer."""
-    if n <= wanted:
-        return list(range(n))
-    return sorted({round(i * (n - 1) / max(1, wanted - 1)) for i in range(wanted)})
+def _places(n: int) -> list[str]:
+    """Return what the exemplars shown of `n` are called, from the best to the worst ranked."""
+    endings = {1: "st", 2: "nd", 3: "rd"}
+    numbers = [i + 1 for i in spread(n, N_EXEMPLARS)]
+    names = [f"{i}{'th' if i % 100 in (11, 12, 13) else endings.get(i % 10, 'th')}" for i in numbers]
+    return ["best", *names[1:-1], "worst"] if n > 1 else ["only"]

@@ -3,6 +3,7 @@
 import pytest
 from attribench.common.errors import InputError
 from attribench.plan.config import load
+from attribench.plan.paths import FIGURE_ENDINGS
 from attribench.plan.plan import Plan
 from helpers.config import assert_refused, changed
 
@@ -108,7 +109,7 @@ def test_influence_adds_its_table_and_its_figures_to_the_targets(tmp_path):
     def targets(**changes):
         return {*sample_plan(tmp_path, **changes).targets()}
 
-    results, splits, endings = tmp_path / "results", ("sample_style", "sample_object"), (".png", ".svg", ".csv")
+    results, splits, endings = tmp_path / "results", ("sample_style", "sample_object"), FIGURE_ENDINGS
     figures = {f"{results}/plots/{split}_influence{ending}" for split in splits for ending in endings}
     assert targets() - targets(influence=False) == {f"{results}/tables/influence.csv", *figures}
     assert targets(influence=False) <= targets()

@@ -1,8 +1,11 @@
 """Labels: what tables and figures call methods."""
 
+import re
+
 import pytest
 from attribench.common.errors import InputError
 from attribench.plan.config import load
+from attribench.plan.labels import method_of_sheet
 from attribench.plan.plan import Plan
 from helpers.config import changed
 
@@ -33,6 +36,52 @@ def test_a_method_of_scores_has_a_label_where_its_entry_gives_one():
     ):
         with pytest.raises(InputError, match=message):
             load(changed(score_registry={"a": value}))
+
+
+def test_labels_of_plots_go_before_those_of_entries_and_name_parts_or_whole_methods(tmp_path):
+    (tmp_path / "weights/mapper").mkdir(parents=True)
+    (tmp_path / "weights/mapper/clip_tuned.pth").touch()
+    choice = {"benchmark": "abc", "root": str(tmp_path), "extractors": ["clip", "color"], "missing_variants": "skip"}
+    choice |= {"variants": ["pretrained", "tuned"], "extractor_registry__clip__label": "CLIP"}
+    for labels, expected in (
+        ({}, ["CLIP pretrained", "CLIP tuned", "color"]),
+        ({"clip": "ViT-B/32", "tuned": "mapped"}, ["ViT-B/32 pretrained", "ViT-B/32 mapped", "color"]),
+        ({"clip_tuned": "Ours", "color": "Colours", "dino": "not chosen"}, ["CLIP pretrained", "Ours", "Colours"]),
+    ):
+        assert list(Plan(load(changed(**choice, plots__labels=labels))).labels.values()) == expected
+    several = Plan(load(changed(**choice, plots__labels={"clip": "C"}, compare_precisions=["bf16"])))
+    assert several.labels["clip_bf16", "tuned"] == "C bf16 tuned"
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        ({"colour": "x"}, "plots.labels.colour: no extractor, variant or method has this name; did you mean `color`?"),
+        ({"color": "untrained"}, "plots.labels.color: color_pretrained and untrained_pretrained both have the label"),
+        (
+            {"color": "X", "untrained": "X"},
+            "plots.labels.color, plots.labels.untrained: color_pretrained and untrained",
+        ),
+    ],
+)
+def test_labels_of_plots_that_name_nothing_or_are_the_same_are_refused(labels, message):
+    with pytest.raises(InputError, match=re.escape(message)):
+        Plan(load(changed(extractors=["color", "untrained"], variants=["pretrained"], plots__labels=labels)))
+
+
+def test_contact_sheets_show_the_first_method_or_a_chosen_one():
+    chosen = changed(extractors=["untrained", "color"], variants=["pretrained"])
+    plan = Plan(load(chosen))
+    assert method_of_sheet(plan.config, plan.methods) == ("untrained", "pretrained")
+    for name, expected in (("color_pretrained", ("color", "pretrained")), ("colour_pretrained", None)):
+        plan = Plan(load({**chosen, "contact_sheet": {**chosen["contact_sheet"], "method": name}}))
+        if expected:
+            assert method_of_sheet(plan.config, plan.methods) == expected
+            continue
+        with pytest.raises(
+            InputError, match="contact_sheet.method: .*did you mean `color_pretrained`.* Valid: untrained_"
+        ):
+            method_of_sheet(plan.config, plan.methods)
 
 
 @pytest.mark.parametrize("key", ["extractor_registry.color", "variant_registry.tuned", "score_registry.m"])

@@ -8,9 +8,10 @@ from attribench.formats.influence import LEVELS
 from attribench.formats.ranking import Method
 from attribench.influence import influence_of
 from attribench.plots.influence import calibration_figure
-from attribench.plots.save import save_figure
+from attribench.plots.look import Look
+from attribench.plots.save import save_plot
 from attribench.tables.influence import influence_table
-from helpers.figures import assert_legible, drawn_texts
+from helpers.figures import assert_legible, drawn_texts, parts
 from helpers.influences import influence_with, of_scores
 from helpers.rankings import RESAMPLING, make_ranking
 from PIL import Image
@@ -47,7 +48,7 @@ def bars(axes):
 
 @pytest.mark.parametrize("n_methods", [1, 5])
 def test_a_line_per_method_and_the_rows_that_are_returned(n_methods):
-    figure, data = calibration_figure(made_up(n_methods), RESAMPLING, "style")
+    figure, data = parts(calibration_figure(made_up(n_methods), RESAMPLING, "style"))
     assert list(panels(figure)) == ["gpt", "object"]
     for prompt, axes_of_prompt in panels(figure).items():
         for name, axes in zip(("reliability", "coverage"), axes_of_prompt, strict=True):
@@ -61,13 +62,13 @@ def test_a_line_per_method_and_the_rows_that_are_returned(n_methods):
             assert len(bars(axes)) == rows["ci_low"].notna().sum() > 0
     texts = [text for text, _ in drawn_texts(figure)]
     labels = {1: ["clip tuned"], 5: ["clip tuned", "clip pretrained", "dino", "sscd mlp", "vit tuned"]}[n_methods]
-    assert {*labels, "calibrated", "95 % interval", "style: calibration of influence"} <= {*texts}
+    assert {*labels, "calibrated", "95 % interval"} <= {*texts}
     assert_legible(figure)
 
 
 def test_coverage_is_that_of_the_table():
     of_methods = made_up(2)
-    _, data = calibration_figure(of_methods, RESAMPLING)
+    data = calibration_figure(of_methods, RESAMPLING).data
     table = influence_table(of_methods, "sample", {ranking.method: "val" for ranking, _ in of_methods}, RESAMPLING)
     drawn = data[data["panel"] == "coverage"]
     assert len(drawn) == 2 * 2 * len(LEVELS)
@@ -85,14 +86,14 @@ def test_reliability_by_hand():
         {(q, 9): a for q in range(n)} | {(q, 15): b for q in range(n)} for a, b in ((40, 1), (0.4, 0.6), (0.2, 0.8))
     )
     influence = influence_with(ranking, in_bin=in_bin, predicted=predicted, observed=observed)
-    _, data = calibration_figure([(ranking, influence)], RESAMPLING)
+    data = calibration_figure([(ranking, influence)], RESAMPLING).data
     rows = data[data["panel"] == "reliability"]
     numbers = rows[["predicted", "observed", "ci_low", "ci_high", "n_candidates"]].to_numpy()
     assert numbers == pytest.approx(np.array([[0.01, 0.005, 0.005, 0.005, 320], [0.6, 0.8, 0.8, 0.8, 8]]))
 
 
 def test_fewer_than_six_entries_have_points_without_intervals():
-    figure, data = calibration_figure(made_up(2, n_entries=5), RESAMPLING, "style")
+    figure, data = parts(calibration_figure(made_up(2, n_entries=5), RESAMPLING, "style"))
     assert len(data) and data[["ci_low", "ci_high"]].isna().all(axis=None)
     assert not any(bars(axes) for axes in figure.axes)
     assert [len(lines(axes)) for of_prompt in panels(figure).values() for axes in of_prompt] == [2] * 4
@@ -104,16 +105,18 @@ def test_fewer_than_six_entries_have_points_without_intervals():
 def test_methods_have_their_labels():
     of_methods = made_up(2)
     labels = {Method("clip", "tuned"): "Ours", Method("clip", "pretrained"): "Theirs $1"}
-    texts = [text for text, _ in drawn_texts(calibration_figure(of_methods, RESAMPLING, labels=labels)[0])]
+    texts = [
+        text for text, _ in drawn_texts(calibration_figure(of_methods, RESAMPLING, look=Look(labels=labels)).figure)
+    ]
     assert {"Ours", "Theirs $1"} <= {*texts}
 
 
 def test_without_valid_queries_that_is_said():
     nothing = make_ranking([[], []], [0, 1], ["gpt", "gpt"])
-    figure, data = calibration_figure([(nothing, influence_with(nothing))], RESAMPLING, "style")
+    figure, data = parts(calibration_figure([(nothing, influence_with(nothing))], RESAMPLING, "style"))
     assert data.empty and drawn_texts(figure)[0][0] == "no valid queries"
     some = make_ranking([[1], [2], []], [0, 1, 2], ["gpt", "gpt", "object"])
-    figure, data = calibration_figure([(some, influence_with(some))], RESAMPLING, "style")
+    figure, data = parts(calibration_figure([(some, influence_with(some))], RESAMPLING, "style"))
     assert set(data["prompt_type"]) == {"gpt"} and list(panels(figure)) == ["gpt", "object"]
     assert [text for text, _ in drawn_texts(figure)].count("no valid queries") == 2
 
@@ -121,8 +124,8 @@ def test_without_valid_queries_that_is_said():
 def test_the_same_bytes_and_the_settings_left_alone(tmp_path):
     before, of_methods = dict(matplotlib.rcParams), made_up(2)
     for name in ("one", "other"):
-        save_figure(*calibration_figure(of_methods, RESAMPLING, "style"), tmp_path / name / "influence")
-    for ending in (".png", ".svg", ".csv"):
+        save_plot(calibration_figure(of_methods, RESAMPLING, "style"), tmp_path / name / "influence")
+    for ending in (".png", ".svg", ".pdf", ".csv", ".txt"):
         one, other = ((tmp_path / name / "influence").with_suffix(ending).read_bytes() for name in ("one", "other"))
         assert one == other
     assert dict(matplotlib.rcParams) == before

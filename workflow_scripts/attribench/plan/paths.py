@@ -40,13 +40,14 @@ TABLES = (
     *("summary", "comparisons", "breakdown", "database_sizes"),
     *("invalid_images", "left_out", "near_duplicates", "missing_variants", "precisions", "published"),
 )
-# The figures of a split, by the rule that draws them; `sizes` only with `database_sizes`, `variants` with several of them.
+# The figures of a split, by the rule that draws them; `differences` only with several methods, `sizes` with
+# `database_sizes`, `variants` with several of them.
 FIGURES = {
-    "plots": ("metrics", "recall", "ranks", "sizes", "variants"),
+    "plots": ("metrics", "differences", "recall", "ranks", "sizes", "variants"),
     "contact": ("contact", "comparison"),
     "influence_plots": ("influence",),
 }
-FIGURE_ENDINGS = (".png", ".svg", ".csv")
+FIGURE_ENDINGS = (".png", ".svg", ".pdf", ".csv", ".txt")
 # What the sample stage makes below the root, beside the split files.
 SAMPLE_FOLDERS = ("dataset/database", "dataset/exemplar", "dataset/synth")
 
@@ -105,6 +106,7 @@ class Paths:
         """Return the names of the figures that `rule` draws of each split."""
         has_variants = any(method.variant not in (PRETRAINED, SCORES) for method in self.methods)
         drawn = {
+            "differences": len(self.methods) > 1,
             "sizes": bool(self.config.database_sizes),
             "variants": has_variants,
             "influence": bool(self.influence_methods),

@@ -157,11 +157,30 @@ class Bootstrap(Closed):
     seed: whole(ge=0, le=10**12)
 
 
+class Plots(Closed):
+    """Say how figures look.
+
+    width: inches, at which they are printed. title: whether a figure has its title. order: of methods, as the config names
+    them, or by mAP. labels: what extractors, variants, score methods and methods (by their names) are called, before the
+    `label` of their entries.
+    """
+
+    width: number(ge=4, le=20)
+    title: bool
+    order: Literal["given", "value"]
+    labels: dict[Name, Label]
+
+
 class ContactSheet(Closed):
-    """Set the size of a contact sheet: its rows are queries, its columns their neighbours."""
+    """Say what contact sheets show: how many queries and neighbours, of which method, and which queries.
+
+    method: by its name, EXTRACTOR_VARIANT (None: the first). choose: how queries are chosen, or a list of their paths.
+    """
 
     queries: Positive
     neighbours: Positive
+    method: Name | None
+    choose: Literal["spread", "best", "worst"] | Annotated[list[FilePath], Field(min_length=1)]
 
 
 class Sample(Closed):
@@ -209,6 +228,7 @@ class Settings(Closed):
     influence: bool | None
     calibration_splits: Names | None
     bootstrap: Bootstrap
+    plots: Plots
     contact_sheet: ContactSheet
     published_numbers: FilePath | None
     sample: Sample

@@ -3,139 +3,171 @@
 import math
 from collections.abc import Mapping
 
+import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
-from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from attribench.formats.ranking import Method
+from attribench.plots.captions import caption, intervals, listing
+from attribench.plots.grid import EDGE, TITLE, add_legend, legend_height, row_positions
+from attribench.plots.look import Look
+from attribench.plots.plot import Plot
 from attribench.plots.rows import methods_of, metric_rows
 from attribench.plots.style import (
-    CEILING,
+    BEYOND,
+    CEILING_LINE,
     CHANCE_LINE,
     DPI,
+    HALO,
     MUTED,
     NOTHING,
+    SMALL,
+    TEXT,
+    MethodStyle,
+    beside,
     interval_name,
     message_figure,
-    method_styles,
     plot_style,
     text_width,
+    wrapped,
 )
 from attribench.tables.statistics import NO_INTERVAL
 
-_BEYOND = "#F0F0F0"
-# Inches. The layout is worked out here, as all sizes are known; a solver's would differ in its last bits between
-# processes, and with them the bytes of the SVG.
-_HEAD, _TITLES, _BAR, _TICKS, _MARGIN = 0.62, 0.46, 0.2, 0.4, 0.1
-_PANEL, _NUMBERS = 1.25, 0.56
-_LEAST_WIDTH = 6.4  # of the legend
+# Inches.
+_PROMPT, _METRIC, _TICKS, _GAP = 0.19, 0.16, 0.24, 0.04
+_BAR = 0.135
+_PANEL, _NUMBERS = 0.5, 0.36  # the least width of a panel; that of the column of numbers beside it
+_LABELS = 0.3  # of the width, at most
+_LIMIT = 1.02  # of every panel: metrics and prompt types can be compared
 
 
 def metric_bars(
     summary: pd.DataFrame,
     split: str | None = None,
     confidence: float = 0.95,
-    labels: Mapping[Method, str] | None = None,
-) -> tuple[Figure, pd.DataFrame]:
+    look: Look = Look(),  # noqa: B008  it is frozen
+    protocol: str = "",
+) -> Plot:
     """Draw bars of the rows of `summary` (of tables/summary.csv) that belong to `split`; None: it holds one split only.
 
-    A row of panels a prompt type, a panel a metric, a bar a method. Returns the figure and the rows drawn, in the order
-    drawn, with the method's label as `method`. `confidence` is that of the intervals; `labels` are those of
-    `method_styles`. Missing intervals, chances and ceilings are not drawn. Raises ValueError for missing columns, several
-    splits or benchmarks, or a method with two values of a metric.
+    A panel a metric, a bar a method, below each other for the prompt types; all panels go from 0 to 1. The data are the rows
+    drawn, in the order drawn, with the method's label as `method`. `confidence` is that of the intervals; `protocol` is the
+    caption's sentence on what is ranked. Missing intervals, chances and ceilings are not drawn. Raises ValueError for
+    missing columns, several splits or benchmarks, or a method with two values of a metric.
     """
     with plot_style():
-        data = metric_rows(summary, split, labels=labels)
+        data = metric_rows(summary, split, look=look)
         if data.empty:
-            return message_figure("no metrics to show"), data
+            return Plot(message_figure("no metrics to show", look.width), data, "No metrics to show.")
         prompts, metrics = list(dict.fromkeys(data["prompt_type"])), list(dict.fromkeys(data["metric"]))
-        styles = method_styles(methods_of(data), labels)
-        limits = {m: _limit(data[data["metric"] == m]) for m in metrics}
-        left = 2 * _MARGIN + max(text_width(name, "ytick.labelsize") for name in data["method"].unique())
-        panel = max(_PANEL, (_LEAST_WIDTH - left) / len(metrics) - _NUMBERS)
-        bars = _BAR * (len(styles) + 0.2)
-        width, height = left + len(metrics) * (panel + _NUMBERS), _HEAD + len(prompts) * (_TITLES + bars + _TICKS)
-        figure = Figure(figsize=(width, height), dpi=DPI)
-        _head(figure, data, confidence)
+        styles = look.styles(methods_of(data))
+        names = {method: wrapped(style.label, _LABELS * look.width, SMALL) for method, style in styles.items()}
+        left = EDGE + 0.05 + max(text_width(line, SMALL) for name in names.values() for line in name.split("\n"))
+        columns = min(len(metrics), max(1, int((look.width - left + 1e-9) / (_PANEL + _NUMBERS))))
+        lines = -(-len(metrics) // columns)
+        panel = (look.width - left) / columns - _NUMBERS
+        rows_at = dict(zip(names, row_positions(list(names.values()), _BAR), strict=True))
+        bars = max(rows_at.values()) + 0.75 * _BAR
+        step, head = _METRIC + bars + _TICKS, TITLE if look.has_title else 0
+        handles = _handles(data, confidence)
+        below = legend_height(look, handles) + EDGE
+        height = head + len(prompts) * (_PROMPT + lines * step) + _GAP + below
+        figure = Figure(figsize=(look.width, height), dpi=DPI)
+        if look.has_title:
+            title = f"{data['split'].iloc[0]}: metrics by prompt type and method"
+            figure.suptitle(title, x=EDGE / look.width, y=1 - EDGE / height, ha="left", va="top")
         for i, prompt in enumerate(prompts):
             rows = data[data["prompt_type"] == prompt]
-            top = height - _HEAD - i * (_TITLES + bars + _TICKS)
-            figure.text(_MARGIN / width, (top - 0.12) / height, _row_title(prompt, rows), weight="bold", va="center")
+            top = height - head - i * (_PROMPT + lines * step)
+            _row_title(figure, top, prompt, rows)
             for j, metric in enumerate(metrics):
-                x, y = left + j * (panel + _NUMBERS), top - _TITLES - bars
-                axes = figure.add_axes((x / width, y / height, panel / width, bars / height))
-                _panel(axes, rows[rows["metric"] == metric], styles, limits[metric])
-                axes.set_title(metric, fontsize=8.5, color=MUTED, loc="left")
-                axes.tick_params(labelleft=j == 0)
-        return figure, data
+                x, y = left + j % columns * (panel + _NUMBERS), top - _PROMPT - j // columns * step - _METRIC - bars
+                axes = figure.add_axes((x / look.width, y / height, panel / look.width, bars / height))
+                _panel(axes, rows[rows["metric"] == metric], styles, rows_at)
+                axes.set_ylim(bars, 0)
+                axes.set_yticks([*rows_at.values()], [*names.values()])
+                axes.set_title(metric, color=MUTED, loc="left", pad=2.5)
+                axes.tick_params(axis="y", length=0, labelleft=j % columns == 0, pad=2)
+        add_legend(figure, look, handles, below)
+        return Plot(figure, data, _caption(data, metrics, confidence, protocol))
 
 
-def _limit(rows: pd.DataFrame) -> float:
-    top = rows[["value", "ci_high", "ceiling", "ceiling_high", "chance"]].max(axis=None)
-    return 1.0 if not top > 0 else min(top * 1.04, 1.02)
+def _caption(data: pd.DataFrame, metrics: list[str], confidence: float, protocol: str) -> str:
+    has_chance, has_ceiling = (data[name].notna().any() for name in ("chance", "ceiling"))
+    return caption(
+        f"How well each method attributes on {data['split'].iloc[0]}: {listing(metrics)}, means over the queries of each "
+        f"prompt type ({listing(list(dict.fromkeys(data['prompt_type'])))}).",
+        protocol,
+        intervals(data, confidence),
+        "Dotted: chance, what a random ranking is expected to reach." if has_chance else "",
+        "Dashed: the ceiling, what a perfect ranking reaches, as recall@k cannot exceed k of an entry's exemplars."
+        if has_ceiling
+        else "",
+        "All axes go from 0 to 1.",
+    )
 
 
-def _head(figure: Figure, data: pd.DataFrame, confidence: float) -> None:
-    width, height = figure.get_size_inches()
-    title = f"{data['split'].iloc[0]}: metrics by prompt type and method"
-    figure.text(_MARGIN / width, 1 - 0.18 / height, title, weight="bold", size=10.5, va="center")
-    handles = []
+def _handles(data: pd.DataFrame, confidence: float) -> list:
+    handles: list = []
     if data["ci_low"].notna().any():
-        handles.append(
-            Line2D([], [], color="#333333", linewidth=1.1, marker="|", markersize=5, label=interval_name(confidence))
-        )
+        style = {"color": TEXT, "linewidth": 0.9, "marker": "|", "markersize": 4}
+        handles.append(Line2D([], [], **style, label=interval_name(confidence)))
     if data["chance"].notna().any():
         handles.append(Line2D([], [], **CHANCE_LINE, label="chance: random ranking"))
     if data["ceiling"].notna().any():
-        handles.append(Line2D([], [], color=CEILING, linestyle=(0, (4, 2)), linewidth=1.1, label="ceiling"))
+        handles.append(Line2D([], [], **CEILING_LINE, label="ceiling"))
         if (data["ceiling_high"].fillna(data["ceiling"]) < 1).any():
-            handles.append(Patch(color=_BEYOND, label="out of reach"))
-    if handles:
-        corner = (0.02 / width, 1 - 0.32 / height)
-        figure.legend(handles=handles, loc="upper left", ncols=len(handles), bbox_to_anchor=corner, borderpad=0.2)
+            handles.append(Patch(facecolor=BEYOND, edgecolor="#CFCFCF", linewidth=0.5, label="out of reach"))
+    return handles
 
 
-def _row_title(prompt: str, rows: pd.DataFrame) -> str:
+def _row_title(figure: Figure, top: float, prompt: str, rows: pd.DataFrame) -> None:
+    """Write the prompt type, and in muted letters its numbers of queries and entries, `top` inches above the lower edge."""
+    width, height = figure.get_size_inches()
     counts = [
         f"{int(rows[column].max()):,} {several if rows[column].max() != 1 else one}"
         for column, one, several in (("n_queries", "query", "queries"), ("n_entries", "entry", "entries"))
         if rows[column].notna().any()
     ]
     reason = NO_INTERVAL if (rows["ci_low"].isna() & rows["value"].notna()).any() else ""
-    return "  ·  ".join(filter(None, [f"prompt type {prompt}", " of ".join(counts), reason]))
+    name, rest = prompt or "queries", "  ·  ".join(filter(None, [" of ".join(counts), reason]))
+    y = (top - _PROMPT / 2) / height
+    figure.text(EDGE / width, y, name, weight="bold", va="center")
+    x = EDGE + text_width(name, weight="bold") + 0.12
+    figure.text(x / width, y, rest, color=MUTED, va="center")
 
 
-def _panel(axes, rows: pd.DataFrame, styles: dict, limit: float) -> None:
-    """Draw one metric of one prompt type: a bar a method, its number in a column at the right."""
-    rows = {(row.extractor, row.variant): row for row in rows.itertuples(index=False)}
-    for y, method in enumerate(styles):
-        row = rows.get(method)
-        value = math.nan if row is None else row.value
-        missing = math.isnan(value)
-        axes.text(
-            1.04, y, NOTHING if missing else f"{value:.3f}", transform=axes.get_yaxis_transform(), va="center", size=8
-        )
-        if row is None:
-            continue
-        if not math.isnan(row.ceiling):
-            # From the end of the ceiling's interval on: with other entries the ceiling, and so the mean, could be higher.
-            end = row.ceiling if math.isnan(row.ceiling_high) else row.ceiling_high
-            axes.barh(y, limit - end, left=end, height=1, color=_BEYOND, zorder=0.5)
-            axes.vlines(row.ceiling, y - 0.5, y + 0.5, color=CEILING, linestyle=(0, (4, 2)), linewidth=1.1, zorder=3)
-        if not missing:
-            axes.barh(y, value, height=0.74, color=styles[method].colour, zorder=2)
-        if not math.isnan(row.chance):
-            axes.vlines(row.chance, y - 0.5, y + 0.5, **CHANCE_LINE, zorder=3)
-        if not (missing or math.isnan(row.ci_low) or math.isnan(row.ci_high)):
-            # hlines, not errorbar: an interval need not contain the value.
-            axes.hlines(y, row.ci_low, row.ci_high, color="#333333", linewidth=1.1, zorder=4)
-            axes.vlines([row.ci_low, row.ci_high], y - 0.2, y + 0.2, color="#333333", linewidth=1.1, zorder=4)
-    axes.set_xlim(0, limit)
-    axes.set_ylim(len(styles) - 0.4, -0.6)
-    axes.set_yticks(range(len(styles)), [style.label for style in styles.values()])
-    axes.tick_params(axis="y", length=0)
-    axes.xaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 2.5, 5, 10]))
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:.3g}"))
+def _panel(
+    axes: Axes, rows: pd.DataFrame, styles: Mapping[Method, MethodStyle], rows_at: Mapping[Method, float]
+) -> None:
+    """Draw one metric of one prompt type: a bar a method, `rows_at` inches from the top, its number at the right."""
+    names = [(method.extractor, method.variant) for method in rows_at]
+    table = rows.set_index(["extractor", "variant"]).reindex(names)
+    value, y = table["value"].to_numpy(), np.array([*rows_at.values()])
+    half = np.full(len(y), _BAR / 2)
+    for number, at in zip(value, y, strict=True):
+        beside(axes, at, NOTHING if math.isnan(number) else f"{number:.3f}")
+    ceiling, chance = table["ceiling"].to_numpy(), table["chance"].to_numpy()
+    # From the end of the ceiling's interval on: with other entries the ceiling, and so the mean, could be higher.
+    end = table["ceiling_high"].fillna(table["ceiling"]).to_numpy()
+    known = ~np.isnan(end)
+    axes.barh(y[known], _LIMIT - end[known], left=end[known], height=_BAR, color=BEYOND, zorder=0.5)
+    axes.vlines(ceiling, y - half, y + half, **CEILING_LINE, zorder=3)
+    axes.vlines(chance, y - half, y + half, **CHANCE_LINE, zorder=3)
+    drawn = ~np.isnan(value)
+    shown = [style for style, is_drawn in zip((styles[m] for m in rows_at), drawn, strict=True) if is_drawn]
+    how = {"color": [style.colour for style in shown], "hatch": [style.hatch for style in shown]}
+    axes.barh(y[drawn], value[drawn], height=0.76 * _BAR, linewidth=0, zorder=2, **how)
+    low, high = table["ci_low"].to_numpy(), table["ci_high"].to_numpy()
+    known = drawn & ~np.isnan(low) & ~np.isnan(high)
+    low, high, y, half = low[known], high[known], y[known], 0.44 * half[known]
+    # An interval need not contain the value. The halo keeps it visible on a dark bar.
+    line = {"color": TEXT, "linewidth": 0.9, "path_effects": HALO}
+    axes.vlines(np.concatenate([low, high]), np.tile(y - half, 2), np.tile(y + half, 2), **line, zorder=4)
+    axes.hlines(y, low, high, **line, zorder=4.5)
+    axes.set_xlim(0, _LIMIT)
+    axes.set_xticks([0, 0.5, 1], ["0", "0.5", "1"])
     axes.grid(axis="x")

@@ -1,6 +1,6 @@
 """Histograms of the exemplars' ranks by each method, against what a random ranking gives."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
@@ -9,20 +9,30 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from attribench.formats.ranking import Method, Ranking
+from attribench.plots.captions import caption, protocol
+from attribench.plots.grid import EDGE, Spacing, columns_that_fit, panel_grid
+from attribench.plots.look import Look
+from attribench.plots.plot import Plot
 from attribench.plots.ranks import PromptRanks, by_method, prompt_types
 from attribench.plots.style import (
-    DPI,
+    CHANCE_LINE,
+    HALO,
     MUTED,
     NOTHING,
-    RANDOM,
-    RANDOM_FILL,
+    SMALL,
     TEXT,
+    MethodStyle,
+    beside,
     message_figure,
-    method_styles,
     plot_style,
     rank_axis,
+    text_width,
+    wrapped,
 )
 
+_ROW, _LEAST, _MEDIAN = 0.25, 0.8, 0.1  # inches: a row, a panel's width at least, beside the letters of a median
+_LABELS = 0.3  # of the width, at most
+_RANDOM = "random ranking"
 _BINS_PER_DECADE = 5
 _QUARTILES = {"lower_quartile": 0.25, "median": 0.5, "upper_quartile": 0.75}
 _COLUMNS = [
@@ -32,30 +42,40 @@ _COLUMNS = [
 
 
 def rank_distribution(
-    rankings: Sequence[Ranking], title: str = "", labels: Mapping[Method, str] | None = None
-) -> tuple[Figure, pd.DataFrame]:
+    rankings: Sequence[Ranking],
+    split: str = "",
+    look: Look = Look(),  # noqa: B008  it is frozen
+) -> Plot:
     """Draw histograms of exemplar ranks over a log axis, one per method, a panel per prompt type, with medians, quartiles.
 
-    The last row of a panel is what a random ranking gives. Each row is scaled to its own peak: one scale for all would
-    be set by the random ranking, nearly all of which lies in the last decade, and flatten the rest. `labels` are what the
-    methods are called.
+    All histograms have one scale: the highest bar of all is as high as a row. The last row has median and quartiles of a
+    random ranking, without a histogram: nearly all of it would lie in the last decade, and flatten the rest.
 
-    Returns the figure and a row for each prompt type, method and bin: `share` of the ranks from rank_low to rank_high
-    (both included) and `chance`, the share a random ranking expects there; the other columns repeat for all bins of a
-    method. Queries weigh the same, whatever their number of exemplars, so the median is the k at which recall@k reaches
-    a half. Raises ValueError for a method with two rankings.
+    The data have a row for each prompt type, method and bin: `share` of the ranks from rank_low to rank_high (both included)
+    and `chance`, the share a random ranking expects there; the other columns repeat for all bins of a method. Queries weigh
+    the same, whatever their number of exemplars, so the median is the k at which recall@k reaches a half. Raises ValueError
+    for a method with two rankings.
     """
     with plot_style():
         methods = by_method(rankings)
-        prompts, styles = prompt_types(methods.values()), method_styles(methods, labels)
+        prompts, styles = prompt_types(methods.values()), look.styles(methods)
         histograms = {(prompt, m): PromptRanks.of(methods[m], prompt) for prompt in prompts for m in styles}
         histograms = {names: ranks for names, ranks in histograms.items() if ranks.n_queries}
         if not histograms:
-            return message_figure("no valid queries"), pd.DataFrame(columns=_COLUMNS)
+            nothing = pd.DataFrame(columns=_COLUMNS)
+            return Plot(message_figure("no valid queries", look.width), nothing, "No query is valid.")
         edges = _edges(max(ranks.last for ranks in histograms.values()))
         data = pd.concat([_histogram(*names, ranks, edges) for names, ranks in histograms.items()], ignore_index=True)
-        figure = _draw(data, prompts, styles, edges, title)
-        return figure, data
+        peak = data["share"].max()
+        text = caption(
+            f"Ranks of the exemplars on {split or 'the split'} by each method, a panel per prompt type: histograms over a "
+            "logarithmic axis, with median (dot) and quartiles (line).",
+            protocol(rankings),
+            f"All histograms have the same scale: the highest bar holds {100 * peak:.3g} % of a method's ranks. Queries "
+            "weigh the same, so the median is the k at which recall@k reaches a half.",
+            "Dotted: the median of a random ranking.",
+        )
+        return Plot(_draw(data, prompts, styles, edges, split, look), data, text)
 
 
 def _edges(last: int) -> np.ndarray:
@@ -75,64 +95,75 @@ def _histogram(prompt: str, method: Method, ranks: PromptRanks, edges: np.ndarra
     return table[_COLUMNS]
 
 
-def _draw(data: pd.DataFrame, prompts: list[str], styles: dict, edges: np.ndarray, title: str) -> Figure:
-    columns = len(prompts) if len(prompts) <= 3 else 2
-    lines = -(-len(prompts) // columns)
-    names = [*(style.label for style in styles.values()), "random ranking"]
-    width = 0.55 + 0.075 * max(map(len, names)) + (3.9 if columns < 3 else 3.3) * columns
-    figure = Figure(figsize=(width, lines * (0.36 * len(names) + 0.85) + (0.75 if columns > 1 else 1.15)), dpi=DPI)
-    figure.set_layout_engine("constrained", w_pad=0.06, h_pad=0.06)
-    for i, axes in enumerate(figure.subplots(lines, columns, squeeze=False, sharey=True).flat):
-        if i >= len(prompts):
-            axes.set_visible(False)
-            continue
-        axes.set_title(prompts[i], loc="left", weight="bold")
+def _draw(
+    data: pd.DataFrame, prompts: list[str], styles: dict[Method, MethodStyle], edges: np.ndarray, split: str, look: Look
+) -> Figure:
+    names = [wrapped(name, _LABELS * look.width, SMALL) for name in [*(s.label for s in styles.values()), _RANDOM]]
+    left = EDGE + 0.06 + max(text_width(line, SMALL) for name in names for line in name.split("\n"))
+    row = max(_ROW, 0.115 * max(name.count("\n") + 1 for name in names) + 0.03)
+    median = _MEDIAN + max(text_width(text, SMALL) for text in ("median", f"{int(edges[-1]):,}"))
+    spacing = Spacing(left=left, between=median + 0.12, right=median, above=0.24)
+    columns = columns_that_fit(look, spacing, _LEAST, len(prompts))
+    title = f"{split}: ranks of the exemplars" if split else "Ranks of the exemplars"
+    height = row * len(names)
+    figure, panels = panel_grid(look, title, _handles(), len(prompts), columns, height, spacing)
+    with np.errstate(divide="ignore"):
+        scale = 0.8 / max(_density(data["share"], data).max(), 1e-12)
+    for i, (axes, prompt) in enumerate(zip(panels, prompts, strict=True)):
+        axes.set_title(prompt, loc="left", weight="bold")
         axes.set_xscale("log")
         axes.set_xlim(1, edges[-1])
         rank_axis(axes.xaxis, int(edges[-1]))
         axes.set_xlabel("rank of an exemplar" if i + columns >= len(prompts) else "")
-        axes.set_ylim(len(names) - 0.85, -1.0)
+        axes.set_ylim(len(names) - 0.85, -0.9)
         axes.set_yticks(np.arange(len(names)) - 0.3, names)
-        axes.tick_params(axis="y", length=0)
+        axes.tick_params(axis="y", length=0, labelleft=i % columns == 0)
         axes.spines["left"].set_visible(False)
         axes.grid(axis="x")
-        _panel(axes, data[data["prompt_type"] == prompts[i]], styles, edges)
-    figure.suptitle(f"{title}: ranks of the exemplars" if title else "Ranks of the exemplars", x=0.01, ha="left")
-    figure.legend(handles=_handles(), loc="outside lower center", ncols=3 if columns > 1 else 1)
+        _panel(axes, data[data["prompt_type"] == prompt], styles, edges, scale)
     return figure
 
 
-def _panel(axes, rows: pd.DataFrame, styles: dict, edges: np.ndarray) -> None:
+def _density(shares: pd.Series, bins: pd.DataFrame) -> np.ndarray:
+    """Return `shares` of the `bins` per decade of the axis."""
+    return shares.to_numpy() / np.log10((bins["rank_high"] + 1) / bins["rank_low"]).to_numpy()
+
+
+def _panel(axes, rows: pd.DataFrame, styles: dict[Method, MethodStyle], edges: np.ndarray, scale: float) -> None:
     """Draw the methods of one prompt type, a row each, and the random ranking."""
-    axes.text(1.02, 1.0, "median", transform=axes.transAxes, va="bottom", size=8, color=MUTED)
+    axes.annotate(
+        "median", (1, 1), (4, 2), xycoords="axes fraction", textcoords="offset points", size=SMALL, color=MUTED
+    )
     for y, (method, style) in enumerate(styles.items()):
         of_method = rows[(rows["extractor"] == method.extractor) & (rows["variant"] == method.variant)]
-        _row(axes, y, of_method, "", style.colour, edges)
+        if len(of_method):
+            heights = scale * _density(of_method["share"], of_method)
+            face = {"facecolor": style.colour, "edgecolor": style.colour, "hatch": style.hatch, "linewidth": 0.5}
+            axes.stairs(y - heights, edges, baseline=y, fill=True, zorder=2, **face)
+        _quartiles(axes, y, of_method, "")
     # Methods differ in the random ranking only where they lack different images; the first then stands for all.
-    chance = rows.head(len(edges) - 1)
-    _row(axes, len(styles), chance, "chance_", RANDOM_FILL, edges)
+    chance = rows.head(1)
+    _quartiles(axes, len(styles), chance, "chance_")
     if len(chance):
-        axes.axvline(chance["chance_median"].iloc[0], color=RANDOM, linestyle=(0, (1, 1)), linewidth=1.2, zorder=3)
+        axes.axvline(chance["chance_median"].iloc[0], **CHANCE_LINE, zorder=1.5)
 
 
-def _row(axes, y: int, rows: pd.DataFrame, prefix: str, colour: str, edges: np.ndarray) -> None:
-    """Draw one histogram, with the median and quartiles in the columns that begin with `prefix`."""
-    axes.axhline(y, color="#C8C8C8", linewidth=0.7, zorder=1)
+def _quartiles(axes, y: int, rows: pd.DataFrame, prefix: str) -> None:
+    """Draw the row's base, and median and quartiles by the columns that begin with `prefix`."""
+    axes.axhline(y, color="#C8C8C8", linewidth=0.6, zorder=1)
     label = NOTHING
     if len(rows):
-        density = rows["chance" if prefix else "share"].to_numpy() / np.diff(np.log10(edges))
-        axes.stairs(y - 0.72 * density / density.max(), edges, baseline=y, fill=True, color=colour, zorder=2)
         low, middle, high = (int(rows[prefix + name].iloc[0]) for name in _QUARTILES)
-        axes.hlines(y, low, high, color=TEXT, linewidth=2, zorder=4)
-        axes.plot(middle, y, "o", color="white", mec=TEXT, mew=1.1, markersize=4.6, zorder=5, clip_on=False)
+        axes.hlines(y, low, high, color=TEXT, linewidth=1.6, zorder=4, path_effects=HALO)
+        axes.plot(middle, y, "o", color="white", mec=TEXT, mew=0.9, markersize=3.6, zorder=5, clip_on=False)
         label = f"{middle:,}"
-    axes.text(1.02, y - 0.3, label, transform=axes.get_yaxis_transform(), va="center", size=8)
+    beside(axes, y - 0.3, label)
 
 
 def _handles() -> list:
-    middle = {"marker": "o", "markerfacecolor": "white", "markersize": 4.6}
+    middle = {"marker": "o", "markerfacecolor": "white", "markersize": 3.6, "markeredgewidth": 0.9}
     return [
-        Patch(color="#B9B9B9", label="share of the ranks (each row to its own peak)"),
-        Line2D([], [], color=TEXT, linewidth=2, label="median and quartiles", **middle),
-        Line2D([], [], color=RANDOM, linestyle=(0, (1, 1)), linewidth=1.2, label="median of a random ranking"),
+        Patch(color="#B9B9B9", label="share of the ranks, one scale for all"),
+        Line2D([], [], color=TEXT, linewidth=1.6, label="median and quartiles", **middle),
+        Line2D([], [], **CHANCE_LINE, label="median of a random ranking"),
     ]

@@ -25,7 +25,7 @@ def use_fonts_for_all_letters(figure: Figure) -> bool:
     for text in figure.findobj(Text):
         fonts = {letter: _font_with(letter) for letter in text.get_text() if letter != "\n" and not _has(FONT, letter)}
         if found := [font for font in fonts.values() if font]:
-            text.set_fontfamily([FONT, *dict.fromkeys(found)])
+            text.set_fontfamily([FONT, *dict.fromkeys(found), "sans-serif"])
             is_changed = True
         without_font |= {letter: text.get_text() for letter, font in fonts.items() if not font}
     new = [letter for letter in without_font if letter not in _named]

@@ -1,31 +1,32 @@
 """How well influence is calibrated: predicted beside observed shares."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
-from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import FuncFormatter, NullLocator
+from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
 from attribench.formats.influence import LEVELS, Influence
 from attribench.formats.ranking import Method, Ranking
+from attribench.plots.captions import caption, intervals, listing, protocol
+from attribench.plots.grid import Spacing, panel_grid
+from attribench.plots.look import Look
+from attribench.plots.plot import Plot
+from attribench.plots.points import draw_intervals, interval_handles
 from attribench.plots.ranks import prompt_types
 from attribench.plots.style import (
     CEILING_LINE,
-    DPI,
-    MARK,
+    LINE,
     MUTED,
-    TEXT,
-    interval_name,
+    MethodStyle,
     message_figure,
     method_handles,
-    method_styles,
     plot_style,
 )
 from attribench.tables import statistics
 from attribench.tables.influence import coverage, sums_of_entries
-from attribench.tables.statistics import NO_INTERVAL, Resampling
+from attribench.tables.statistics import Resampling
 
 _COLUMNS = [
     "prompt_type",
@@ -38,7 +39,7 @@ _COLUMNS = [
     "ci_high",
     "n_candidates",
 ]
-_WIDTH, _HEIGHT = 3.0, 2.7  # inches of a panel
+_HEIGHT = 1.7  # inches of a panel
 _LEAST = 1e-3  # of the influence, or of the exemplars: a bin that has less is not drawn
 _LOW = 1e-6  # the least influence on the axes
 
@@ -46,33 +47,53 @@ _LOW = 1e-6  # the least influence on the axes
 def calibration_figure(
     of_methods: Sequence[tuple[Ranking, Influence]],
     resampling: Resampling,
-    title: str = "",
-    labels: Mapping[Method, str] | None = None,
+    split: str = "",
+    look: Look = Look(),  # noqa: B008  it is frozen
     note: str = "",
-) -> tuple[Figure, pd.DataFrame]:
+) -> Plot:
     """Draw a row of two panels per prompt type, a line per method.
 
     Left, reliability: of the candidates with about the same influence, how often one is the exemplar drawn. Right, coverage:
-    how many exemplars are in the smallest set that holds a share of the influence. On the diagonal, both agree.
-    Returns the figure and the rows drawn.
+    how many exemplars are in the smallest set that holds a share of the influence. On the diagonal, both agree. All panels
+    of a kind have the same axes. `note` says where the split calibrates methods that it measures. The data are the rows
+    drawn.
     """
     with plot_style():
-        styles = method_styles([ranking.method for ranking, _ in of_methods], labels)
-        prompts = prompt_types([ranking for ranking, _ in of_methods])
+        rankings = [ranking for ranking, _ in of_methods]
+        styles, prompts = look.styles(ranking.method for ranking in rankings), prompt_types(rankings)
         parts = [part for pair in of_methods for prompt in prompts for part in _rows(*pair, prompt, resampling)]
         if not parts:
-            return message_figure("no valid queries"), pd.DataFrame(columns=_COLUMNS)
+            nothing = pd.DataFrame(columns=_COLUMNS)
+            return Plot(message_figure("no valid queries", look.width), nothing, "No query is valid.")
         data = pd.concat(parts, ignore_index=True)
-        figure = Figure(figsize=(2 * _WIDTH + 1.9, _HEIGHT * len(prompts) + 0.6), dpi=DPI)
-        figure.set_layout_engine("constrained", w_pad=0.06, h_pad=0.06)
-        for row, prompt in zip(figure.subplots(len(prompts), 2, squeeze=False), prompts, strict=True):
+        spacing = Spacing(left=0.55, between=0.55, right=0.12)
+        handles = _handles(data, styles, resampling.confidence)
+        title = f"{split}: calibration of influence{f' ({note})' if note else ''}"
+        figure, panels = panel_grid(look, title, handles, 2 * len(prompts), 2, _HEIGHT, spacing)
+        low = _least_shown(data)
+        for left, right, prompt in zip(panels[::2], panels[1::2], prompts, strict=True):
             of_prompt = data[data["prompt_type"] == prompt]
-            _reliability_panel(row[0], of_prompt[of_prompt["panel"] == "reliability"], styles)
-            _coverage_panel(row[1], of_prompt[of_prompt["panel"] == "coverage"], styles)
-            row[0].set_title(prompt, loc="left", weight="bold")
-        figure.legend(handles=_handles(data, styles, resampling.confidence), loc="outside right center")
-        figure.suptitle(f"{title}: calibration of influence{f' ({note})' if note else ''}", x=0.01, ha="left")
-        return figure, data
+            _reliability_panel(left, of_prompt[of_prompt["panel"] == "reliability"], styles, low)
+            _coverage_panel(right, of_prompt[of_prompt["panel"] == "coverage"], styles)
+            left.set_title(prompt, loc="left", weight="bold")
+        text = caption(
+            f"How well influence is calibrated on {split or 'the split'}, a row per prompt type. Left, reliability: of the "
+            "images with about the same influence, the share that are exemplars. Right, coverage: the share of exemplars in "
+            f"the smallest set that holds {listing([f'{100 * level:g}' for level in LEVELS])} % of a query's influence. On "
+            "the dashed diagonal, influence is what it says.",
+            protocol(rankings),
+            intervals(_of_coverage(data), resampling.confidence),
+            f"Intervals of reliability come from {resampling.samples:,} draws of entries (seed {resampling.seed}); bins "
+            "with less than a thousandth of the influence and of the exemplars are not drawn.",
+            f"{note[0].upper()}{note[1:]}." if note else "",
+        )
+        return Plot(figure, data, text)
+
+
+def _least_shown(data: pd.DataFrame) -> float:
+    """Return where the axes of reliability begin: below the least influence and share above 0, within reason."""
+    numbers = data.loc[data["panel"] == "reliability", ["predicted", "observed"]].to_numpy()
+    return max(_LOW, min(numbers[numbers > 0].min(initial=0.01), 0.01) / 1.5)
 
 
 def _rows(ranking: Ranking, influence: Influence, prompt: str, resampling: Resampling) -> list[pd.DataFrame]:
@@ -105,24 +126,24 @@ def _rows(ranking: Ranking, influence: Influence, prompt: str, resampling: Resam
     return [part.assign(**named)[_COLUMNS] for part in (reliability, covered)]
 
 
-def _handles(data: pd.DataFrame, styles: dict, confidence: float) -> list[Line2D]:
+def _handles(data: pd.DataFrame, styles: dict[Method, MethodStyle], confidence: float) -> list[Line2D]:
     handles = [*method_handles(styles, marked=True), Line2D([], [], **CEILING_LINE, label="calibrated")]
-    if data["ci_low"].notna().any():
-        handles.append(Line2D([], [], color=TEXT, linewidth=1, label=interval_name(confidence)))
-    if data["ci_low"].isna().any():
-        handles.append(Line2D([], [], linestyle="", label=NO_INTERVAL))
-    return handles
+    return [*handles, *interval_handles(_of_coverage(data), confidence)]
+
+
+def _of_coverage(data: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows of coverage, which have an interval unless there are too few entries, as bins may not."""
+    return data[data["panel"] == "coverage"].assign(value=data["observed"])
 
 
 def _points(panel: str, *columns: np.ndarray) -> pd.DataFrame:
     return pd.DataFrame(dict(zip(_COLUMNS[4:], columns, strict=True))).assign(panel=panel)
 
 
-def _reliability_panel(axes, data: pd.DataFrame, styles: dict) -> None:
-    numbers = data[["predicted", "observed"]].to_numpy()
-    low = max(_LOW, min(numbers[numbers > 0].min(initial=0.01), 0.01) / 1.5)
+def _reliability_panel(axes, data: pd.DataFrame, styles: dict[Method, MethodStyle], low: float) -> None:
     axes.set(xscale="log", yscale="log", xlim=(low, 1.3), ylim=(low, 1.3))
     for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_locator(LogLocator(base=10, numticks=5))
         axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
         axis.set_minor_locator(NullLocator())
     axes.set(xlabel="influence (predicted)", ylabel="observed share")
@@ -130,26 +151,24 @@ def _reliability_panel(axes, data: pd.DataFrame, styles: dict) -> None:
     _lines(axes, data.assign(**data[["predicted", "observed"]].clip(lower=low)), styles, low)
 
 
-def _coverage_panel(axes, data: pd.DataFrame, styles: dict) -> None:
-    axes.set(xlim=(0.45, 1.0), ylim=(-0.02, 1.02), xticks=np.arange(5, 11) / 10)
+def _coverage_panel(axes, data: pd.DataFrame, styles: dict[Method, MethodStyle]) -> None:
+    axes.set(xlim=(0.45, 1.0), ylim=(-0.02, 1.04), xticks=np.arange(5, 11) / 10)
     axes.set(xlabel="influence of the smallest set", ylabel="exemplars in it")
     _lines(axes, data, styles, 0)
 
 
-def _lines(axes, data: pd.DataFrame, styles: dict, low: float) -> None:
+def _lines(axes, data: pd.DataFrame, styles: dict[Method, MethodStyle], low: float) -> None:
     axes.grid(which="major")
     axes.add_line(Line2D([low, 1], [low, 1], **CEILING_LINE))
     if data.empty:
         axes.text(0.5, 0.5, "no valid queries", transform=axes.transAxes, ha="center", va="center", color=MUTED)
+    ends = {}
     for method, style in styles.items():
         rows = data[(data["extractor"] == method.extractor) & (data["variant"] == method.variant)]
-        colour = {"color": style.colour}
-        known = rows[rows["ci_low"].notna()]
-        axes.vlines(
-            known["predicted"], known["ci_low"].clip(lower=low), known["ci_high"].clip(lower=low), linewidth=1, **colour
-        )
+        ends[method] = (rows["predicted"], rows["ci_low"].clip(lower=low), rows["ci_high"].clip(lower=low))
         points = _apart_at(rows[["predicted", "observed"]].to_numpy(), low)
-        axes.plot(*points.T, marker=style.marker, linestyle=style.line, **colour, **MARK)
+        axes.plot(*points.T, color=style.colour, linestyle=style.line, linewidth=LINE, **style.mark)
+    draw_intervals(axes, ends, styles)
 
 
 def _apart_at(points: np.ndarray, low: float) -> np.ndarray:

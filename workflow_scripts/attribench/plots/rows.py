@@ -1,12 +1,12 @@
 """The rows of a table that a figure draws, checked and in the order in which it draws them."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import pandas as pd
 
 from attribench.formats.ranking import Method
-from attribench.plots.style import method_styles
+from attribench.plots.look import Look
 
 _NEEDED = ["split", "prompt_type", "extractor", "variant", "metric", "value"]
 _OPTIONAL = ["ci_low", "ci_high", "chance", "ceiling", "ceiling_high", "n_queries", "n_entries"]
@@ -16,14 +16,14 @@ def metric_rows(
     table: pd.DataFrame,
     split: str | None,
     within: Sequence[str] = (),
-    labels: Mapping[Method, str] | None = None,
+    look: Look = Look(),  # noqa: B008  it is frozen
 ) -> pd.DataFrame:
     """Return the rows of `table` (in the columns of tables/summary.csv) of `split`, with the method's label as `method`.
 
     Sorted by prompt type (as they come), metric (mAP first, then recall by cut-off), method and the columns `within`,
     which tell a method's rows of one metric apart. Intervals, chance and ceiling may be missing: they are NaN then. With
-    None for `split`, the table must hold one only. `labels` are those of `method_styles`. Raises ValueError for missing
-    columns, several splits or benchmarks, or a row that is there twice.
+    None for `split`, the table must hold one only. Methods come in the look's order. Raises ValueError for missing columns,
+    several splits or benchmarks, or a row that is there twice.
     """
     missing = [name for name in [*_NEEDED, *within] if name not in table.columns]
     if missing:
@@ -35,7 +35,7 @@ def metric_rows(
     data = data.copy()
     for name in ["value", *_OPTIONAL, *within]:
         data[name] = pd.to_numeric(data[name]) if name in data else math.nan
-    styles = method_styles(methods_of(data), labels)
+    styles = look.styles(methods_of(data))
     data["method"] = [styles[method].label for method in methods_of(data)]
     if data.duplicated(["prompt_type", "method", "metric", *within]).any():
         raise ValueError(f"summary has two values for a {', '.join(['prompt type', 'method', 'metric', *within])}")

@@ -1,44 +1,53 @@
-"""Save a figure as PNG, SVG and CSV: the same bytes on every run, each file whole or not there."""
+"""Save a plot as PNG, SVG, PDF, CSV and text: the same bytes on every run, each file whole or not there."""
 
 import base64
 import io
+import logging
 import re
 import warnings
 from pathlib import Path
 
-import pandas as pd
 from matplotlib.figure import Figure
 from PIL import Image
 
-from attribench.common.files import atomic_path
+from attribench.common.files import atomic_path, write_text
 from attribench.common.tables_io import write_table
 from attribench.plots.fonts import use_fonts_for_all_letters
+from attribench.plots.plot import Plot
 from attribench.plots.style import plot_style
 
 _EMBEDDED_PNG = re.compile(rb"data:image/png;base64,\s*([A-Za-z0-9+/=\s]+)")
 _JPEG_QUALITY = 86
+logging.getLogger("fontTools").setLevel(logging.WARNING)  # it would list each table of a font in the job's log
+_PNG_LEVEL = 3  # 3 % larger than the default, in half the time
 
 
-def save_figure(figure: Figure, data: pd.DataFrame, stem: Path | str) -> list[Path]:
-    """Write `figure` to STEM.png (at its own dpi) and STEM.svg, `data` to STEM.csv; return the three paths.
+def save_plot(plot: Plot, stem: Path | str) -> list[Path]:
+    """Write the figure to STEM.png (at its own dpi), STEM.svg and STEM.pdf, its data to STEM.csv, its caption to STEM.txt.
 
-    Nothing in the files tells when, where or by which version they were made. Photographs inside the SVG are JPEGs, a
-    fifth of the size of the PNGs that matplotlib embeds. Raises InputError when the disk is full.
+    Returns the five paths. Nothing in the files tells when, where or by which version they were made. Text is text in SVG
+    and PDF. Photographs inside the SVG are JPEGs, a fifth of the size of the PNGs that matplotlib embeds. Raises InputError
+    when the disk is full.
     """
-    stem = Path(stem)
-    png, svg, csv = (stem.parent / f"{stem.name}.{suffix}" for suffix in ("png", "svg", "csv"))
+    stem, figure = Path(stem), plot.figure
+    png, svg, pdf, csv, txt = (stem.parent / f"{stem.name}.{suffix}" for suffix in ("png", "svg", "pdf", "csv", "txt"))
     with plot_style(), warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph .* missing")  # of which the log has one line
         _lay_out(figure)
         with atomic_path(png) as temporary:
-            figure.savefig(temporary, format="png", dpi="figure", metadata={"Software": None})
+            how = {"metadata": {"Software": None}, "pil_kwargs": {"compress_level": _PNG_LEVEL}}
+            figure.savefig(temporary, format="png", dpi="figure", **how)
+        with atomic_path(pdf) as temporary:
+            nothing = {"CreationDate": None, "Creator": None, "Producer": None}
+            figure.savefig(temporary, format="pdf", dpi="figure", metadata=nothing)
         drawing = io.BytesIO()
         nothing = {"Date": None, "Creator": None, "Format": None, "Type": None}
         figure.savefig(drawing, format="svg", metadata=nothing)
     with atomic_path(svg) as temporary:
         temporary.write_bytes(_EMBEDDED_PNG.sub(_as_jpeg, drawing.getvalue()))
-    write_table(csv, data)
-    return [png, svg, csv]
+    write_table(csv, plot.data)
+    write_text(txt, plot.caption + "\n")
+    return [png, svg, pdf, csv, txt]
 
 
 def _lay_out(figure: Figure) -> None:

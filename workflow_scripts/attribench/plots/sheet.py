@@ -1,7 +1,7 @@
-"""Rows of labelled thumbnails, of which contact sheets are made."""
+"""Sheets of labelled thumbnails: how contact sheets and comparisons are laid out. Sizes are inches from the upper left."""
 
 import textwrap
-from collections.abc import Callable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,124 +13,120 @@ from PIL import Image, ImageOps
 from attribench.common.errors import InputError
 from attribench.decode.eight_bits import UnreadableImage
 from attribench.decode.reading import Reading
-from attribench.plots.style import DPI, MUTED, TEXT, plot_style
+from attribench.plots.grid import EDGE, LABEL_LINE, PAGE, TITLE
+from attribench.plots.style import MUTED, SIZE, SMALL, TEXT, text_width, wrapped
 
 EXEMPLAR = "#00875A"
+DPI = 360  # dots per inch: a thumbnail is small at the width of a page, and looked at closely
+GAP, COLUMN_GAP, LINE = 0.035, 0.12, 0.13  # between thumbnails, between columns, a line of text
+NO_IMAGE, UNREADABLE = "\N{EN DASH}", "\N{MULTIPLICATION SIGN}"
+BADGE = 0.11
+_LEAST, _MOST = 0.33, 0.6  # the side of a thumbnail of a contact sheet
+_LEAST_IN_BLOCKS, _MOST_IN_BLOCKS = 0.2, 0.3  # that of a comparison
+# Of comparisons: the columns of labels, of average precision, and of an exemplar's rank; a query.
+_LABEL, _PRECISION, _RANK, _QUERY = 1.15, 0.38, 0.38, 0.62
+_RANKS = 4  # exemplars of a query, at most
 _PLACEHOLDER, _PLACEHOLDER_EDGE = "#ECECEC", "#CFCFCF"
-# Pixels at DPI, which is what makes a thumbnail's pixels the figure's pixels in the PNG.
-_MARGIN, _GAP, _COLUMN_GAP = 24, 14, 44
-_HEADING, _CAPTION, _LABEL, _ROW_GAP, _HEAD = 30, 30, 28, 12, 78
-_LETTER = 10  # width of a letter of the captions, rather too much than too little
 
 
 @dataclass(frozen=True)
-class Cell:
-    """Hold a thumbnail: the image's `path` below the root, the `label` under it, whether it is `framed` as an exemplar."""
+class Shown:
+    """Hold an image that is shown: its `path` below the root, its rank as a `label`, and what else is said of it."""
 
     path: str
     label: str
-    framed: bool = False
+    is_exemplar: bool
+    place: str = ""
 
 
 @dataclass(frozen=True)
-class SheetRow:
-    """Hold a row: a query, its neighbours by position (None: an empty one), some exemplars.
+class QueryRow:
+    """Hold a row of a contact sheet: a query, its nearest images by position (None: unknown), some exemplars.
 
-    `heading` is a bold line over the row; `caption` and `note` stand over the neighbours and over the exemplars. Rows
-    without a heading or query belong to the row above.
+    heading, and name: of the query; caption and note: over the nearest images and over the exemplars.
     """
 
-    neighbours: Sequence[Cell | None]
-    exemplars: Sequence[Cell]
+    heading: str
+    name: str
     caption: str
     note: str
-    heading: str = ""
-    query: Cell | None = None
+    query: str
+    nearest: Sequence[Shown | None]
+    exemplars: Sequence[Shown]
 
 
-def draw_sheet(
-    title: str, subtitle: str, rows: Sequence[SheetRow], root: Path | str, size: int, reading: Reading
-) -> Figure:
-    """Draw `rows`, thumbnails `size` pixels square, cut from the middle of each image as extractors do.
+@dataclass(frozen=True)
+class MethodRow:
+    """Hold a method's row of a comparison: its label, average precision, nearest images, and ranks of the exemplars."""
 
-    An image below `root` that is missing or cannot be read becomes a grey square that says so.
-    """
-    n_neighbours = max((len(row.neighbours) for row in rows), default=1)
-    n_exemplars = max((len(row.exemplars) for row in rows), default=1)
-    step = size + _GAP
-    neighbours_x = _MARGIN + size + _COLUMN_GAP
-    captions = max((len(row.caption) for row in rows), default=0) * _LETTER
-    notes = max((len(row.note) for row in rows), default=0) * _LETTER
-    exemplars_x = neighbours_x + max(n_neighbours * step - _GAP, captions) + _COLUMN_GAP
-    right = exemplars_x + max(n_exemplars * step - _GAP, notes)
-    width = max(right, _MARGIN + len(subtitle) * _LETTER) + _MARGIN
-    tops, y = [], _HEAD
-    for row in rows:
-        tops.append(y)
-        y += (_HEADING if row.heading else 0) + _CAPTION + size + _LABEL + _ROW_GAP
-    height = y + (0 if rows else 60)
-    with plot_style():
-        figure = Figure(figsize=(width / DPI, height / DPI), dpi=DPI)
-        axes = figure.add_axes((0, 0, 1, 1), xlim=(0, width), ylim=(height, 0))
-        axes.set_axis_off()
-        axes.text(_MARGIN, 30, title, size=10.5, weight="bold", va="center")
-        axes.text(_MARGIN, 58, subtitle, size=8, va="center", color=MUTED)
-        if not rows:
-            axes.text(_MARGIN, _HEAD + 30, "no valid queries", size=9, va="center")
-        thumbnail = _thumbnails(Path(root), size, reading)
-        for top, row in zip(tops, rows, strict=True):
-            _draw_row(axes, row, top, size, (neighbours_x, exemplars_x), thumbnail, width)
-    return figure
+    label: str
+    precision: str
+    nearest: Sequence[Shown | None]
+    ranks: Sequence[str]
 
 
-def _draw_row(axes, row: SheetRow, top: int, size: int, columns: tuple[int, int], thumbnail, width: int) -> None:
-    neighbours_x, exemplars_x = columns
-    if row.heading:
-        axes.plot([_MARGIN, width - _MARGIN], [top, top], color="#D9D9D9", linewidth=0.7)
-        axes.text(_MARGIN, top + _HEADING / 2 + 3, row.heading, size=8.5, weight="bold", va="center")
-        top += _HEADING
-    axes.text(neighbours_x, top + _CAPTION / 2 - 2, row.caption, size=8, va="center", color=TEXT)
-    axes.text(exemplars_x, top + _CAPTION / 2 - 2, row.note, size=8, va="center", color=MUTED)
-    top += _CAPTION
-    if row.query is not None:
-        _draw_cell(axes, row.query, _MARGIN, top, size, thumbnail)
-    for x, cells in ((neighbours_x, row.neighbours), (exemplars_x, row.exemplars)):
-        for i, cell in enumerate(cells):
-            if cell is not None:
-                _draw_cell(axes, cell, x + i * (size + _GAP), top, size, thumbnail)
+@dataclass(frozen=True)
+class Block:
+    """Hold a block of a comparison: a query with some exemplars, and a row for each method."""
+
+    heading: str
+    name: str
+    note: str
+    query: str
+    exemplars: Sequence[str]
+    rows: Sequence[MethodRow]
 
 
-def _draw_cell(axes, cell: Cell, x: int, y: int, size: int, thumbnail: Callable) -> None:
-    image = thumbnail(cell.path)
-    if isinstance(image, str):
-        box = Rectangle((x, y), size, size, facecolor=_PLACEHOLDER, edgecolor=_PLACEHOLDER_EDGE, linewidth=0.7)
-        axes.add_patch(box)
-        # The end of a path says more than its beginning.
-        letters = max(8, size // 8)
-        name = "\n".join(textwrap.wrap(Path(cell.path).name, letters, break_on_hyphens=False)[-4:])
-        axes.text(x + size / 2, y + size / 2, f"{image}\n{name}", size=5.5, color=MUTED, ha="center", va="center")
-    else:
-        axes.imshow(image, extent=(x, x + size, y + size, y), interpolation="none", aspect="auto", zorder=2)
-    if cell.framed:
-        frame = Rectangle(
-            (x - 1.5, y - 1.5), size + 3, size + 3, fill=False, edgecolor=EXEMPLAR, linewidth=2.2, zorder=3
+class Canvas:
+    """Hold a figure of `width` x `height` inches, and read the images that are drawn on it, each once, below `root`."""
+
+    def __init__(self, width: float, height: float, root: Path | str, reading: Reading):
+        self.width, self.root, self.reading = width, Path(root), reading
+        self.figure = Figure(figsize=(width, height), dpi=DPI)
+        self.axes = self.figure.add_axes((0, 0, 1, 1), xlim=(0, width), ylim=(height, 0))
+        self.axes.set_axis_off()
+        self._read: dict[tuple[str, int], np.ndarray | str] = {}
+
+    def text(self, x: float, y: float, text: str, size: float = SMALL, **how: object) -> None:
+        """Write `text` with its middle `y` inches from the top; it begins at `x` unless `how` says otherwise."""
+        self.axes.text(x, y, text, size=size, va="center", **{"color": TEXT} | how)
+
+    def rule(self, y: float) -> None:
+        """Draw a line over the whole width."""
+        self.axes.plot([EDGE, self.width - EDGE], [y, y], color="#D9D9D9", linewidth=0.6)
+
+    def image(self, path: str, x: float, y: float, side: float, is_exemplar: bool = False) -> None:
+        """Draw the middle square of an image, as extractors cut it; an exemplar is framed, with a check mark in its corner.
+
+        An image that is not there, or cannot be read, is a grey square with a sign.
+        """
+        pixels = self._thumbnail(path, round(side * DPI))
+        if isinstance(pixels, str):
+            box = {"facecolor": _PLACEHOLDER, "edgecolor": _PLACEHOLDER_EDGE, "linewidth": 0.5}
+            self.axes.add_patch(Rectangle((x, y), side, side, **box))
+            self.text(x + side / 2, y + side / 2, pixels, color=MUTED, ha="center")
+        else:
+            self.axes.imshow(pixels, extent=(x, x + side, y + side, y), interpolation="none", aspect="auto", zorder=2)
+        if is_exemplar:
+            frame = {"fill": False, "edgecolor": EXEMPLAR, "linewidth": 1.4, "zorder": 3}
+            self.axes.add_patch(Rectangle((x, y), side, side, **frame))
+            badge = min(BADGE, side / 3.6)
+            self.check(x + side - badge, y, badge)
+        self.axes.set_autoscale_on(False)
+
+    def check(self, x: float, y: float, side: float = BADGE) -> None:
+        """Draw the check mark of an exemplar, in a square of `side` inches."""
+        self.axes.add_patch(Rectangle((x, y), side, side, facecolor=EXEMPLAR, linewidth=0, zorder=4))
+        stroke = {"color": "white", "linewidth": 11 * side, "solid_joinstyle": "miter", "zorder": 5}
+        self.axes.plot(
+            [x + part * side for part in (0.2, 0.42, 0.82)], [y + part * side for part in (0.52, 0.75, 0.26)], **stroke
         )
-        axes.add_patch(frame)
-    weight, colour = ("bold", EXEMPLAR) if cell.framed else ("normal", MUTED)
-    axes.text(x + size / 2, y + size + 16, cell.label, size=7.5, weight=weight, color=colour, ha="center", va="center")
-    axes.set_autoscale_on(False)
 
-
-def _thumbnails(root: Path, size: int, reading: Reading) -> Callable[[str], np.ndarray | str]:
-    """Return a function that reads each image once, by path: its thumbnail uint8 [size, size, 3], or why there is none."""
-    known = {}
-
-    def thumbnail(path: str) -> np.ndarray | str:
-        if path not in known:
-            known[path] = _read(root / path, size, reading)
-        return known[path]
-
-    return thumbnail
+    def _thumbnail(self, path: str, size: int) -> np.ndarray | str:
+        """Return the image at `path` as uint8 [size, size, 3], or the sign for why there is none."""
+        if (path, size) not in self._read:
+            self._read[path, size] = _read(self.root / path, size, self.reading)
+        return self._read[path, size]
 
 
 def _read(path: Path, size: int, reading: Reading) -> np.ndarray | str:
@@ -138,9 +134,190 @@ def _read(path: Path, size: int, reading: Reading) -> np.ndarray | str:
         with reading.image(path, at_least=(size, size)) as image:
             return np.asarray(ImageOps.fit(image, (size, size), Image.Resampling.LANCZOS).convert("RGB"))
     except UnreadableImage:
-        return "unreadable"
+        return UNREADABLE
     except InputError:
-        return "unreadable" if path.exists() else "no image"
+        return UNREADABLE if path.exists() else NO_IMAGE
+
+
+# --- contact sheets ---------------------------------------------------------------------------------------------------
+
+
+def draw_rows(
+    width: float, title: str, legend: str, rows: Sequence[QueryRow], root: Path | str, reading: Reading
+) -> Figure:
+    """Draw a contact sheet: a row per query; `legend` says what the check mark is."""
+    n_nearest, n_exemplars = (
+        max(len(part) for part in parts) for parts in ([r.nearest for r in rows], [r.exemplars for r in rows])
+    )
+    text = max(text_width(row.caption, SMALL) for row in rows)
+    lines, per_line, side = _thumbnails_of_rows(width, n_nearest, n_exemplars, text)
+    query = side + LINE  # as high as a thumbnail with its label
+    block = 2 * LINE + 0.06 + max(lines * (side + LINE), side + 2 * LINE) + 0.05
+    head = _head_height(title, legend, width)
+    canvas = Canvas(width, head + len(rows) * block, root, reading)
+    _draw_head(canvas, title, legend)
+    nearest_x = EDGE + query + COLUMN_GAP
+    exemplars_x = nearest_x + max(text, per_line * (side + GAP) - GAP) + COLUMN_GAP
+    for i, row in enumerate(rows):
+        y = head + i * block
+        _draw_heading(canvas, y, row.heading, row.name, width - EDGE)
+        y += LINE + 0.06
+        canvas.text(nearest_x, y + LINE / 2, row.caption)
+        canvas.text(exemplars_x, y + LINE / 2, fitted(row.note, width - exemplars_x), color=MUTED)
+        y += LINE
+        canvas.image(row.query, EDGE, y, query)
+        for position, shown in enumerate(row.nearest):
+            if shown is not None:
+                x = nearest_x + position % per_line * (side + GAP)
+                _draw_shown(canvas, shown, x, y + position // per_line * (side + LINE), side)
+        for position, shown in enumerate(row.exemplars):
+            _draw_shown(canvas, shown, exemplars_x + position * (side + GAP), y, side)
+    return canvas.figure
+
+
+def _thumbnails_of_rows(width: float, n_nearest: int, n_exemplars: int, text: float) -> tuple[int, int, float]:
+    """Return lines of nearest images, images in a line, and the side of an image: at least `_LEAST`.
+
+    text: the width of the text over the nearest images, which may be wider than they are.
+    """
+    left = width - 2 * EDGE - LINE - 2 * COLUMN_GAP
+
+    def side_of(per_line: int) -> float:
+        beside_text = (left - text - (n_exemplars - 1) * GAP) / (n_exemplars + 1)
+        return min(beside_text, (left - (per_line + n_exemplars - 2) * GAP) / (per_line + n_exemplars + 1))
+
+    most = next((n for n in range(n_nearest, 0, -1) if side_of(n) >= _LEAST), 1)
+    lines = -(-n_nearest // most)
+    per_line = -(-n_nearest // lines)
+    return lines, per_line, min(_MOST, side_of(per_line))
+
+
+def _draw_shown(canvas: Canvas, shown: Shown, x: float, y: float, side: float) -> None:
+    canvas.image(shown.path, x, y, side, shown.is_exemplar)
+    weight, colour = ("bold", EXEMPLAR) if shown.is_exemplar else ("normal", MUTED)
+    canvas.text(x + side / 2, y + side + LINE / 2, shown.label, weight=weight, color=colour, ha="center")
+    if shown.place:
+        canvas.text(x + side / 2, y + side + LINE * 1.5, shown.place, color=MUTED, ha="center")
+
+
+# --- comparisons ------------------------------------------------------------------------------------------------------
+
+
+def nearest_in_blocks(width: float) -> int:
+    """Return how many of the nearest images a row of a comparison holds."""
+    left = width - 2 * EDGE - _LABEL - _PRECISION - COLUMN_GAP - _RANKS * _RANK
+    return max(1, int((left + GAP) / (_LEAST_IN_BLOCKS + GAP)))
+
+
+def blocks_on_a_page(width: float, n_nearest: int, labels: Sequence[str]) -> int:
+    """Return how many blocks of methods with these `labels` a page holds, 1 at least."""
+    side = _side_in_blocks(width, n_nearest, _RANKS)
+    return max(1, int((PAGE - 2 * LINE) / _block_height([_label_lines(label) for label in labels], side)))
+
+
+def draw_blocks(
+    width: float, title: str, legend: str, blocks: Sequence[Block], root: Path | str, reading: Reading
+) -> Figure:
+    """Draw a comparison: in a block the query and its exemplars above, below them a row for each method."""
+    n_nearest, n_exemplars = len(blocks[0].rows[0].nearest), max(len(block.exemplars) for block in blocks)
+    side = _side_in_blocks(width, n_nearest, n_exemplars)
+    labels = [_label_lines(row.label) for row in blocks[0].rows]
+    head, height = _head_height(title, legend, width), _block_height(labels, side)
+    canvas = Canvas(width, head + len(blocks) * height, root, reading)
+    _draw_head(canvas, title, legend)
+    nearest_x = EDGE + _LABEL + _PRECISION
+    exemplars_x = nearest_x + n_nearest * (side + GAP) - GAP + COLUMN_GAP
+    column = (width - EDGE - exemplars_x) / max(1, n_exemplars)
+    for i, block in enumerate(blocks):
+        y = head + i * height
+        _draw_heading(canvas, y, block.heading, block.name, width - EDGE)
+        y += LINE + 0.06
+        canvas.image(block.query, EDGE, y, _QUERY)
+        bottom = y + _QUERY
+        canvas.text(nearest_x - 0.08, bottom - LINE / 2, "AP", color=MUTED, ha="right")
+        canvas.text(exemplars_x, y + LINE / 2, fitted(block.note, width - exemplars_x), color=MUTED)
+        for position in range(n_nearest):
+            x = nearest_x + position * (side + GAP) + side / 2
+            canvas.text(x, bottom - LINE / 2, f"#{position + 1}", color=MUTED, ha="center")
+        size = min(column - GAP, _QUERY - LINE)
+        for position, path in enumerate(block.exemplars):
+            canvas.image(
+                path, exemplars_x + position * column + (column - size) / 2, bottom - size, size, is_exemplar=True
+            )
+        y = bottom + 0.05
+        for row, label in zip(block.rows, labels, strict=True):
+            row_height = _row_height(label, side)
+            middle = y + row_height / 2
+            canvas.text(EDGE, middle, label)
+            canvas.text(nearest_x - 0.08, middle, row.precision, ha="right")
+            for position, shown in enumerate(row.nearest):
+                if shown is not None:
+                    x = nearest_x + position * (side + GAP)
+                    canvas.image(shown.path, x, middle - side / 2, side, shown.is_exemplar)
+            for position, rank in enumerate(row.ranks):
+                canvas.text(exemplars_x + (position + 0.5) * column, middle, rank, ha="center")
+            y += row_height
+    return canvas.figure
+
+
+def _side_in_blocks(width: float, n_nearest: int, n_exemplars: int) -> float:
+    """Return the side of the nearest images: what is left beside the labels and the ranks."""
+    left = width - 2 * EDGE - _LABEL - _PRECISION - COLUMN_GAP - n_exemplars * _RANK
+    return min(_MOST_IN_BLOCKS, (left + GAP) / n_nearest - GAP)
+
+
+def _label_lines(label: str) -> str:
+    return wrapped(label, _LABEL - 0.05, SMALL)
+
+
+def _row_height(label: str, side: float) -> float:
+    return max(side + GAP, LABEL_LINE * (label.count("\n") + 1) + 0.03)
+
+
+def _block_height(labels: Sequence[str], side: float) -> float:
+    return LINE + 0.06 + _QUERY + 0.05 + sum(_row_height(label, side) for label in labels) + 0.1
+
+
+# --- both -------------------------------------------------------------------------------------------------------------
+
+
+def _head_height(title: str, legend: str, width: float) -> float:
+    lines = wrapped(legend, width - 2 * EDGE - BADGE - 0.06, SMALL).count("\n") + 1
+    return (TITLE if title else EDGE) + LINE * lines + 0.06
+
+
+def _draw_head(canvas: Canvas, title: str, legend: str) -> None:
+    y = EDGE
+    if title:
+        canvas.text(EDGE, y + 0.09, title, size=9, weight="bold")
+        y = TITLE
+    canvas.check(EDGE, y + (LINE - BADGE) / 2)
+    lines = wrapped(legend, canvas.width - 2 * EDGE - BADGE - 0.06, SMALL).split("\n")
+    for i, line in enumerate(lines):
+        canvas.text(EDGE + BADGE + 0.06, y + (i + 0.5) * LINE, line, color=MUTED)
+
+
+def _draw_heading(canvas: Canvas, y: float, heading: str, name: str, right: float) -> None:
+    """Draw a line, and below it what is known of a query, and its name as far as there is space."""
+    canvas.rule(y + 0.02)
+    y += 0.05 + LINE / 2
+    heading = fitted(heading, 0.62 * right, SIZE, "bold")
+    canvas.text(EDGE, y, heading, size=SIZE, weight="bold")
+    x = EDGE + text_width(heading, SIZE, "bold") + 0.12
+    canvas.text(x, y, fitted(name, right - x, end=True), color=MUTED)
+
+
+def any_there(root: Path | str, paths: Iterable[str]) -> bool:
+    """Return whether any of the images at `paths` is below `root`."""
+    return any((Path(root) / path).is_file() for path in paths)
+
+
+def note_figure(text: str, width: float) -> Figure:
+    """Return a figure that only says `text`, where a sheet cannot be drawn."""
+    lines = textwrap.wrap(text, int(width * 16))
+    figure = Figure(figsize=(width, 0.3 + LINE * len(lines)), dpi=DPI)
+    figure.text(0.5, 0.5, "\n".join(lines), ha="center", va="center", color=MUTED, size=SIZE)
+    return figure
 
 
 def shorten(text: str, length: int, *, end: bool = False) -> str:
@@ -148,3 +325,11 @@ def shorten(text: str, length: int, *, end: bool = False) -> str:
     if len(text) <= length:
         return text
     return "…" + text[1 - length :] if end else text[: length - 1] + "…"
+
+
+def fitted(text: str, width: float, size: float = SMALL, weight: str = "normal", *, end: bool = False) -> str:
+    """Return `text`, cut with an ellipsis to at most `width` inches; `end` as for `shorten`."""
+    length = len(text)
+    while length > 1 and text_width(shorten(text, length, end=end), size, weight) > width:
+        length -= 1
+    return shorten(text, length, end=end)

@@ -1,33 +1,35 @@
 """Metrics over the size of the database, with intervals, chance and ceiling."""
 
 import math
-from collections.abc import Mapping
 
 import pandas as pd
-from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import FixedFormatter, FixedLocator, NullFormatter
 
 from attribench.formats.ranking import Method
+from attribench.plots.captions import caption, intervals, listing
+from attribench.plots.grid import PAGE, Spacing, columns_that_fit, legend_height, panel_grid
+from attribench.plots.look import Look
+from attribench.plots.plot import Plot
+from attribench.plots.points import draw_intervals, interval_handles
 from attribench.plots.rows import methods_of, metric_rows
 from attribench.plots.style import (
     BEYOND,
     CEILING_LINE,
     CHANCE_LINE,
-    DPI,
-    MARK,
-    interval_name,
+    LINE,
+    SMALL,
+    MethodStyle,
     message_figure,
     method_handles,
-    method_styles,
     plot_style,
     short_count,
     text_width,
 )
-from attribench.tables.statistics import NO_INTERVAL
 
-_WIDTH, _HEIGHT = 2.7, 1.75  # inches of a panel with its labels
+_HEIGHT, _LOW, _LEAST = 1.2, 0.6, 1.0  # inches of a panel: its height, that with many rows, its width at least
+_MOST = 4  # panels in a row
 _TOP = 1.04  # of every panel: methods, metrics and prompt types can be compared
 _MARGIN = 1.25  # the axis begins and ends by this factor beyond the sizes
 
@@ -36,74 +38,88 @@ def size_curves(
     table: pd.DataFrame,
     split: str | None = None,
     confidence: float = 0.95,
-    labels: Mapping[Method, str] | None = None,
-) -> tuple[Figure, pd.DataFrame]:
+    look: Look = Look(),  # noqa: B008  it is frozen
+    protocol: str = "",
+) -> Plot:
     """Draw lines of every metric over the number of database images, from rows of `split` in tables/database_sizes.csv.
 
-    A row of panels per metric, a panel per prompt type, a line per method with its interval (of `confidence`) as a band.
-    `labels` are what the methods are called.
-    Returns the figure and the rows drawn: by prompt type, metric, method and size, with the column `method`. None for
-    `split`: the table holds one only. Raises ValueError for missing columns, several splits or benchmarks, or a row that
-    is there twice.
+    A row of panels per metric, a panel per prompt type, a line per method with its intervals (of `confidence`). `protocol`
+    is the caption's sentence on what is ranked. The data are the rows drawn: by prompt type, metric, method and size, with
+    the column `method`. None for `split`: the table holds one only. Raises ValueError for missing columns, several splits or
+    benchmarks, or a row that is there twice.
     """
     with plot_style():
-        data = metric_rows(table, split, within=["database_size"], labels=labels)
+        data = metric_rows(table, split, within=["database_size"], look=look)
         if data.empty:
-            return message_figure("no database sizes to show"), data
+            return Plot(message_figure("no database sizes to show", look.width), data, "No database sizes to show.")
         prompts, metrics = list(dict.fromkeys(data["prompt_type"])), list(dict.fromkeys(data["metric"]))
-        styles = method_styles(methods_of(data), labels)
-        legend = 0.9 + 0.068 * max(21, *map(len, data["method"]))
-        height = max(_HEIGHT * len(metrics) + 0.6, 0.19 * len(styles) + 1.8)
-        figure = Figure(figsize=(_WIDTH * len(prompts) + legend, height), dpi=DPI)
-        figure.set_layout_engine("constrained", w_pad=0.06, h_pad=0.06)
-        panels = figure.subplots(len(metrics), len(prompts), squeeze=False, sharex=True, sharey=True)
-        for j, prompt in enumerate(prompts):
-            panels[0, j].set_title(prompt, loc="left", weight="bold")
-            panels[-1, j].set_xlabel("images in the database")
-            for i, metric in enumerate(metrics):
-                _panel(panels[i, j], data[(data["prompt_type"] == prompt) & (data["metric"] == metric)], styles)
-        for axes, metric in zip(panels[:, 0], metrics, strict=True):
-            axes.set_ylabel(metric)
-        _size_axis(panels[0, 0], sorted(data["database_size"].unique()))
+        sizes = sorted(int(size) for size in data["database_size"].unique())
+        styles = look.styles(methods_of(data))
+        spacing = Spacing(above=0.2, rows=None if len(prompts) > _MOST else 0.1)
+        columns = columns_that_fit(look, spacing, _LEAST, min(_MOST, len(prompts)))
+        # More prompt types than columns: a metric has several rows of panels.
+        cells = [(m, p) for m in metrics for p in [*prompts, *[None] * (-len(prompts) % columns)]]
         title = f"{data['split'].iloc[0]}: metrics over the size of the database"
-        figure.suptitle(title, x=0.01, ha="left")
-        figure.legend(handles=_handles(data, styles, confidence), loc="outside right center", handlelength=3)
-        return figure, data
+        handles = _handles(data, styles, confidence)
+        rows = len(cells) // columns
+        height = (PAGE - legend_height(look, handles)) / rows - spacing.between_rows
+        height = min(_HEIGHT, max(_LOW, height))
+        figure, panels = panel_grid(look, title, handles, len(cells), columns, height, spacing)
+        for i, (axes, (metric, prompt)) in enumerate(zip(panels, cells, strict=True)):
+            if prompt is None:
+                axes.remove()
+                continue
+            is_first, is_last = i < columns, i >= len(cells) - columns
+            axes.set_title(prompt if is_first or spacing.rows is None else "", loc="left", weight="bold")
+            axes.set_ylabel(metric if i % columns == 0 else "")
+            axes.set_xlabel("database images" if is_last else "")
+            axes.tick_params(labelleft=i % columns == 0, labelbottom=is_last or spacing.rows is None)
+            _size_axis(axes, sizes)
+            _panel(axes, data[(data["prompt_type"] == prompt) & (data["metric"] == metric)], styles)
+        text = caption(
+            f"Metrics on {data['split'].iloc[0]} over the number of database images that are ranked: {listing(metrics)} "
+            f"among the first {listing([f'{size:,}' for size in sizes])} images, a column per prompt type.",
+            protocol,
+            intervals(data, confidence),
+            "Dotted: chance, a random ranking. Dashed: the ceiling, a perfect one. All panels go from 0 to 1.",
+        )
+        return Plot(figure, data, text)
 
 
-def _panel(axes, rows: pd.DataFrame, styles: dict) -> None:
+def _panel(axes, rows: pd.DataFrame, styles: dict[Method, MethodStyle]) -> None:
     axes.set_ylim(-0.02, _TOP)
+    axes.set_yticks([0, 0.25, 0.5, 0.75, 1], ["0", "", "0.5", "", "1"])
     axes.grid(which="major")
     if rows.empty:
         return
     # Methods differ in chance and ceiling only where they lack different images; the first then stands for all. The
     # ceiling is that of the number of exemplars: the same at every size.
     first = rows[rows["method"] == rows["method"].iloc[0]]
-    alone = len(first) == 1  # a line or a band through a single size would not be seen
     ceiling, end = first["ceiling"].iloc[0], first["ceiling_high"].iloc[0]
     if not math.isnan(ceiling):
         axes.axhline(ceiling, **CEILING_LINE, zorder=2)
         axes.axhspan(ceiling if math.isnan(end) else end, _TOP, color=BEYOND, linewidth=0, zorder=0.5)
     x, chance = first["database_size"], first["chance"]
-    if alone:
+    if len(first) == 1:  # a line through a single size would not be seen
         axes.hlines(chance, x / _MARGIN**0.5, x * _MARGIN**0.5, **CHANCE_LINE, zorder=2)
     axes.plot(x, chance, **CHANCE_LINE, zorder=2)
-    for method, line in rows.groupby(["extractor", "variant"], sort=False):
-        style, x, ends = styles[method], line["database_size"], (line["ci_low"], line["ci_high"])
-        if alone:
-            axes.vlines(x, *ends, color=style.colour, linewidth=1.1, zorder=2.5)
-        axes.fill_between(x, *ends, color=style.colour, alpha=0.13, linewidth=0, zorder=1)
-        marks = {"marker": style.marker, **MARK}
-        axes.plot(x, line["value"], color=style.colour, linestyle=style.line, linewidth=1.5, zorder=3, **marks)
+    lines = {Method(*names): line for names, line in rows.groupby(["extractor", "variant"], sort=False)}
+    for method, line in lines.items():
+        style = styles[method]
+        how = {"color": style.colour, "linestyle": style.line, "linewidth": LINE, **style.mark}
+        axes.plot(line["database_size"], line["value"], zorder=3, **how)
+    ends = {method: (line["database_size"], line["ci_low"], line["ci_high"]) for method, line in lines.items()}
+    draw_intervals(axes, ends, styles)
 
 
 def _size_axis(axes, sizes: list[int]) -> None:
     """Make a log axis with a tick at each size; as many have names as fit, the ends and powers of ten first."""
     axes.set_xscale("log")
     axes.set_xlim(sizes[0] / _MARGIN, sizes[-1] * _MARGIN)
-    inches = (_WIDTH - 0.5) / math.log(sizes[-1] / sizes[0] * _MARGIN**2)
+    width = axes.get_position().width * axes.figure.get_figwidth()
+    inches = width / math.log(sizes[-1] / sizes[0] * _MARGIN**2)
     centres = [math.log(size / sizes[0]) * inches for size in sizes]
-    widths = [text_width(short_count(size), "xtick.labelsize") + 0.08 for size in sizes]
+    widths = [text_width(short_count(size), SMALL) + 0.1 for size in sizes]
     is_end = [i in (0, len(sizes) - 1) for i in range(len(sizes))]
     named: list[int] = []
     for i in sorted(range(len(sizes)), key=lambda i: (not is_end[i], not _is_round(sizes[i]), i)):
@@ -120,14 +136,11 @@ def _is_round(size: int) -> bool:
     return 10 ** round(math.log10(size)) == size
 
 
-def _handles(data: pd.DataFrame, styles: dict, confidence: float) -> list:
-    handles: list = method_handles(styles, marked=True)
-    if data["ci_low"].notna().any():
-        handles.append(Patch(color="#333333", alpha=0.2, linewidth=0, label=interval_name(confidence)))
-    if (data["ci_low"].isna() & data["value"].notna()).any():
-        handles.append(Line2D([], [], linestyle="", label=NO_INTERVAL))
+def _handles(data: pd.DataFrame, styles: dict[Method, MethodStyle], confidence: float) -> list:
+    handles: list = [*method_handles(styles, marked=True), *interval_handles(data, confidence)]
     if data["ceiling"].notna().any():
         handles.append(Line2D([], [], **CEILING_LINE, label="ceiling"))
+        handles.append(Patch(facecolor=BEYOND, edgecolor="#CFCFCF", linewidth=0.5, label="out of reach"))
     if data["chance"].notna().any():
         handles.append(Line2D([], [], **CHANCE_LINE, label="chance: random ranking"))
     return handles

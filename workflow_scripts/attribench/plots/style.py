@@ -1,66 +1,84 @@
 """The style that all figures share: fonts, colours of methods, number formats."""
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 
 import matplotlib.style
-from matplotlib import rcParams
+from matplotlib.axes import Axes
 from matplotlib.colors import to_hex, to_rgb
 from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties
 from matplotlib.lines import Line2D
+from matplotlib.patheffects import withStroke
 from matplotlib.textpath import TextPath
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
-from attribench.formats.ranking import Method, method_labels
+from attribench.formats.ranking import PRETRAINED, SCORES, Method, method_labels
 
-DPI = 160
+DPI = 220
 FONT = "DejaVu Sans"
-TEXT, MUTED, GRID = "#222222", "#6B6B6B", "#E3E3E3"
+SIZE, SMALL = 7.5, 7  # points of text: none is smaller than 7, at the width that a figure is printed at
+TEXT, MUTED, GRID = "#222222", "#5F5F5F", "#E3E3E3"
 RANDOM = "#5A5A5A"  # of a random ranking
-RANDOM_FILL = "#BDBDBD"
 NOTHING = "\N{EN DASH}"  # where there is no number
 CEILING = "#222222"  # what no ranking can exceed
-BEYOND = "#F3F3F3"  # above the ceiling
-CHANCE_LINE = {"color": RANDOM, "linestyle": (0, (1, 1)), "linewidth": 1.5}
-CEILING_LINE = {"color": CEILING, "linestyle": (0, (4, 2)), "linewidth": 1}
-MARK = {"markersize": 4.5, "markeredgecolor": "white", "markeredgewidth": 0.5}
+BEYOND = "#F0F0F0"  # above the ceiling
+CHANCE_LINE = {"color": RANDOM, "linestyle": (0, (1, 1)), "linewidth": 1.1}
+CEILING_LINE = {"color": CEILING, "linestyle": (0, (4, 2)), "linewidth": 0.9}
+LINE = 1.1  # points
+MARK = {"markersize": 4, "markeredgewidth": 0.7}
+HALO = [withStroke(linewidth=2.4, foreground="white")]  # around what stands on a bar or a line of any colour
 
-# Okabe and Ito's colours without yellow (too light on white), then Tol's: apart for the common colour blindnesses.
-_HUES = "#0072B2 #D55E00 #009E73 #CC79A7 #E69F00 #56B4E9 #882255 #999933 #332288 #8B5A2B #44AA99 #AA4466".split()
+# The first ones are far apart in normal vision and with the common colour blindnesses, as a test measures; thin lines of all
+# of them show on white.
+_HUES = "#0072B2 #D55E00 #009E73 #882255 #332288 #7A4419 #9E9AC8 #B5538C #2F4B7C #999933 #66873B #C2465A".split()
 _MARKERS = "osD^vP*X<>hp"
 _LINES = ("-", (0, (5, 1.6)), (0, (1.4, 1.3)), (0, (6, 1.5, 1.4, 1.5)), (0, (9, 3)), (0, (3, 1.2, 1, 1.2, 1, 1.2)))
-_FIRST_VARIANTS = ("pretrained", "tuned")
+_HATCHES = ("", "/////", ".....", "xxxxx", "-----", "|||||")
+# How much white (above 0) or black (below 0) is in the colour of a variant: the first has the full colour.
+_TINTS, _TINTS_OF_DARK = (0.0, -0.42, 0.42, -0.22, 0.22, -0.6), (0.0, 0.36, 0.6, 0.18, 0.48, -0.4)
+_DARK = 0.09  # luminance
 
 _RC = {
-    "font.family": FONT,
-    "font.size": 8.5,
-    "axes.titlesize": 9,
-    "axes.labelsize": 8.5,
+    "font.family": "sans-serif",  # which an SVG names after the font, for where that is not installed
+    "font.sans-serif": [FONT],
+    "font.size": SIZE,
+    "axes.titlesize": SIZE,
+    "axes.titlepad": 4,
+    "axes.labelsize": SIZE,
+    "axes.labelpad": 2.5,
     "axes.edgecolor": "#9A9A9A",
     "axes.labelcolor": TEXT,
-    "axes.linewidth": 0.7,
+    "axes.linewidth": 0.6,
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.axisbelow": True,
-    "figure.titlesize": 10.5,
+    "figure.titlesize": 9,
     "figure.titleweight": "bold",
     "grid.color": GRID,
-    "grid.linewidth": 0.7,
-    "hatch.linewidth": 0.5,
+    "grid.linewidth": 0.6,
+    "hatch.color": "white",
+    "hatch.linewidth": 0.8,
     "image.composite_image": False,
-    "legend.fontsize": 8.5,
+    "legend.fontsize": SIZE,
     "legend.frameon": False,
-    "svg.fonttype": "path",  # the same letters where DejaVu Sans is not installed
+    "pdf.fonttype": 42,  # text is text, that one can search and edit, here and in SVG
+    "svg.fonttype": "none",
     "svg.hashsalt": "attribench",
     "text.color": TEXT,
     "text.parse_math": False,  # a "$" in a name is a dollar
     "xtick.color": "#9A9A9A",
     "xtick.labelcolor": TEXT,
-    "xtick.labelsize": 8,
+    "xtick.labelsize": SMALL,
+    "xtick.major.size": 2.5,
+    "xtick.minor.size": 1.5,
     "ytick.color": "#9A9A9A",
     "ytick.labelcolor": TEXT,
-    "ytick.labelsize": 8.5,
+    "ytick.labelsize": SMALL,
+    "ytick.major.size": 2.5,
 }
 
 
@@ -73,39 +91,50 @@ def plot_style() -> Iterator[None]:
 
 @dataclass(frozen=True)
 class MethodStyle:
-    """Say how a method is drawn in every figure: `label`, `colour` "#rrggbb", a matplotlib `line` style, a `marker`."""
+    """Say how a method is drawn in every figure.
+
+    label; colour: "#rrggbb"; line: a matplotlib line style; marker; hatch: matplotlib's pattern of a bar; hollow: whether
+    the marker is white inside.
+    """
 
     label: str
     colour: str
     line: object
     marker: str
+    hatch: str = ""
+    hollow: bool = False
+
+    @property
+    def mark(self) -> dict[str, object]:
+        """Return how points are marked, as arguments of matplotlib's `plot`."""
+        face = "white" if self.hollow else self.colour
+        return {"marker": self.marker, "markerfacecolor": face, "markeredgecolor": self.colour, **MARK}
 
 
 def method_styles(methods: Iterable[Method], labels: Mapping[Method, str] | None = None) -> dict[Method, MethodStyle]:
-    """Return a style for each method, in the order in which figures list them.
+    """Return a style for each method, in the order of `labels`; of `methods` where there are none.
 
-    labels: what figures call the methods; None: what `method_labels` makes of their names. Hue and marker show the
-    extractor; lightness and line the variant. Styles depend on the set of methods only, not on their order, so that figures
-    drawn from different tables agree.
+    labels: what figures call all methods of the run, of which `methods` may be some; None: what `method_labels` makes of the
+    names of `methods`. Hue and marker show the extractor; tint, line and hatch the variant. A style depends on `labels`
+    alone, so that figures of some methods agree with those of all.
     """
-    methods = set(methods)
+    methods = list(dict.fromkeys(methods))
     labels = method_labels(methods) if labels is None else labels
-    extractors = sorted({method.extractor for method in methods})
-    variants = sorted({method.variant for method in methods}, key=_variant_key)
-    styles = {}
-    for i, extractor in enumerate(extractors):
-        for j, variant in enumerate(variants):
-            if (method := Method(extractor, variant)) in methods:
-                # The last variant, as a rule the best trained one, gets the full colour and the solid line.
-                back = len(variants) - 1 - j
-                colour = _shade(_HUES[i % len(_HUES)], back, len(variants))
-                styles[method] = MethodStyle(
-                    labels[method], colour, _LINES[back % len(_LINES)], _MARKERS[i % len(_MARKERS)]
-                )
+    extractors = list(dict.fromkeys(method.extractor for method in labels))
+    variants = sorted({method.variant: None for method in labels}, key=lambda name: name not in (PRETRAINED, SCORES))
+    if PRETRAINED in variants and SCORES in variants:  # methods as they are: no extractor has both
+        variants.remove(SCORES)
+    chosen, styles = set(methods), {}
+    for method, label in labels.items():
+        if method in chosen:
+            i, j = extractors.index(method.extractor), 0 if method.variant == SCORES else variants.index(method.variant)
+            colour = _shade(_HUES[i % len(_HUES)], j)
+            line, marker, hatch = _LINES[j % len(_LINES)], _MARKERS[i % len(_MARKERS)], _HATCHES[j % len(_HATCHES)]
+            styles[method] = MethodStyle(label, colour, line, marker, hatch, hollow=j % 2 == 1)
     return styles
 
 
-def method_handles(styles: dict[Method, MethodStyle], marked: bool) -> list[Line2D]:
+def method_handles(styles: Mapping[Method, MethodStyle], marked: bool) -> list[Line2D]:
     """Return the legend's lines of the methods, with their markers where points are `marked`."""
     return [
         Line2D(
@@ -113,8 +142,8 @@ def method_handles(styles: dict[Method, MethodStyle], marked: bool) -> list[Line
             label=style.label,
             color=style.colour,
             linestyle=style.line,
-            linewidth=1.5,
-            **({"marker": style.marker, **MARK} if marked else {}),
+            linewidth=LINE,
+            **(style.mark if marked else {}),
         )
         for style in styles.values()
     ]
@@ -125,30 +154,56 @@ def interval_name(confidence: float) -> str:
     return f"{100 * confidence:.4g} % interval"
 
 
-def _variant_key(variant: str) -> tuple[int, str]:
-    known = variant in _FIRST_VARIANTS
-    return (_FIRST_VARIANTS.index(variant) if known else len(_FIRST_VARIANTS), variant)
+def _shade(colour: str, variant: int) -> str:
+    """Return the tint of `colour` that variant number `variant` has; of more variants than tints they are mixed anew."""
+    tints = _TINTS_OF_DARK if luminance(colour) < _DARK else _TINTS
+    turn, number = divmod(variant, len(tints))
+    white = tints[number] + (0.07 if tints[number] <= 0 else -0.07) * turn
+    return to_hex([part * (1 - abs(white)) + max(white, 0) for part in to_rgb(colour)])
 
 
-def _shade(colour: str, back: int, n_variants: int) -> str:
-    """Return `colour` made lighter, the more the further `back` its variant is among `n_variants`."""
-    step = back / max(1, n_variants - 1)
-    # Many variants are too many steps between the full colour and white: begin darker.
-    white = 0.55 * step if n_variants <= 3 else 1.05 * step - 0.45
-    mixed = [part * (1 - abs(white)) + max(white, 0) for part in to_rgb(colour)]
-    return to_hex(mixed)
+def luminance(colour: str) -> float:
+    """Return the relative luminance of a colour, from 0 (black) to 1 (white), as contrast is measured by (WCAG 2)."""
+    linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in to_rgb(colour)]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
 
 
-def message_figure(text: str) -> Figure:
+def message_figure(text: str, width: float = 5.5) -> Figure:
     """Return a figure that only says `text`, for when there is nothing to draw."""
-    figure = Figure(figsize=(6, 1.4), dpi=DPI)
+    figure = Figure(figsize=(width, 0.8), dpi=DPI)
     figure.text(0.5, 0.5, text, ha="center", va="center", color=MUTED)
     return figure
 
 
-def text_width(text: str, setting: str) -> float:
-    """Return the inches that `text` takes in the font size of matplotlib's `setting`, e.g. "xtick.labelsize"."""
-    return TextPath((0, 0), text, size=rcParams[setting]).get_extents().width / 72
+@lru_cache(maxsize=4096)
+def text_width(text: str, size: float = SIZE, weight: str = "normal") -> float:
+    """Return the inches that one line of `text` takes at `size` points."""
+    font = FontProperties(family=FONT, size=size, weight=weight)
+    return TextPath((0, 0), text, prop=font).get_extents().width / 72 if text.strip() else 0.0
+
+
+def wrapped(text: str, width: float, size: float = SIZE, weight: str = "normal") -> str:
+    """Return `text` in lines of at most `width` inches, broken at spaces; a longer word at underscores, or anywhere."""
+    lines, line = [], ""
+    for word in re.findall(r"[^ ]* ?", text):
+        if line and text_width((line + word).rstrip(), size, weight) > width:
+            lines, line = [*lines, line], ""
+        for part in [word] if text_width(word.rstrip(), size, weight) <= width else re.findall(r"[^_]*_?", word):
+            if line and text_width((line + part).rstrip(), size, weight) > width:
+                lines, line = [*lines, line], ""
+            while text_width(part.rstrip(), size, weight) > width and len(part) > 1:
+                fits = next(
+                    n for n in range(len(part) - 1, 0, -1) if n == 1 or text_width(part[:n], size, weight) <= width
+                )
+                lines, part = [*lines, part[:fits]], part[fits:]
+            line += part
+    return "\n".join(part.rstrip() for part in [*lines, line] if part.strip())
+
+
+def beside(axes: Axes, y: float, text: str, **how: object) -> None:
+    """Write `text` at the right of a panel, at `y` of its axis."""
+    at = {"xycoords": axes.get_yaxis_transform(), "textcoords": "offset points"}
+    axes.annotate(text, (1, y), (4, 0), va="center", size=SMALL, annotation_clip=False, **at, **how)
 
 
 def rank_axis(axis, last: int) -> None:

@@ -76,6 +76,13 @@ def read_summary(path: Path | str) -> pd.DataFrame:
     return read_table(path, "summary", types, needed=SUMMARY_COLUMNS)
 
 
+def read_comparisons(path: Path | str) -> pd.DataFrame:
+    """Read comparisons.csv exactly."""
+    texts = (*COMPARISON_COLUMNS[:8], "note", "label_a", "label_b", "seen_a", "seen_b")
+    types = {**dict.fromkeys(texts, "object"), **dict.fromkeys(("n_queries", "n_entries"), "int64")}
+    return read_table(path, "comparisons", types, needed=COMPARISON_COLUMNS)
+
+
 def breakdown_table(tables: Tables, benchmark: str, recall_ks: list[int], resampling: Resampling) -> pd.DataFrame:
     """Return breakdown.csv: summary.csv's rows within each bin of the number of exemplars, and in each category there is."""
     rows: list[dict] = []

@@ -1,0 +1,183 @@
+"""Figures can be printed: text is text, colours can be told apart, intervals can be seen, and captions say what was done."""
+
+import itertools
+import re
+import subprocess
+
+import numpy as np
+import pytest
+from attribench.formats.ranking import Method
+from attribench.plots.bars import metric_bars
+from attribench.plots.captions import protocol
+from attribench.plots.curves import recall_curves
+from attribench.plots.differences import difference_forest
+from attribench.plots.distribution import rank_distribution
+from attribench.plots.learning import learning_curves
+from attribench.plots.look import Look
+from attribench.plots.save import save_plot
+from attribench.plots.sizes import size_curves
+from attribench.plots.style import luminance, method_styles
+from attribench.plots.variants import variant_scatter
+from attribench.tables.statistics import Resampling
+from helpers.figures import comparisons, drawn_texts, random_rankings, sizes_table, small_curve, small_ranking, summary
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import to_rgb
+
+FIVE_BY_THREE = [Method(e, v) for e in ("clip", "dino", "moco", "vit", "sscd") for v in ("pretrained", "tuned", "mlp")]
+TWELVE = [Method(f"extractor{i}", "pretrained") for i in range(12)]
+# What linear RGB looks like with a colour blindness (Machado, Oliveira and Fernandes 2009, severity 1).
+SEEN_AS = {
+    "normal": np.eye(3),
+    "protanopia": [[0.152286, 1.052583, -0.204868], [0.114503, 0.786281, 0.099216], [-0.003882, -0.048116, 1.051998]],
+    "deuteranopia": [[0.367322, 0.860646, -0.227968], [0.280085, 0.672501, 0.047413], [-0.01182, 0.04294, 0.968881]],
+}
+TO_XYZ = np.array([[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]])
+
+
+def lab(colour, matrix):
+    """Return a colour in CIE L*a*b*, as it is seen through `matrix`."""
+    rgb = np.array(to_rgb(colour))
+    linear = np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
+    xyz = TO_XYZ @ np.clip(np.asarray(matrix) @ linear, 0, 1) / TO_XYZ.sum(axis=1)
+    x, y, z = np.where(xyz > 0.008856, np.cbrt(xyz), 7.787 * xyz + 16 / 116)
+    return np.array([116 * y - 16, 500 * (x - y), 200 * (y - z)])
+
+
+@pytest.mark.parametrize("seen_as", SEEN_AS)
+@pytest.mark.parametrize(("n", "least"), [(6, 20), (12, 8)])
+def test_colours_of_extractors_are_apart(seen_as, n, least):
+    colours = [style.colour for style in method_styles(TWELVE[:n]).values()]
+    seen = [lab(colour, SEEN_AS[seen_as]) for colour in colours]
+    assert min(np.linalg.norm(a - b) for a, b in itertools.combinations(seen, 2)) > least
+
+
+@pytest.mark.parametrize("methods", [FIVE_BY_THREE, TWELVE])
+def test_methods_are_apart_in_grey_and_none_is_pale(methods):
+    """By marker and line where there are lines; by hatch among the variants of an extractor, whose bars have names."""
+    styles = method_styles(methods)
+    assert len({(style.marker, style.hollow, style.line) for style in styles.values()}) == len(methods)
+    for extractor in {method.extractor for method in methods}:
+        of_extractor = {method.variant: style for method, style in styles.items() if method.extractor == extractor}
+        assert len({style.hatch for style in of_extractor.values()}) == len(of_extractor)
+        contrast = {variant: 1.05 / (luminance(style.colour) + 0.05) for variant, style in of_extractor.items()}
+        assert contrast["pretrained"] > 2.6 and min(contrast.values()) > 1.6
+
+
+def test_an_interval_is_seen_on_a_bar_of_any_colour():
+    """Across the part of an interval that lies on the bar, there is a dark line with white beside it."""
+    methods = [*FIVE_BY_THREE[:6], *FIVE_BY_THREE[12:]]
+    figure = metric_bars(summary(methods, ["gpt"], [5])).figure
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    pixels = np.asarray(canvas.buffer_rgba())[..., :3] / 255
+    grey = pixels @ [0.2126, 0.7152, 0.0722]
+    axes = figure.axes[0]
+    [heights] = [axes.get_yticks()]
+    for i, y in enumerate(heights):
+        value = (i + 1) / (len(methods) + 1) * 0.9
+        column, row = axes.transData.transform((value - 0.025, y)).round().astype(int)
+        across = grey[len(grey) - row - 5 : len(grey) - row + 5, column]
+        assert across.min() < 0.25 and across.max() > 0.9, methods[i]
+
+
+def test_text_is_text_in_svg_and_pdf(tmp_path):
+    labels = {Method("clip", "pretrained"): "Colour $1", Method("dino", "tuned"): "An extractor"}
+    rankings = [small_ranking(), small_ranking("dino", "tuned")]
+    _, svg, pdf, _, _ = save_plot(recall_curves(rankings, [5], "style", look=Look(labels=labels)), tmp_path / "curves")
+    drawing = svg.read_text()
+    assert all(f">{text}</text>" in drawing for text in ("Colour $1", "An extractor", "recall@k"))
+    assert not re.search(r'id="DejaVu', drawing)  # letters as paths have such names
+    content = pdf.read_bytes()
+    assert b"/Type3" not in content and b"/FontFile2" in content
+    read = subprocess.run(["pdftotext", pdf, "-"], capture_output=True, text=True, check=True).stdout
+    assert all(text in read for text in ("Colour $1", "An extractor", "recall@k"))
+
+
+def test_a_title_is_drawn_where_it_is_asked_for():
+    for has_title in (False, True):
+        look = Look(has_title=has_title)
+        plots = [
+            metric_bars(summary(TWELVE[:2], ["gpt"], [5]), look=look),
+            rank_distribution([small_ranking()], "style", look),
+            difference_forest(comparisons(TWELVE[:2]), "style", Resampling(), look),
+        ]
+        titles = [[text for text, _ in drawn_texts(plot.figure) if text.startswith("style: ")] for plot in plots]
+        assert [len(found) for found in titles] == [has_title] * 3
+
+
+def test_captions_say_what_is_shown_and_the_settings_used():
+    methods = [Method("clip", "pretrained"), Method("clip", "tuned")]
+    rankings = random_rankings(methods, ["gpt", "media"], 12, 1500)
+    said = protocol(rankings)
+    counts = "; ".join(f"{prompt}: 12 queries of 12 entries" for prompt in ("gpt", "media"))
+    assert said == f"Each query ranks 1,500 database images and its own exemplars; {counts}."
+    hard = random_rankings(methods, ["gpt"], 2, 1500)
+    hard = [type(r)(**{**r.__dict__, "hard_negatives": True}) for r in hard]
+    assert "all exemplars of the split (hard negatives)" in protocol(hard)
+    table, resampling = summary(methods, ["gpt", "media"], [5, 10]), Resampling(samples=500, confidence=0.9, seed=3)
+    sizes = sizes_table(methods, ["gpt"], [5], [10, 1500])
+    forest = difference_forest(comparisons(methods), "style", resampling, protocol=said)
+    for plot, *parts in (
+        (
+            metric_bars(table, "style", 0.9, protocol=said),
+            "on style: mAP, recall@5 and recall@10",
+            "90 % intervals",
+            said,
+        ),
+        (recall_curves(rankings, [5, 10], "style", 0.9, summary=table), "k = 5 and 10", "90 % intervals", said),
+        (rank_distribution(rankings, "style"), "Ranks of the exemplars on style", "the same scale", said),
+        (size_curves(sizes, "style", 0.9), "the first 10 and 1,500 images", "90 % intervals"),
+        (variant_scatter(rankings, "style"), "What tuning changed on style", said),
+        (forest, "Which method is better on style", "90 % intervals", "p at most 0.1", said),
+        (forest, "500 random sign vectors at most, seed 3", "Holm's adjustment over the 1 pair "),
+        (learning_curves({methods[1]: small_curve()}), "A line per weight of the penalty: 0 and 1."),
+    ):
+        assert all(part in plot.caption for part in parts), plot.caption
+        assert "\n" not in plot.caption and "  " not in plot.caption and plot.caption.endswith(".")
+    few = metric_bars(summary(methods, ["gpt"], [5], intervals=False)).caption
+    assert "no interval: fewer than 6 entries" in few and "% intervals" not in few
+
+
+def test_recall_curves_have_the_intervals_of_the_summary_at_the_marked_ks():
+    rankings = random_rankings(TWELVE[:2], ["gpt"], 12, 1500)
+    table = summary(TWELVE[:2], ["gpt"], [5, 10])
+    figure, data = (plot := recall_curves(rankings, [5, 10], "style", summary=table)).figure, plot.data
+    for i, method in enumerate(TWELVE[:2]):
+        rows = data[data["extractor"] == method.extractor].set_index("k")
+        value = (i + 1) / 3 * 0.9
+        assert rows.loc[[5, 10], ["ci_low", "ci_high"]].to_numpy() == pytest.approx(
+            np.tile([value - 0.05, value + 0.05], (2, 1))
+        )
+        assert rows["ci_low"].notna().sum() == 2
+    bars = [segment for lines in figure.axes[0].collections[1:] for segment in lines.get_segments()]
+    assert len(bars) == 4 and "95 % interval" in [text for text, _ in drawn_texts(figure)]
+    assert recall_curves(rankings, [5], "style").data["ci_low"].isna().all()
+
+
+def test_a_forest_has_the_better_method_first_and_marks_what_is_significant():
+    methods = [Method(name, "pretrained") for name in "abc"]
+    values = dict(zip(methods, (0.3, 0.5, 0.1), strict=True))
+    plot = difference_forest(comparisons(methods, ["gpt", "media"], values), "style", Resampling())
+    data = plot.data[plot.data["prompt_type"] == "gpt"]
+    assert list(zip(data["extractor_a"], data["extractor_b"], strict=True)) == [("b", "a"), ("b", "c"), ("a", "c")]
+    assert data["difference"].tolist() == pytest.approx([0.2, 0.4, 0.2])
+    # The table has a - b = -0.2 with the interval from -0.35 to -0.15: turned, with its ends.
+    assert data[["ci_low", "ci_high"]].to_numpy() == pytest.approx(np.array([[0.15, 0.35], [0.25, 0.45], [0.05, 0.25]]))
+    assert data["significant"].tolist() == [True, True, True]
+    texts = [text for text, _ in drawn_texts(plot.figure)]
+    assert texts.count("+0.200*") == 4 and texts.count("+0.400*") == 2
+    close = difference_forest(comparisons(methods, values=dict.fromkeys(methods, 0.2)), "style", Resampling())
+    assert not close.data["significant"].any() and "+0.000" in [text for text, _ in drawn_texts(close.figure)]
+    strict = difference_forest(comparisons(methods, ["gpt"], values), "style", Resampling(confidence=0.99))
+    assert not strict.data["significant"].any(), "p_holm is 0.04"
+
+
+def test_a_forest_of_many_methods_has_the_best_ones_pairs_and_those_with_pretrained():
+    data = difference_forest(comparisons(FIVE_BY_THREE), "style", Resampling()).data
+    best = data[(data["extractor_a"] == "sscd") & (data["variant_a"] == "mlp")]
+    assert len(best) == 14
+    rest = data.drop(best.index)
+    assert len(rest) == 2 * 5 - 1 and (rest["extractor_a"] == rest["extractor_b"]).all()
+    assert ((rest["variant_a"] == "pretrained") | (rest["variant_b"] == "pretrained")).all()
+    nothing = difference_forest(comparisons(FIVE_BY_THREE), "absent", Resampling())
+    assert nothing.data.empty and "no two methods to compare" in nothing.caption

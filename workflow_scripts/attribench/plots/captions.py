@@ -1,0 +1,54 @@
+"""Sentences of captions: what was ranked, over how many queries, with which settings."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+
+from attribench.formats.ranking import Ranking
+from attribench.plots.ranks import prompt_types
+from attribench.tables.statistics import NO_INTERVAL
+
+
+def caption(*sentences: str) -> str:
+    """Return the `sentences` that are not empty as one paragraph."""
+    return " ".join(sentence.strip() for sentence in sentences if sentence.strip())
+
+
+def count(n: int, one: str, several: str = "") -> str:
+    """Return `n` with its noun: `1 query`, `1,500 images`."""
+    return f"{n:,} {one if n == 1 else several or f'{one}s'}"
+
+
+def listing(names: Sequence[object]) -> str:
+    """Return `names` as a sentence lists them: `5, 10 and 100`."""
+    *first, last = map(str, names)
+    return f"{', '.join(first)} and {last}" if first else last
+
+
+def protocol(rankings: Sequence[Ranking]) -> str:
+    """Return what each query ranks, and over how many valid queries of how many entries a mean goes, by prompt type."""
+    least, most = (pick(ranking.n_database for ranking in rankings) for pick in (min, max))
+    images = count(most, "database image") if least == most else f"{least:,} to {most:,} database images"
+    has_hard_negatives = any(ranking.hard_negatives for ranking in rankings)
+    others = "all exemplars of the split (hard negatives)" if has_hard_negatives else "its own exemplars"
+    counts = [f"{name or 'queries'}: {_queries(rankings, name)}" for name in prompt_types(rankings)]
+    return f"Each query ranks {images} and {others}; {'; '.join(counts)}."
+
+
+def _queries(rankings: Sequence[Ranking], prompt_type: str) -> str:
+    """Return the numbers of queries of `prompt_type` that are valid for all methods, and of their entries."""
+    first = rankings[0]
+    valid = np.all([ranking.query_valid for ranking in rankings], axis=0) & (first.query_prompt_type == prompt_type)
+    n_entries = len(np.unique(first.query_entry[valid]))
+    return f"{count(int(valid.sum()), 'query', 'queries')} of {count(n_entries, 'entry', 'entries')}"
+
+
+def intervals(data: pd.DataFrame, confidence: float, of: str = "of the mean, over entries") -> str:
+    """Return what the intervals in the columns ci_low and ci_high of `data` are; `of` says of what."""
+    known = data["ci_low"].notna()
+    value = data["value"] if "value" in data else data["ci_low"].fillna(0)
+    parts = [f"Intervals are {100 * confidence:.4g} % intervals {of}."] if known.any() else []
+    if (~known & value.notna()).any():
+        parts.append(f"Where none is drawn: {NO_INTERVAL}.")
+    return " ".join(parts)
