@@ -125,7 +125,7 @@ class Network:
         """
         [pixels] = load_pixels(path, [self._preprocessing], reading)
         with self._lock:
-            features = self._forward(pixels[None])
+            features = self._forward(pixels[None].copy())  # torch takes no array that is read-only
         if (bad := first_bad_row(features)) is not None:
             raise UnreadableImage(f"its feature {bad[1]}")
         return features[0]
