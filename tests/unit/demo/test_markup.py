@@ -64,7 +64,15 @@ def test_the_query_has_its_facts():
 
 
 @pytest.mark.parametrize(
-    "share, text", [(1, "100.0 %"), (0.3424, "34.2 %"), (0.0007, "0.07 %"), (5e-6, "under 0.01 %"), (0, "0.00 %")]
+    "share, text",
+    [
+        (1, "100.0 %"),
+        (0.3424, "34.2 %"),
+        (0.0007, "0.070 %"),
+        (5.1e-5, "0.0051 %"),
+        (1e-9, "under 0.0001 %"),
+        (0, "0.0 %"),
+    ],
 )
 def test_percentages(share, text):
     assert percent(share) == text

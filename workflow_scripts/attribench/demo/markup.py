@@ -20,11 +20,12 @@ def seconds_text(seconds: float) -> str:
 
 
 def percent(share: float) -> str:
-    """Return `share` as a percentage with three digits at most: 34.2 %, 0.07 %, under 0.01 %."""
-    if 0 < share < 0.0001:
-        return "under 0.01 %"
-    digits = 1 if share >= 0.01 else 2
-    return f"{100 * share:.{digits}f} %"
+    """Return `share` as a percentage of one decimal or two digits: 34.2 %, 0.58 %, 0.0041 %, under 0.0001 %."""
+    value = 100 * share
+    if 0 < value < 0.0001:
+        return "under 0.0001 %"
+    decimals = 1 if value >= 1 or not value else 1 - math.floor(math.log10(value))
+    return f"{value:.{decimals}f} %"
 
 
 def query_card(picture: str | None, title: str, facts: Sequence[tuple[str, str]]) -> str:
@@ -36,7 +37,8 @@ def query_card(picture: str | None, title: str, facts: Sequence[tuple[str, str]]
 def answer_line(answer: Attribution) -> str:
     """Return in words what the answer says."""
     if answer.remaining is None:
-        return f"{_ranks(answer)} among {answer.n_database:,} database images." if answer.own else "Ranked by score."
+        found = f"Found: {_ranks(answer)} among {answer.n_database:,} database images."
+        return found if answer.own else "Ranked by score."
     spread = max(1, round(answer.effective_number))
     spread_text = f"Spread over about {spread:,} {'image' if spread == 1 else 'images'}."
     if not answer.n_exemplars:

@@ -59,9 +59,10 @@ def get_ready(files: MethodFiles, threads: int, report: Callable[[float], None])
 
 
 def _load_kernels(rows: DatabaseRows, real: _Map) -> None:
-    """Load what is compiled, so that the first answer need not wait for it."""
+    """Load what is compiled, and read all rows once, so that the first answer need not wait for that."""
     features, _ = rows.features(np.flatnonzero(rows.valid)[:1])
     unit = np.zeros((1, len(rows.centre)))
+    rows.scores(unit[0])
     exact_scores(unit, real(features))
     exact_scores(unit, real(features.astype(np.float32)))
 

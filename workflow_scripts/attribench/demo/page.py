@@ -67,17 +67,23 @@ def show(files: Sequence[str], pairs: Sequence[str]) -> None:
         choice = _choose(run)
         if choice:
             _warn_of_lost(wanted)
-            _answer(run, choice)
-            st.html(f'<div class="at"><p class="note">{_MEANING}</p></div>')
-    except (InputError, UnreadableImage) as error:
+            _try_to_answer(run, choice)
+            if run.config.influence:
+                st.html(f'<div class="at"><p class="note">{_MEANING}</p></div>')
+    except InputError as error:
         _say(error)
 
 
 def _say(error: Exception | str) -> None:
     """Show what is wrong; the page stays up."""
-    for mark in "\\`*_[]#$:<>":
-        error = str(error).replace(mark, f"\\{mark}")
-    st.error(error.replace("\n", "  \n"), icon=":material/error:")
+    st.error(_plain(str(error)), icon=":material/error:")
+
+
+def _plain(text: str) -> str:
+    """Return `text` so that Markdown shows it as it is."""
+    for mark in "\\*_[]#$:<>~":
+        text = text.replace(mark, f"\\{mark}")
+    return text.replace("\n", "  \n")
 
 
 # --- what is chosen ---------------------------------------------------------------------------------------------------
@@ -138,7 +144,7 @@ def _choose_query(split: SplitFeatures) -> ManifestRow:
 def _say_missing(run: Run, missing: list[str]) -> None:
     rest = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
     st.info(f"Results are missing: `{missing[0]}`{rest}. This makes them:", icon=":material/play_circle:")
-    st.code(run.command(), language="sh")
+    st.code(run.command(), language=None, wrap_lines=True)
 
 
 def _warn_of_lost(wanted: dict[str, str]) -> None:
@@ -175,6 +181,17 @@ def _network(run: Run, files: MethodFiles) -> Network:
     make = lambda: Network(files, config.root, config.device)  # noqa: E731
     with st.spinner(f"Loading {files.method.extractor}"):
         return _kept()["network"].get(stamp(files, run.splits[0])[0], make)
+
+
+def _try_to_answer(run: Run, choice: Choice) -> None:
+    """Show the answer, or what is wrong with an uploaded file."""
+    try:
+        _answer(run, choice)
+    except UnreadableImage as error:
+        _say(
+            f"{choice.name} cannot be used as an image: {error}. Expected a whole image of at most "
+            f"{run.reading.max_pixels:,} pixels, such as a JPEG, PNG, WebP, TIFF or HEIC file."
+        )
 
 
 def _answer(run: Run, choice: Choice) -> None:
@@ -253,14 +270,21 @@ def _show_answer(
     st.html(mosaic(answer, picture, top))
     if absent := [one for one in answer.first if picture(one.path) is None]:
         text = f"{len(absent)} of these {len(answer.first)} images cannot be shown, as they are not on this disk."
-        st.markdown(f"{text} {run.hint(absent[0].path, not absent[0].is_exemplar)}")
+        hints = dict.fromkeys(run.hint(one.path, not one.is_exemplar) for one in absent)
+        st.markdown("  \n".join([text, *list(hints)[:2]]))
     st.subheader("Ranking", anchor=False)
     st.html(ranking_table(answer, picture, ready.files.label, others))
 
 
 def _say_no_influence(run: Run) -> None:
-    st.info("Influence is off, so these are scores alone. This turns it on:", icon=":material/info:")
-    st.code(run.command(influence="true"), language="sh")
+    """Say how to get influence, or what keeps this run from having some."""
+    try:
+        command = run.influence_command()
+    except InputError as error:
+        st.info(_plain(f"Influence is off, so these are scores alone. With `influence: true`, {error}"))
+        return
+    st.info("Influence is off, so these are scores alone. This makes influence:", icon=":material/info:")
+    st.code(command, language=None, wrap_lines=True)
 
 
 def _say_shared(answers: list[Attribution]) -> None:
@@ -277,6 +301,6 @@ def _take_away(choice: Choice, answers: list[Attribution]) -> None:
     with st.popover("Link to this view", width="stretch"):
         if choice.query is None:
             st.write("A link cannot hold your image: it would be uploaded anew.")
-        keys = ("image", "split", "entry", "query", "extractor", "variant", "with", "images")
+        keys = ("image", "split", "entry", "query", "extractor", "variant", "with", "images", "exemplars")
         shown = {key: st.session_state[key] for key in keys if key in st.session_state}
         st.code(f"{(st.context.url or '').split('?')[0]}?{urlencode(shown)}", language=None, wrap_lines=True)

@@ -47,6 +47,7 @@ class Run:
         self._files, self._pairs = files, pairs
         # A method whose mapper is not there is left out, and nothing is fetched, whatever a run would do.
         settings = read_settings(files, pairs) | {"download": "never", "missing_variants": "skip"}
+        self._settings = settings
         self._plan = plan = Plan(load(settings))
         plan.refuse_other_results()
         self.config = plan.config
@@ -74,6 +75,11 @@ class Run:
         if self._plan.rendered and not (self._files or self._pairs or changes):
             return "make sample"
         return self._command(["--cores", "all", "all"], changes)
+
+    def influence_command(self) -> str:
+        """Return the command that makes influence too. Raises InputError that says what else the config has to name."""
+        load(self._settings | {"influence": True})
+        return self.command(influence="true")
 
     def _command(self, words: list[str], changes: dict[str, str]) -> str:
         pairs = [pair for pair in self._pairs if pair.partition("=")[0] not in changes]
