@@ -176,13 +176,13 @@ def test_uploads_are_answered_and_bad_ones_leave_the_page_up(page, address, conf
         expect(page.get_by_role("alert").get_by_text(re.compile(message))).to_be_visible()
         assert not page.locator("table").count()
     upload.set_input_files({"name": "mine.png", "mimeType": "image/png", "buffer": good})
-    expect(page.get_by_text("for all 6 exemplars")).to_be_visible()
+    expect(page.get_by_text("of the influence goes to all 6 exemplars")).to_be_visible()
     scores, _ = of_library(config, "tiny", "pretrained", "queries/1-gpt-0.png")
     of_database = [float(row[3]) for row in table(page)[:-1] if row[4].startswith("database")]
     assert np.isin(np.round(of_database[:5], 3), np.round(scores, 3)).all()
     check_accessible(page)
     choose(page, "Exemplars that join the database", "none")
-    expect(page.get_by_text("for the first database image")).to_be_visible()
+    expect(page.get_by_text("of the influence goes to the first database image")).to_be_visible()
     moving = io.BytesIO()
     frames = [Image.new("RGB", (60, 60), colour) for colour in ("red", "blue")]
     frames[0].save(moving, "GIF", save_all=True, append_images=frames[1:])

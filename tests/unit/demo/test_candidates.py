@@ -8,7 +8,7 @@ from attribench.common.errors import InputError
 from attribench.common.images import image_endings
 from attribench.decode.eight_bits import UnreadableImage
 from attribench.demo.attribution import attribute
-from attribench.demo.candidates import Asked, SplitFeatures
+from attribench.demo.candidates import Asked, SplitFeatures, query_titles
 from attribench.demo.method import Network, ReadyMethod
 from attribench.demo.run import Run
 from attribench.formats.calibrator import Calibrator
@@ -35,7 +35,7 @@ class ScoredRows:
 
 
 def test_ties_count_against_exemplars_and_equal_images_stand_in_the_databases_order():
-    rows = ScoredRows(np.array([0.1, 0.8, 0.5, 0.8, 0.8 - 5e-10, 0.8 - 3e-7]))
+    rows = ScoredRows(np.array([0.1, 0.8, 0.5, 0.8, 0.8 - 5e-10, 0.8 - 3e-7, 0.2 - 3e-7, 0.1, 0.2 - 4e-8]))
     same = lambda features: features  # noqa: E731
     method = ReadyMethod(None, rows, same, same, Calibrator(10.0, 0.0), 0.0, False)
     exemplar = np.array([[0.8, 0.6], [0.2, np.sqrt(0.96)]])
@@ -60,6 +60,13 @@ def test_invalid_images_and_entries_without_exemplars_are_not_asked_about():
     assert asked.feature.tolist() == [6, 7] and asked.exemplar_features.tolist() == [[0, 1], [2, 3]]
     everything = split.with_all_exemplars(np.zeros(2))
     assert [row.path for row in everything.exemplars] == ["e/0"]  # one image of the same path
+
+
+def test_queries_of_equal_names_are_told_by_their_paths():
+    rows = [ManifestRow(f"q/{i}/0.png", "query", 0, kind) for i, kind in enumerate(("gpt", "object"))]
+    assert list(query_titles(rows)) == ["gpt · 0.png", "object · 0.png"]
+    rows.append(ManifestRow("q/2/0.png", "query", 0, "gpt"))
+    assert list(query_titles(rows)) == ["gpt · q/0/0.png", "object · q/1/0.png", "gpt · q/2/0.png"]
 
 
 @pytest.fixture(scope="module")

@@ -28,7 +28,7 @@ def picture(path):
 
 def test_the_answer_in_words():
     line = answer_line(ANSWER)
-    assert "<strong>41.0 %</strong> for the query's 2 exemplars, at ranks 1, 17." in line
+    assert "<strong>41.0 %</strong> of the influence goes to the query's 2 exemplars, at ranks 1, 17." in line
     assert "about 12 images" in line
     assert answer_line(SCORES) == "Ranked by score."
 

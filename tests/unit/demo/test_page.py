@@ -1,5 +1,7 @@
 """What the page says where it has no answer. (tests/browser/test_demo.py has what it shows where it has one.)"""
 
+import subprocess
+
 import pytest
 from attribench.demo.page import _plain
 from helpers.clone import REPOSITORY
@@ -60,6 +62,24 @@ def test_a_link_to_what_is_not_there_is_said_to_be_lost(page):
     shown = page("top_k=10", choose={"extractor": "clip", "images": "20"})
     assert texts(shown.warning) == "The link asks for what this run does not have: extractor clip."
     assert shown.slider(key="images").value == 20
+
+
+def test_make_demo_passes_on_what_it_is_given():
+    command = [
+        "make",
+        "-n",
+        "--no-print-directory",
+        "demo",
+        "CONFIG=mine.yaml",
+        "SETTINGS=benchmark=abc root=/data",
+        "PORT=9000",
+    ]
+    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=True)
+    words = done.stdout.replace("\\\n", " ").split()
+    assert words[words.index("run") :] == [
+        *("run", "workflow_scripts/demo.py", "--server.address", "localhost", "--server.port", "9000", "--"),
+        *("--configfile", "mine.yaml", "--config", "benchmark=abc", "root=/data"),
+    ]
 
 
 @pytest.mark.parametrize("text, shown", [("a_b: [x](y) <z>", r"a\_b\: \[x\](y) \<z\>"), ("1\n2", "1  \n2")])

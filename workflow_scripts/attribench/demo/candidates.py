@@ -87,6 +87,7 @@ def entry_title(row: ManifestRow) -> str:
     return " · ".join([f"entry {row.entry}", *parts])
 
 
-def query_title(row: ManifestRow) -> str:
-    """Return what the page calls a query of an entry: its prompt type and the end of its path."""
-    return f"{row.prompt_type} · {PurePosixPath(row.path).name}"
+def query_titles(rows: Sequence[ManifestRow]) -> dict[str, ManifestRow]:
+    """Return an entry's queries by what the page calls them: prompt type and file name, or path where names are alike."""
+    short = {f"{row.prompt_type} · {PurePosixPath(row.path).name}": row for row in rows}
+    return short if len(short) == len(rows) else {f"{row.prompt_type} · {row.path}": row for row in rows}

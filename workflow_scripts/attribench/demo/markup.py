@@ -40,11 +40,12 @@ def answer_line(answer: Attribution) -> str:
         found = f"Found: {_ranks(answer)} among {answer.n_database:,} database images."
         return found if answer.own else "Ranked by score."
     spread = max(1, round(answer.effective_number))
-    spread_text = f"Spread over about {spread:,} {'image' if spread == 1 else 'images'}."
-    if not answer.n_exemplars:
-        return f"<strong>{percent(answer.first[0].influence)}</strong> for the first database image. {spread_text}"
-    whose = _ranks(answer) if answer.own else f"all {answer.n_exemplars:,} exemplars"
-    return f"<strong>{percent(answer.on_exemplars)}</strong> for {whose}. {spread_text}"
+    if answer.n_exemplars:
+        share, whose = answer.on_exemplars, _ranks(answer) if answer.own else f"all {answer.n_exemplars:,} exemplars"
+    else:
+        share, whose = answer.first[0].influence, "the first database image"
+    over = f"about {spread:,} {'image' if spread == 1 else 'images'}"
+    return f"<strong>{percent(share)}</strong> of the influence goes to {whose}. It is spread over {over}."
 
 
 def _ranks(answer: Attribution) -> str:

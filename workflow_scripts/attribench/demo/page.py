@@ -15,7 +15,7 @@ from attribench.common.errors import InputError
 from attribench.common.images import open_image
 from attribench.decode.eight_bits import UnreadableImage
 from attribench.demo.attribution import Attribution, attribute
-from attribench.demo.candidates import Asked, SplitFeatures, alone, entry_title, query_title, read_split
+from attribench.demo.candidates import Asked, SplitFeatures, alone, entry_title, query_titles, read_split
 from attribench.demo.kept import Kept, stamp
 from attribench.demo.markup import answer_line, mosaic, parts_bar, query_card, ranking_table, seconds_text
 from attribench.demo.method import Network, ReadyMethod, get_ready
@@ -53,12 +53,13 @@ def _kept() -> dict[str, Kept]:
 
 def show(files: Sequence[str], pairs: Sequence[str]) -> None:
     """Show the page of the run of these config files and pairs KEY=VALUE."""
-    st.set_page_config("Live attribution", layout="wide", initial_sidebar_state="expanded")
+    st.set_page_config("Live attribution", layout="wide")
     st.html(Path(__file__).with_name("style.css"))
     st.title("Live attribution", anchor=False)
     wanted = st.session_state.setdefault("wanted", dict(st.query_params))
     try:
-        run = _kept()["run"].get((tuple(files), tuple(pairs)), lambda: Run(files, pairs))
+        changed = tuple(os.stat(file).st_mtime_ns for file in files if os.path.exists(file))
+        run = _kept()["run"].get((tuple(files), tuple(pairs), changed), lambda: Run(files, pairs))
         if not run.methods:
             raise InputError(
                 f"{', '.join(run.score_methods)} gives scores of a split's queries in files, and has no features to compare "
@@ -68,8 +69,6 @@ def show(files: Sequence[str], pairs: Sequence[str]) -> None:
         if choice:
             _warn_of_lost(wanted)
             _try_to_answer(run, choice)
-            if run.config.influence:
-                st.html(f'<div class="at"><p class="note">{_MEANING}</p></div>')
     except InputError as error:
         _say(error)
 
@@ -137,7 +136,7 @@ def _of_split(name: str) -> str:
 def _choose_query(split: SplitFeatures) -> ManifestRow:
     entries = {entry_title(rows[0]): rows for rows in split.queries.values()}
     entry = st.selectbox("Entry", list(entries), key="entry", bind="query-params")
-    queries = {query_title(row): row for row in entries[entry]}
+    queries = query_titles(entries[entry])
     return queries[st.selectbox("Query", list(queries), key="query", bind="query-params")]
 
 
@@ -178,9 +177,9 @@ def _ready(files: MethodFiles, split: str) -> ReadyMethod:
 
 def _network(run: Run, files: MethodFiles) -> Network:
     config = run.config
-    make = lambda: Network(files, config.root, config.device)  # noqa: E731
-    with st.spinner(f"Loading {files.method.extractor}"):
-        return _kept()["network"].get(stamp(files, run.splits[0])[0], make)
+    name = files.method.extractor
+    with st.spinner(f"Loading {name}"):
+        return _kept()["network"].get((config.root, name), lambda: Network(files, config.root, config.device))
 
 
 def _try_to_answer(run: Run, choice: Choice) -> None:
@@ -220,6 +219,8 @@ def _answer(run: Run, choice: Choice) -> None:
         with column:
             others = first[1 - number] if len(answers) > 1 else frozenset()
             _show_answer(run, ready[number], answer, seconds, top, others)
+    if run.config.influence:
+        st.html(f'<div class="at"><p class="note">{_MEANING}</p></div>')
 
 
 def _one_answer(
