@@ -30,7 +30,7 @@ def percent(share: float) -> str:
 
 def query_card(picture: str | None, title: str, facts: Sequence[tuple[str, str]]) -> str:
     """Return the image that is asked about, beside its `facts`: name and value of each."""
-    listed = "".join(f"<dt>{escape(name)}</dt><dd>{escape(value)}</dd>" for name, value in facts)
+    listed = "".join(f"<dt>{escape(name)}</dt><dd>{_breakable(value)}</dd>" for name, value in facts)
     return f'<div class="at"><div class="query">{_image(picture, title)}<dl>{listed}</dl></div></div>'
 
 
