@@ -1,5 +1,6 @@
 """What the page says where it has no answer. (tests/browser/test_demo.py has what it shows where it has one.)"""
 
+import shutil
 import subprocess
 
 import pytest
@@ -52,6 +53,14 @@ def test_methods_of_scores_alone_cannot_be_asked(page):
     registry = "score_registry={unlearn: s.h5}"
     shown = page("extractors=[]", "score_methods=[unlearn]", registry, "influence=false", "variants=[pretrained]")
     assert "unlearn gives scores of a split's queries" in texts(shown.error)
+
+
+def test_images_that_are_not_on_this_disk_are_named_with_a_hint(page, tmp_path, finished_demo):
+    shutil.copy(finished_demo.parent / "root/zoo.json", tmp_path)
+    shown = page(f"root={tmp_path}", choose={"images": "8"})
+    hint = "8 of these 8 images cannot be shown, as they are not on this disk."
+    [text] = [element.value for element in shown.markdown if hint in element.value]
+    assert f"Expected at {tmp_path}/" in text
 
 
 def test_settings_that_are_not_valid_are_named(page):

@@ -61,6 +61,15 @@ def test_invalid_images_have_no_score(tmp_path):
     assert np.array_equal(np.isnan(scores), ~valid)
 
 
+def test_images_beyond_the_manifests_end_have_no_row(tmp_path):
+    """As with the config key database_limit, which leaves features as they are."""
+    files = database(tmp_path, np.random.default_rng(4).standard_normal((30, D)).astype(np.float32))
+    write_manifest(files.manifest, [ManifestRow(f"d/{i}.png", "database") for i in range(12)])
+    rows = made(tmp_path, files)
+    assert len(rows.scores(np.eye(D)[0])) == 12 and rows.starts.tolist() == [0, 10, 12]
+    assert rows.features(np.array([9, 10, 11]))[1] == ["d/9.png", "d/10.png", "d/11.png"]
+
+
 def test_rows_are_found_again_until_what_they_are_made_of_changes(tmp_path):
     features = np.random.default_rng(2).standard_normal((30, D)).astype(np.float32)
     files, mapper = database(tmp_path, features), tmp_path / "mapper.pth"
