@@ -2,18 +2,25 @@
 # by digest (envs/venv.sh).
 
 PYTHON ?= python3
+ADDRESS ?= localhost
+PORT ?= 8501
 BIN := .venv/bin
 READY := .venv/.ready
 
 # Where it is set, each of a run's jobs would compile all its libraries anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: sample test bench lint schema docs lock clean help always
+.PHONY: sample demo test bench lint schema docs lock clean help always
 
 sample: $(READY)  ## draw the sample benchmark and evaluate it (what make alone does)
 	$(BIN)/snakemake --cores all all
 	@echo
 	@echo "Tables: results/tables/    Plots and contact sheets: results/plots/"
+
+# CONFIG names config files, as --configfile does, SETTINGS pairs KEY=VALUE, as --config does.
+demo: $(READY)  ## open the live page of what was run: make demo CONFIG=mine.yaml PORT=8502
+	@$(BIN)/streamlit run workflow_scripts/demo.py --server.address $(ADDRESS) --server.port $(PORT) -- \
+	  $(if $(CONFIG),--configfile $(CONFIG)) $(if $(SETTINGS),--config $(SETTINGS))
 
 test: $(READY)  ## run every test
 	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable
 
 # Modules with a list BENCHMARKS of functions (Options) -> rows. Each gets its table, its JSON and its plot.
-NAMES = ["ranking", "extraction", "decode", "shards", "tuning", "workflow", "scale"]
+NAMES = ["ranking", "extraction", "decode", "shards", "tuning", "demo", "workflow", "scale"]
 
 
 def main() -> None:

@@ -1,5 +1,6 @@
 """The README and the pages of how-to: commands run, paths are there, examples are valid, and numbers are the sample's."""
 
+import contextlib
 import csv
 import os
 import re
@@ -11,6 +12,13 @@ from pathlib import Path
 
 import pytest
 import yaml
+from attribench.demo.attribution import attribute
+from attribench.demo.candidates import read_split
+from attribench.demo.method import get_ready
+from attribench.demo.run import Run, missing_files
+from attribench.formats.influence import read_influence
+from attribench.formats.rank_file import read_rank_file
+from attribench.formats.ranking import Method
 from attribench.manifest import read_split_file
 from attribench.plan.config import load
 from helpers.clone import REPOSITORY, Clone, server
@@ -48,7 +56,8 @@ EXAMPLES = [text for page in PAGES.values() for text in re.findall(r"```yaml\n(.
 
 
 def test_every_command_of_a_page_is_of_a_kind_that_is_tested():
-    assert COMMANDS["README.md"][:3] == ["make sample", "make test", ".venv/bin/snakemake --cores 8 all"]
+    first = ["make sample", "make demo", "make test", ".venv/bin/snakemake --cores 8 all"]
+    assert COMMANDS["README.md"][:4] == first
     makefile = (REPOSITORY / "Makefile").read_text()
     for name, commands in COMMANDS.items():
         assert commands, name
@@ -159,6 +168,7 @@ def test_a_newcomers_first_commands(tmp_path):
         found = differences(document, summary.parent)
         assert not found, f"{document}: run tests/helpers/readme_table.py after `make sample`: {found}"
     assert_tuned_is_better(summary.with_name("comparisons.csv"))
+    assert_the_demo_has_the_runs_influence(clone)
 
 
 def check_floors(summary: Path) -> None:
@@ -182,3 +192,18 @@ def assert_tuned_is_better(comparisons: Path) -> None:
     pairs = [(r["variant_a"], r["variant_b"], r) for r in rows if r["extractor_a"] == r["extractor_b"]]
     gains = [float(row["ci_high"]) for a, b, row in pairs if (a, b) == ("pretrained", "tuned_linear")]
     assert len(gains) == 4 and max(gains) < 0, gains
+
+
+def assert_the_demo_has_the_runs_influence(clone: Clone) -> None:
+    """As far as the histograms of scores say, which the run adds up (docs/methods.md, "Sums")."""
+    method, split = Method("efficientnet_lite0", "tuned_linear"), "sample_object"
+    with contextlib.chdir(clone.folder):
+        files = Run().files_of(method)
+        assert not missing_files(files, split)
+        ready, queries = get_ready(files, 2, lambda share: None), read_split(files.splits[split], files.database)
+        ranking = read_rank_file(f"results/ranks/{split}/{method.extractor}/{method.variant}.h5")
+        influence = read_influence(f"results/influence/{split}/{method.extractor}/{method.variant}.h5", ranking)
+        for query in range(0, len(ranking.query_path), 40):
+            answer = attribute(queries.query(ranking.query_path[query]), ready, influence.top.shape[1])
+            assert [one.rank for one in answer.own] == ranking.ranks[ranking.pairs(query)].tolist()
+            assert [one.influence for one in answer.first] == pytest.approx(influence.top[query], rel=1.2e-4)

@@ -124,6 +124,7 @@ PACKAGES = {
     "plots": ["plots", "contact"],
     "contact.py": ["contact"],
     "trec.py": [],
+    "demo": [],
 }
 # The stages of which a number counts in place of their code, and where it stands.
 VERSIONS = {
@@ -178,7 +179,7 @@ def test_every_package_is_tried():
     assert set(PACKAGES) | {"__init__.py"} == names
     assert {path.stem for path in library.parent.glob("*.py")} == {
         *WHOLE, "download", "fingerprint", "import_features", "rank_scores", "trec", "tune", "overlap", "learning_curves",
-        "calibrate", "influence", "influence_table", "influence_plots",
+        "calibrate", "influence", "influence_table", "influence_plots", "demo",
     }  # fmt: skip
 
 

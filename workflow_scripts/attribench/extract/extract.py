@@ -46,7 +46,7 @@ def extract_shard(
             features = forward.map(blocks)
             # The first ones say how long a feature is, which the file has to know.
             first = next(features) if n else forward(np.zeros((1, *shard.data.shape[1:]), np.uint8))[:0]
-            identity = _identity(forward, name, preprocessing, dimension=first.shape[1])
+            identity = identity_of(forward, name, preprocessing, dimension=first.shape[1])
             attributes = feature_attributes(identity, collection, first_row, key, software_versions())
             attributes |= {"resampled": forward.network.resampled} if forward.network.resampled else {}
             with write_shard(output, "features", (n, first.shape[1]), "float32", rows, attributes) as writer:
@@ -59,7 +59,7 @@ def extract_shard(
         log.info("%.1f images/s", written / max(perf_counter() - started, 1e-9))
 
 
-def _identity(forward: ForwardPass, name: str, preprocessing: str, dimension: int) -> FeatureIdentity:
+def identity_of(forward: ForwardPass, name: str, preprocessing: str, dimension: int) -> FeatureIdentity:
     """Return what the features must share with others to be compared: the preprocessing is stated with mean and std."""
     network = forward.network
     mean, std = (",".join(map(repr, values)) for values in (network.mean, network.std))

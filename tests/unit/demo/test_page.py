@@ -1,0 +1,96 @@
+"""What the page says where it has no answer. (tests/browser/test_demo.py has what it shows where it has one.)"""
+
+import shutil
+import subprocess
+
+import pytest
+from attribench.demo.page import _plain
+from helpers.clone import REPOSITORY
+from streamlit.testing.v1 import AppTest
+
+
+@pytest.fixture
+def page(finished_demo, monkeypatch):
+    """Return a function that runs the page with pairs KEY=VALUE, after a working config file."""
+
+    def run(*pairs, choose=None):
+        monkeypatch.setattr("sys.argv", ["demo.py", "--configfile", str(finished_demo), "--config", *pairs])
+        monkeypatch.chdir(REPOSITORY)
+        page = AppTest.from_file(str(REPOSITORY / "workflow_scripts/demo.py"), default_timeout=60)
+        for key, value in (choose or {}).items():
+            page.query_params[key] = value
+        page.run()
+        assert not page.exception, page.exception
+        return page
+
+    return run
+
+
+def texts(elements):
+    return " ".join(element.value for element in elements)
+
+
+def test_missing_results_are_named_with_the_command_that_makes_them(page, tmp_path, finished_demo):
+    (tmp_path / "results").mkdir()
+    shown = page(f"results={tmp_path / 'results'}")
+    assert "manifests/photos_database.csv" in texts(shown.info) and "and 5 more" in texts(shown.info)
+    assert f"snakemake --cores all all --configfile {finished_demo}" in texts(shown.code)
+
+
+def test_without_influence_it_says_how_to_get_some(page):
+    shown = page("influence=false")
+    assert "Influence is off, so these are scores alone" in texts(shown.info)
+    assert any(code.value.endswith("--config influence=true") for code in shown.code)
+    assert [header.value for header in shown.subheader] == ["Images by score", "Ranking"]
+
+
+def test_without_influence_it_says_what_the_config_lacks_for_it(page):
+    shown = page("influence=false", "calibration_splits=null")
+    assert "there is nothing to calibrate the influence of variant pretrained on" in texts(shown.info)
+
+
+def test_methods_of_scores_alone_cannot_be_asked(page):
+    registry = "score_registry={unlearn: s.h5}"
+    shown = page("extractors=[]", "score_methods=[unlearn]", registry, "influence=false", "variants=[pretrained]")
+    assert "unlearn gives scores of a split's queries" in texts(shown.error)
+
+
+def test_images_that_are_not_on_this_disk_are_named_with_a_hint(page, tmp_path, finished_demo):
+    shutil.copy(finished_demo.parent / "root/zoo.json", tmp_path)
+    shown = page(f"root={tmp_path}", choose={"images": "8"})
+    hint = "8 of these 8 images cannot be shown, as they are not on this disk."
+    [text] = [element.value for element in shown.markdown if hint in element.value]
+    assert f"Expected at {tmp_path}/" in text
+
+
+def test_settings_that_are_not_valid_are_named(page):
+    assert "`recall\\_ks`\\: found 'x'" in texts(page("recall_ks=x").error)
+
+
+def test_a_link_to_what_is_not_there_is_said_to_be_lost(page):
+    shown = page("top_k=10", choose={"extractor": "clip", "images": "20"})
+    assert texts(shown.warning) == "The link asks for what this run does not have: extractor clip."
+    assert shown.slider(key="images").value == 20
+
+
+def test_make_demo_passes_on_what_it_is_given():
+    command = [
+        "make",
+        "-n",
+        "--no-print-directory",
+        "demo",
+        "CONFIG=mine.yaml",
+        "SETTINGS=benchmark=abc root=/data",
+        "PORT=9000",
+    ]
+    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=True)
+    words = done.stdout.replace("\\\n", " ").split()
+    assert words[words.index("run") :] == [
+        *("run", "workflow_scripts/demo.py", "--server.address", "localhost", "--server.port", "9000", "--"),
+        *("--configfile", "mine.yaml", "--config", "benchmark=abc", "root=/data"),
+    ]
+
+
+@pytest.mark.parametrize("text, shown", [("a_b: [x](y) <z>", r"a\_b\: \[x\](y) \<z\>"), ("1\n2", "1  \n2")])
+def test_messages_are_shown_as_they_are(text, shown):
+    assert _plain(text) == shown
