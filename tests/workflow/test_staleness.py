@@ -50,6 +50,7 @@ KEYS = [
     case("bootstrap", {"samples": 300}, jobs("tables", "plots"), "samples"),
     case("bootstrap", {"samples": 200, "seed": 1}, jobs("tables", "plots"), "seed"),
     case("contact_sheet", {"queries": 3, "neighbours": 4}, jobs("contact"), "queries"),
+    case("gallery", {"queries": 3, "neighbours": 4}, jobs("gallery_split", "gallery"), "queries"),
     case("database_shards", 3, jobs(*FROM_RANK, decode=3, extract=6)),
     case("split_shards", 2, jobs(*FROM_RANK, decode=4, extract=8)),
     case("database_limit", 10, jobs(*FROM_RANK, manifest=1)),  # of the features that are there, the first are ranked
@@ -97,7 +98,7 @@ ELSEWHERE = {
 }
 
 # The stages that run again when every module of a package changes, or one beside the packages; those after them as well.
-EVALUATION = ["metrics", "tables", "plots", "contact"]
+EVALUATION = ["metrics", "tables", "plots", "contact", "gallery_split", "gallery"]
 PACKAGES = {
     "common": EVALUATION,
     "provenance": EVALUATION,
@@ -106,7 +107,7 @@ PACKAGES = {
     "download": [],
     "sample": [],
     "manifest.py": [],
-    "decode": ["contact"],
+    "decode": ["contact", "gallery_split"],
     "extract": [],
     "import_features.py": [],
     "tune": [],
@@ -118,7 +119,8 @@ PACKAGES = {
     "metrics.py": ["metrics"],
     "tables": ["tables"],
     "plots": ["plots", "contact"],
-    "contact.py": ["contact"],
+    "contact.py": ["contact", "gallery_split"],
+    "gallery": ["gallery_split", "gallery"],
     "trec.py": [],
 }
 # The stages of which a number counts in place of their code, and where it stands.

@@ -164,6 +164,14 @@ class ContactSheet(Closed):
     neighbours: Positive
 
 
+class Gallery(Closed):
+    """Set the size of the gallery: queries of a split (None: all), positions of each ranking, pixels of a thumbnail."""
+
+    queries: Positive | None
+    neighbours: Positive
+    thumbnail: whole(ge=32, le=512)
+
+
 class Sample(Closed):
     """Say how the sample benchmark is drawn."""
 
@@ -210,6 +218,7 @@ class Settings(Closed):
     calibration_splits: Names | None
     bootstrap: Bootstrap
     contact_sheet: ContactSheet
+    gallery: Gallery
     published_numbers: FilePath | None
     sample: Sample
     download: Literal["never"] | DownloadSettings
