@@ -136,7 +136,7 @@ REFUSED = {
     "a split listed twice": (dict(splits=["sample_style"] * 2), ["splits", "sample_style", "more than once"]),
     "more neighbours than are kept": (
         dict(top_k=3),
-        ["contact_sheet.neighbours is 8", "gallery.neighbours is 10", "top_k"],
+        ["contact_sheet.neighbours is 8", "gallery.neighbours is 8", "top_k"],
     ),
     "a key of a benchmark": (
         dict(database="others"),
