@@ -13,7 +13,7 @@ from attribench.common.progress import progress
 from attribench.decode.eight_bits import UnreadableImage
 from attribench.decode.reading import Reading
 
-_QUALITY = 68
+_QUALITY = 62
 
 
 def thumbnail_name(path: str) -> str:

@@ -41,8 +41,8 @@ function show(next, split) {
   history.replaceState(null, "", fragmentOf(view));
   fillFilters(split);
   const queries = listed(split, view);
+  showQuery(split, queries); // first: its images load while the list is made
   showList(split, queries);
-  showQuery(split, queries);
 }
 
 function go(changes) {
@@ -64,7 +64,8 @@ function fillFilters(split) {
     const choices = options[select.name];
     select.replaceChildren(...choices.map(([value, text]) => element("option", { value }, text)));
     select.value = view[select.name];
-    select.closest("label").hidden = choices.length < 2 || (select.name !== "split" && choices.length === 2 && !choices[0][0]);
+    const isOnlyAll = select.name !== "split" && choices.length === 2 && choices[0][0] === "";
+    select.closest("label").hidden = choices.length < 2 || isOnlyAll;
   }
 }
 
@@ -80,7 +81,8 @@ function showList(split, queries) {
 
 function countText(split, queries) {
   const all = split.queries.length;
-  const shown = queries.length < all ? `${queries.length} of the ${all} shown` : `${all} of the split's ${split.n_queries}`;
+  const isPart = queries.length < all;
+  const shown = isPart ? `${queries.length} of the ${all} shown` : `${all} of the split's ${split.n_queries}`;
   const rest = split.n_not_ranked ? `; ${split.n_not_ranked} could not be ranked` : "";
   return `${shown} queries${rest}`;
 }
@@ -101,7 +103,7 @@ function markCurrent(current) {
 function showQuery(split, queries) {
   const position = queries.findIndex((query) => String(query.number) === view.query);
   document.title = position < 0 ? "Gallery" : `Query ${view.query}, ${view.split}: gallery`;
-  if (position < 0) return showMessage("No query of this split was ranked by every method, so there is none to show.");
+  if (position < 0) return showMessage("No query of this split was ranked by every method: there is none to show.");
   const query = queries[position];
   const sides = isPair(view) ? ["a", "b"] : ["b"];
   keepingFocus(() => {
@@ -119,8 +121,9 @@ function showQuery(split, queries) {
 function missingNote(split) {
   const missing = split.images.filter(([, thumbnail]) => !thumbnail).length;
   if (!missing) return null;
-  const count = missing === split.images.length ? "The images are" : `${missing} of ${split.images.length} images are`;
-  return element("p", { class: "note" }, `${count} not there, or cannot be read: their paths are shown in their place.`);
+  const count = missing === split.images.length ? "The images" : `${missing} of ${split.images.length} images`;
+  const text = `${count} could not be read, or are not there: paths stand in their place.`;
+  return element("p", { class: "note" }, text);
 }
 
 // Let the control that has the focus keep it when `work` makes it anew.
@@ -156,7 +159,8 @@ function onKey(event) {
   if (!view || event.ctrlKey || event.metaKey || event.altKey) return;
   if (event.key === "Escape") return find("#view").focus();
   if (event.target.closest("select")) return; // arrows and letters choose there
-  const work = (event.target.closest("#queries") && LIST_KEYS[event.key]) || KEYS[event.key] || KEYS[event.key.toLowerCase()];
+  const keys = event.target.closest("#queries") ? { ...KEYS, ...LIST_KEYS } : KEYS;
+  const work = keys[event.key] ?? keys[event.key.toLowerCase()];
   if (!work) return;
   event.preventDefault();
   work();
@@ -171,7 +175,9 @@ function onClick(event) {
 // Frame the same image wherever it is shown.
 function onHover(event) {
   const image = event.target.closest?.("[data-image]")?.dataset.image;
-  for (const tile of document.querySelectorAll("[data-image]")) tile.classList.toggle("same", tile.dataset.image === image);
+  for (const tile of document.querySelectorAll("[data-image]")) {
+    tile.classList.toggle("same", tile.dataset.image === image);
+  }
 }
 
 // A link of the list changes the address by itself; the same event follows "back" and "forward".

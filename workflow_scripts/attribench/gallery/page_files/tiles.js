@@ -50,10 +50,11 @@ function breakable(path) {
 // An image by its number in a split, or its path where there is no thumbnail.
 function picture(split, number, what, isLazy = true) {
   const [path, thumbnail] = split.images[number];
-  if (!thumbnail) return element("span", { class: "picture path", title: path }, path);
+  if (!thumbnail) return element("span", { class: "picture path", title: path }, fileName(path));
   const source = `${encodeURIComponent(split.split)}/thumbnails/${thumbnail}`;
-  const loading = isLazy ? "lazy" : "eager";
-  return element("img", { class: "picture", src: source, alt: what, title: path, loading, decoding: "async" });
+  // `loading` comes before `src`, which would load the image at once.
+  const how = { loading: isLazy ? "lazy" : "eager", decoding: "async" };
+  return element("img", { class: "picture", alt: what, title: path, ...how, src: source });
 }
 
 function swatch(method) {
@@ -62,13 +63,16 @@ function swatch(method) {
 
 // --- the list of queries ---------------------------------------------------------------------------------------------
 
+function entryName(split, number) {
+  return split.entries[number].class_id || `entry ${number}`;
+}
+
 function queryLink(split, query, view) {
-  const entry = split.entries[query.entry];
   const link = element(
     "a",
     { href: fragmentOf({ ...view, query: String(query.number) }), "data-query": query.number, tabindex: -1 },
     picture(split, query.image, ""),
-    element("span", { class: "name" }, `${entry.class_id || `entry ${query.entry}`} `, element("small", {}, query.prompt_type)),
+    element("span", { class: "name" }, entryName(split, query.entry), " ", element("small", {}, query.prompt_type)),
     precisions(split, query, view),
   );
   return element("li", {}, link);
@@ -125,7 +129,7 @@ function queryHead(split, query, view, position, count) {
       element(
         "div",
         { class: "title" },
-        element("h2", { id: "title" }, `${entry.class_id || `Entry ${query.entry}`} `, element("small", {}, `query ${query.number}`)),
+        heading("h2", "title", entryName(split, query.entry), `query ${query.number}`),
         steps(position, count),
       ),
       query.prompt ? element("p", { class: "prompt" }, `“${query.prompt}”`) : null,
@@ -135,13 +139,18 @@ function queryHead(split, query, view, position, count) {
   );
 }
 
+function heading(tag, id, text, detail) {
+  return element(tag, { id }, `${text} `, element("small", {}, detail));
+}
+
 function plural(count, noun) {
   return `${count} ${noun}${count === 1 ? "" : "s"}`;
 }
 
 function factList(facts) {
   const known = facts.filter(([, value]) => value !== null);
-  return element("dl", { class: "facts" }, ...known.flatMap(([name, value]) => [element("dt", {}, name), element("dd", {}, value)]));
+  const pairs = known.map(([name, value]) => [element("dt", {}, name), element("dd", {}, value)]);
+  return element("dl", { class: "facts" }, ...pairs.flat());
 }
 
 function changeLine(split, query, view) {
@@ -168,20 +177,22 @@ function panel(split, query, view, side) {
   const method = split.methods.find((one) => one.name === view[side]);
   const result = resultOf(query, split, method.name);
   const other = isPair(view) ? ranksOf(resultOf(query, split, view[side === "a" ? "b" : "a"])) : null;
-  const tiles = result.nearest.map((position) => nearestTile(split, position, other, side, largestShare(split, query, view)));
+  const largest = largestShare(split, query, view);
+  const tiles = result.nearest.map((position) => nearestTile(split, position, other, side, largest));
   return element(
     "section",
     { class: "panel", "aria-label": `Nearest images by ${method.label}` },
     methodChoice(split, method, side, isPair(view) || split.methods.length > 1),
     resultFacts(result),
-    tiles.length ? element("ol", { class: "tiles" }, ...tiles) : element("p", { class: "note" }, "No neighbour was kept."),
+    element("ol", { class: "tiles" }, ...tiles),
   );
 }
 
 function methodChoice(split, method, side, isChoice) {
   if (!isChoice) return element("h3", {}, swatch(method), method.label);
   const options = split.methods.map((one) => element("option", { value: one.name }, one.label));
-  const select = element("select", { name: side, "aria-label": side === "a" ? "First method" : "Second method" }, ...options);
+  const name = side === "a" ? "First method" : "Second method";
+  const select = element("select", { name: side, "aria-label": name }, ...options);
   select.value = method.name;
   return element("h3", {}, swatch(method), select);
 }
@@ -206,7 +217,8 @@ function largestShare(split, query, view) {
 // Return the rank of each image that is known to have one, by the image's number.
 function ranksOf(result) {
   const nearest = result.nearest.map(([rank, image]) => [image, rank]);
-  return { ranks: new Map([...nearest, ...result.exemplars.map(([image, rank]) => [image, rank])]), known: nearest.length };
+  const exemplars = result.exemplars.map(([image, rank]) => [image, rank]);
+  return { ranks: new Map([...nearest, ...exemplars]), known: nearest.length };
 }
 
 function nearestTile(split, [rank, image, what, score, share], other, side, largest) {
@@ -215,8 +227,18 @@ function nearestTile(split, [rank, image, what, score, share], other, side, larg
   return element(
     "li",
     { class: `tile ${what.replace(" ", "-")}`, "data-image": image },
-    element("span", { class: "frame" }, picture(split, image, `${kind ?? "database"}: ${fileName(path)}`), kind && element("span", { class: "mark" }, kind)),
-    element("span", { class: "numbers" }, element("b", {}, shownRank(rank)), element("span", { class: "score", title: "score" }, shownScore(score))),
+    element(
+      "span",
+      { class: "frame" },
+      picture(split, image, `${kind ?? "database"}: ${fileName(path)}`),
+      kind && element("span", { class: "mark" }, kind),
+    ),
+    element(
+      "span",
+      { class: "numbers" },
+      element("b", {}, shownRank(rank)),
+      element("span", { class: "score", title: "score" }, shownScore(score)),
+    ),
     share === null ? null : shareBar(share, largest),
     other && element("span", { class: "move" }, moved(rank, other, image, side)),
   );
@@ -232,7 +254,7 @@ function shareBar(share, largest) {
   );
 }
 
-// What the other method makes of an image: where it goes (from the first method), or where it comes from (to the second).
+// Where the other method ranks an image: to which rank it goes (side "a"), or from which it comes (side "b").
 function moved(rank, other, image, side) {
   const elsewhere = other.ranks.get(image);
   const beyond = `${shownRank(other.known + 1)}+`;
@@ -243,10 +265,11 @@ function moved(rank, other, image, side) {
 
 // What stands below an image.
 function legend(split, query, view) {
-  const result = resultOf(query, split, view.b);
-  const share = split.methods.some((method) => method.has_influence && [view.a, view.b].includes(method.name)) ? ", influence" : "";
-  const known = result.nearest.length;
-  const other = isPair(view) ? `; → its rank by the second method, ▲ ▼ = by the first (#${known + 1}+: below the first ${known})` : "";
+  const shown = split.methods.filter((method) => [view.a, view.b].includes(method.name));
+  const share = shown.some((method) => method.has_influence) ? ", influence" : "";
+  const known = resultOf(query, split, view.b).nearest.length;
+  const beyond = `#${known + 1}+: below the first ${known}`;
+  const other = isPair(view) ? `; → its rank by the second method, ▲ ▼ = by the first (${beyond})` : "";
   return element("p", { class: "legend" }, `Below an image: rank, score${share}${other}.`);
 }
 
@@ -255,16 +278,18 @@ function legend(split, query, view) {
 function exemplarSection(split, query, view) {
   const sides = isPair(view) ? ["a", "b"] : ["b"];
   const methods = sides.map((side) => split.methods.find((one) => one.name === view[side]));
-  const rows = methods.map((method) => new Map(resultOf(query, split, method.name).exemplars.map((row) => [row[0], row])));
+  const exemplars = methods.map((method) => resultOf(query, split, method.name).exemplars);
+  const rows = exemplars.map((ofMethod) => new Map(ofMethod.map((row) => [row[0], row])));
   const last = rows[rows.length - 1];
   const rank = (image) => last.get(image)?.[1] ?? Infinity;
   const images = [...split.entries[query.entry].exemplars].sort((one, other) => rank(one) - rank(other) || one - other);
   const tiles = images.map((image) => exemplarTile(split, image, methods, rows));
-  const among = `ranks among ${split.n_database.toLocaleString("en")} database images and ` + (split.hard_negatives ? "all exemplars" : "these");
+  const others = split.hard_negatives ? "all exemplars" : "these";
+  const among = `ranks among ${split.n_database.toLocaleString("en")} database images and ${others}`;
   return element(
     "section",
     { class: "exemplars", "aria-labelledby": "exemplars" },
-    element("h3", { id: "exemplars" }, `${plural(images.length, "exemplar")} of this entry `, element("small", {}, among)),
+    heading("h3", "exemplars", `${plural(images.length, "exemplar")} of this entry`, among),
     element("ul", { class: "tiles" }, ...tiles),
   );
 }

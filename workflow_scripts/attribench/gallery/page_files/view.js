@@ -1,6 +1,6 @@
 "use strict";
-// A view is what the page shows: a split, a query of it, two methods (names), and which queries are listed in what order.
-// The address holds it, after "#", so that every view has a link and the browser's back button works.
+// A view is what the page shows: a split, a query of it, two methods (names), and which queries are listed in what
+// order. The address holds it, after "#", so that every view has a link and the browser's back button works.
 
 const VIEW_KEYS = ["split", "query", "a", "b", "type", "category", "show", "sort"];
 const N_EXTREMES = 10;
@@ -50,8 +50,9 @@ function settled(wanted, split) {
   const [first, second] = defaultMethods(split.methods);
   view.a = names.includes(wanted.a) ? wanted.a : first;
   view.b = names.includes(wanted.b) ? wanted.b : second;
-  for (const [key, options] of [["type", promptTypes], ["category", categories], ["show", extremesOf], ["sort", orders]]) {
-    const values = options(split, view).map(([value]) => value);
+  const choices = { type: promptTypes, category: categories, show: extremesOf, sort: orders };
+  for (const [key, choicesOf] of Object.entries(choices)) {
+    const values = choicesOf(split, view).map(([value]) => value);
     if (!values.includes(view[key])) view[key] = values[0];
   }
   const numbers = listed(split, view).map((query) => String(query.number));
