@@ -104,6 +104,12 @@ def tiles(page, panel):
     return page.locator(".panel").nth(panel).locator(".tile")
 
 
+def wait_for_images(page, n):
+    """Wait until the panels show `n` images."""
+    whole = "[...document.querySelectorAll('.panel img')].filter(image => image.complete && image.naturalWidth)"
+    page.wait_for_function(f"{whole}.length === {n}")
+
+
 def test_two_methods_stand_side_by_side_with_the_numbers_of_their_files(page, gallery):
     page.goto(gallery.url(split="zoo", query=0))
     split = gallery.splits["zoo"]
@@ -128,8 +134,7 @@ def test_two_methods_stand_side_by_side_with_the_numbers_of_their_files(page, ga
             # More than a colour says which are exemplars.
             assert tile.locator(".mark").all_inner_texts() == (["exemplar"] if what == "exemplar" else [])
             assert tile.locator("img").get_attribute("title") == split["images"][number][0]
-    loaded = page.eval_on_selector_all(".panel img", "images => images.every(i => i.complete && i.naturalWidth === 48)")
-    assert loaded
+    wait_for_images(page, 2 * 6)
     of_entry = page.locator(".exemplars .tile")
     assert of_entry.count() == 2
     last = {row[0]: row[1] for row in query["methods"][1]["exemplars"]}
@@ -256,8 +261,15 @@ def test_no_serious_fault_for_those_who_cannot_see_it_and_no_overflow_on_a_phone
 
 
 def test_no_query_and_no_data_are_said(page, tmp_path, check_accessible):
+    few = ranking("pretrained", 0, query_prompt_type=text(["gpt", "gpt", "gpt", "gpt", *["media"] * 20]))
+    page.goto(make_gallery(tmp_path / "few", [[few]], tmp_path).url(type="gpt", category="fish"))
+    expect(page.locator("main")).to_contain_text(
+        "No query that is shown of this split has this prompt type and category"
+    )
+    page.select_option("[name=category]", "bird")
+    expect(page.locator("#queries a")).to_have_count(4)
     nothing = make_ranking([[]] * 4, [0, 0, 1, 1], ["gpt", "media"] * 2, split="zoo", exemplar=np.zeros(0, np.int64))
-    gallery = make_gallery(tmp_path, [[nothing]], tmp_path)
+    gallery = make_gallery(tmp_path / "none", [[nothing]], tmp_path)
     page.goto(gallery.url())
     expect(page.locator("main")).to_have_text(
         "No query of this split was ranked by every method: there is none to show."
@@ -283,4 +295,4 @@ def test_the_workflows_own_gallery_shows_its_rank_files(page, finished):
             expect(page.locator(".panel").nth(panel).locator(".stats")).to_contain_text(
                 f"#{made.ranks[made.offsets[number]]}"
             )
-    assert page.eval_on_selector_all("main img", "images => images.every(image => image.naturalWidth > 0)")
+    wait_for_images(page, 2 * 4)

@@ -103,7 +103,7 @@ function markCurrent(current) {
 function showQuery(split, queries) {
   const position = queries.findIndex((query) => String(query.number) === view.query);
   document.title = position < 0 ? "Gallery" : `Query ${view.query}, ${view.split}: gallery`;
-  if (position < 0) return showMessage("No query of this split was ranked by every method: there is none to show.");
+  if (position < 0) return showMessage(whyNone(split));
   const query = queries[position];
   const sides = isPair(view) ? ["a", "b"] : ["b"];
   keepingFocus(() => {
@@ -115,6 +115,11 @@ function showQuery(split, queries) {
       exemplarSection(split, query, view),
     );
   });
+}
+
+function whyNone(split) {
+  if (split.queries.length) return "No query that is shown of this split has this prompt type and category.";
+  return "No query of this split was ranked by every method: there is none to show.";
 }
 
 // Say once that images are missing; their places show their paths.
