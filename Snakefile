@@ -15,6 +15,7 @@
 #   metrics          results/metrics/      average precision and recall of every query
 #   tables           results/tables/       CSV tables with intervals
 #   plots, contact   results/plots/        figures, and contact sheets of queries with their neighbours
+#   gallery          results/gallery/      a page of queries and what two methods rank nearest to them (opened from disk)
 #   trec             results/trec/         rankings and relevance in TREC's formats (a target of its own)
 #
 # A stage's rule is in rules/STAGE.smk, its script in workflow_scripts/STAGE.py, its work in workflow_scripts/attribench/.
@@ -49,6 +50,7 @@ include: "rules/metrics.smk"
 include: "rules/tables.smk"
 include: "rules/plots.smk"
 include: "rules/contact.smk"
+include: "rules/gallery.smk"
 include: "rules/trec.smk"
 include: "rules/download.smk"
 

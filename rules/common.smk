@@ -22,6 +22,7 @@ from attribench.decode.decode import unreadable
 from attribench.decode.reading import is_over_another_limit
 from attribench.formats.ranking import SCORES
 from attribench.formats.shards import invalid_images
+from attribench.gallery.page import page_texts
 from attribench.plan.config import load, own_features, refuse_empty
 from attribench.plan.labels import method_of_sheet
 from attribench.plan.lock import Locks

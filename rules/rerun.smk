@@ -77,6 +77,8 @@ def expected_keys():
         made |= keys_of_methods("ranks", split) | keys_of_methods("metrics", split)
         made |= dict.fromkeys(plan.figure_files("plots", split), plots_key(split))
         made |= dict.fromkeys(plan.figure_files("contact", split), contact_key(split))
+        made |= gallery_split_keys(split)
+    made |= dict.fromkeys(plan.gallery_page(), gallery_key())
     made |= dict.fromkeys(plan.tuning_figure(), tuning_figure_key())
     if plan.influence_methods:
         made |= dict.fromkeys(plan.influence_tables(), influence_table_key())

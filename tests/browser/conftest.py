@@ -50,6 +50,7 @@ def check_accessible():
     from axe_playwright_python.sync_playwright import Axe
 
     def check(page: Page) -> None:
+        # Without `preload`, which would fetch style sheets: a page that is opened from disk may not.
         violations = Axe().run(page, options={"preload": False}).response["violations"]
         serious = [fault for fault in violations if fault["impact"] in ("serious", "critical")]
         shown = [

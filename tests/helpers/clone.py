@@ -29,6 +29,7 @@ TINY = {
     "database_shards": 1,
     "bootstrap": {"samples": 200},
     "contact_sheet": {"queries": 2, "neighbours": 4},
+    "gallery": {"queries": 4, "neighbours": 4},
     "sample": {
         "image_size": 48,
         "style_entries": {"test": 3, "train": 1, "val": 1},

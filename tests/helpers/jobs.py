@@ -3,9 +3,21 @@
 from collections import Counter
 
 # Jobs of the whole tiny run: two splits, a database, one shard each, two extractors that share their pixels.
-WHOLE = Counter(sample=1, manifest=3, decode=3, extract=6, rank=4, metrics=4, tables=1, plots=2, contact=2)
+WHOLE = Counter(
+    sample=1,
+    manifest=3,
+    decode=3,
+    extract=6,
+    rank=4,
+    metrics=4,
+    tables=1,
+    plots=2,
+    contact=2,
+    gallery_split=2,
+    gallery=1,
+)
 NOTHING = Counter()
-RESULTS = ["tables", "plots", "contact"]
+RESULTS = ["tables", "plots", "contact", "gallery_split", "gallery"]
 FROM_RANK = ["rank", "metrics", *RESULTS]
 FROM_DECODE = ["decode", "extract", *FROM_RANK]  # pixels are temporary: who extracts decodes
 DOWNSTREAM = {
@@ -18,6 +30,8 @@ DOWNSTREAM = {
     "tables": ["tables", "plots"],
     "plots": ["plots"],
     "contact": ["contact"],
+    "gallery_split": ["gallery_split", "gallery"],
+    "gallery": ["gallery"],
 }
 
 

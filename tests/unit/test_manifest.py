@@ -19,6 +19,7 @@ from attribench.manifest import (
     collect,
     database_rows,
     read_left_out,
+    read_prompts,
     read_split_file,
     shared_images,
     write_left_out,
@@ -261,3 +262,23 @@ def test_golden_bytes(tmp_path):
         write_manifest(tmp_path / "m.csv", rows)
         made[name] = (tmp_path / "m.csv").read_text(encoding="utf-8")
     golden_bytes.check("manifest", VERSION, made)
+
+
+def test_prompts_belong_to_the_queries(tmp_path):
+    entry = {"exemplar": ["e/1.jpg"], "synth": {"gpt": ["q/1.png", "q/2.png"], "media": ["q/3.png"]}}
+    other = {"exemplar": ["e/2.jpg"], "synth": {"gpt": [], "media": ["q/4.png"]}}
+    path = tmp_path / "split.json"
+    path.write_text(json.dumps([entry | {"prompts": {"gpt": ["a cat", "a dog"]}}, other]))
+    assert read_prompts(path) == {"q/1.png": "a cat", "q/2.png": "a dog"}
+    assert len(read_split_file(path)) == 6
+    for prompts, named in (
+        ({"gpt": ["a cat"]}, "prompts.gpt.*expected 2 texts"),
+        ({"gpt": ["a cat", 2]}, "prompts.gpt"),
+        ({"gpt": "ab"}, "prompts.gpt"),
+        ({"object": ["a cat"]}, "expected texts by prompt type"),
+        (["a cat"], "expected texts by prompt type"),
+    ):
+        path.write_text(json.dumps([other, entry | {"prompts": prompts}]))
+        for read in (read_prompts, read_split_file):
+            with pytest.raises(InputError, match=f"split.json: entry 1.*{named}"):
+                read(path)

@@ -59,6 +59,7 @@ SETTINGS = {
     "device": "cpu",
     "bootstrap": {"samples": 100},
     "contact_sheet": {"queries": 1, "neighbours": 2},
+    "gallery": {"queries": 1, "neighbours": 2},
     "sources": SOURCES,
 }
 

@@ -54,6 +54,7 @@ KEYS = [
     case("contact_sheet", {"queries": 2, "neighbours": 4, "method": "tiny_pretrained"}, NOTHING, "first-method"),
     case("plots", {"width": 6}, jobs("plots", "contact"), "width"),
     case("plots", {"labels": {"color": "Colours"}}, jobs("tables", "plots", "contact"), "labels"),
+    case("gallery", {"queries": 3, "neighbours": 4}, jobs("gallery_split", "gallery"), "queries"),
     case("database_shards", 3, jobs(*FROM_RANK, decode=3, extract=6)),
     case("split_shards", 2, jobs(*FROM_RANK, decode=4, extract=8)),
     case("database_limit", 10, jobs(*FROM_RANK, manifest=1)),  # of the features that are there, the first are ranked
@@ -63,9 +64,10 @@ KEYS = [
     case("exif", "apply", jobs(*FROM_DECODE)),
     case("extractors", ["color"], jobs(*RESULTS)),
     case("extractors", ["color", "tiny"], jobs(*RESULTS)),
-    case("splits", ["sample_style"], jobs(tables=1, plots=1)),
+    case("splits", ["sample_style"], jobs("gallery", tables=1, plots=1)),
     case("splits", ["sample_style", "sample_object", "sample_style_val"],
-         jobs("tables", manifest=1, decode=1, extract=2, rank=2, metrics=2, plots=3, contact=1), "one-more"),
+         jobs("tables", manifest=1, decode=1, extract=2, rank=2, metrics=2, plots=3, contact=1, gallery_split=1, gallery=1),
+         "one-more"),
     case("results", "elsewhere", jobs_from("manifest")),
     case("root", "moved", NOTHING),
     case("sample", {**TINY["sample"], "seed": 1}, WHOLE, "seed"),
@@ -101,7 +103,7 @@ ELSEWHERE = {
 }
 
 # The stages that run again when every module of a package changes, or one beside the packages; those after them as well.
-EVALUATION = ["metrics", "tables", "plots", "contact"]
+EVALUATION = ["metrics", "tables", "plots", "contact", "gallery_split", "gallery"]
 PACKAGES = {
     "common": EVALUATION,
     "provenance": EVALUATION,
@@ -109,8 +111,8 @@ PACKAGES = {
     "plan": [],
     "download": [],
     "sample": [],
-    "manifest.py": [],
-    "decode": ["contact"],
+    "manifest.py": ["gallery_split"],
+    "decode": ["contact", "gallery_split"],
     "extract": [],
     "import_features.py": [],
     "tune": [],
@@ -119,10 +121,11 @@ PACKAGES = {
     "overlap.py": [],
     "rank": [],
     "rank_scores.py": [],
-    "metrics.py": ["metrics", "contact"],
-    "tables": ["tables", "contact"],
-    "plots": ["plots", "contact"],
-    "contact.py": ["contact"],
+    "metrics.py": ["metrics", "contact", "gallery_split"],
+    "tables": ["tables", "contact", "gallery_split"],
+    "plots": ["plots", "contact", "gallery_split"],
+    "contact.py": ["contact", "gallery_split"],
+    "gallery": ["gallery_split", "gallery"],
     "trec.py": [],
     "demo": [],
 }

@@ -50,6 +50,7 @@ SETTINGS = {
     "bootstrap": {"samples": 200},
     "top_k": 4,
     "contact_sheet": {"queries": 2, "neighbours": 4},
+    "gallery": {"queries": 2, "neighbours": 4},
 }
 TABLE = "results/tables/summary.csv"
 COUNTS = {"fingerprint": 4, "manifest": 4, "import_features": 4, "overlap": 2, "tune": 2, "rank": 3, "metrics": 3}

@@ -124,6 +124,33 @@ def read_split_file(path: Path | str) -> list[ManifestRow]:
     return exemplars + queries
 
 
+def read_prompts(path: Path | str) -> dict[str, str]:
+    """Return the prompts that the split file at `path` gives, by the path of the query that was made from each.
+
+    An entry may have `prompts` beside `synth`: for some or all prompt types, as many texts. Raises InputError for others.
+    """
+    prompts = {}
+    for number, entry in enumerate(_load_entries(path)):
+        for prompt_type, texts in _prompts_of(f"{path}: entry {number}", entry).items():
+            prompts |= zip(entry["synth"][prompt_type], texts, strict=True)
+    return prompts
+
+
+def _prompts_of(name: str, entry: dict) -> dict[str, list[str]]:
+    """Return the `prompts` of an entry, called `name`, by prompt type. Raises InputError unless its queries have as many."""
+    prompts, synth = entry.get("prompts", {}), entry["synth"]
+    if not isinstance(prompts, dict) or not prompts.keys() <= synth.keys():
+        raise InputError(f"{name}: `prompts` is {str(prompts)[:80]}; expected texts by prompt type, as in `synth`")
+    for prompt_type, texts in prompts.items():
+        n = len(synth[prompt_type])
+        if not isinstance(texts, list) or len(texts) != n or not all(isinstance(text, str) for text in texts):
+            raise InputError(
+                f"{name}: `prompts.{prompt_type}` is {str(texts)[:80]}; expected {n} texts, one for each of "
+                f"`synth.{prompt_type}`"
+            )
+    return prompts
+
+
 def _load_entries(path: Path | str) -> list[dict]:
     entries = read_json(path, "split file", "a JSON list of entries")
     if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
@@ -146,7 +173,7 @@ def _refuse_misspelt(name: str, entry: dict) -> None:
 
 
 def _check_entry(name: str, entry: dict, prompt_types: list[str]) -> None:
-    """Raise InputError, calling the entry `name`, unless it has exemplars and queries, and all of `prompt_types`."""
+    """Raise InputError, calling the entry `name`, unless it has exemplars, queries of `prompt_types`, and right prompts."""
     lists = {"exemplar": entry.get("exemplar")}
     if not isinstance(entry.get("synth"), dict):
         raise InputError(f"{name}: `synth` is {entry.get('synth')!r}; expected prompt types with lists of paths")
@@ -162,6 +189,7 @@ def _check_entry(name: str, entry: dict, prompt_types: list[str]) -> None:
         raise InputError(f"{name}: has no exemplars; expected at least one path in `exemplar`")
     if not any(entry["synth"].values()):
         raise InputError(f"{name}: has no queries; expected at least one path in `synth`")
+    _prompts_of(name, entry)
     for path in (path for paths in lists.values() for path in paths):
         if os.path.isabs(path) or ".." in path.split("/"):
             raise InputError(f"{name}: path {path!r}; expected a path below the benchmark root")

@@ -134,7 +134,10 @@ REFUSED = {
     "a number of a list as text": (dict(recall_ks="5,0"), ["`recall_ks`: found 0; expected a list"]),
     "a mapping for a folder": (dict(results={"x": 1}), ["`results`", "{'x': 1}"]),
     "a split listed twice": (dict(splits=["sample_style"] * 2), ["splits", "sample_style", "more than once"]),
-    "more neighbours than are kept": (dict(top_k=3), ["contact_sheet.neighbours", "top_k"]),
+    "more neighbours than are kept": (
+        dict(top_k=3),
+        ["contact_sheet.neighbours is 8", "gallery.neighbours is 8", "top_k"],
+    ),
     "a key of a benchmark": (
         dict(database="others"),
         ["unknown key `database`; did you mean `benchmarks.NAME.database`?"],

@@ -47,7 +47,7 @@ def load(raw: dict[str, Any]) -> Config:
         raise InputError(f"config is not valid:{problems}") from error
     _refuse_unknown("benchmark", [settings.benchmark], settings.benchmarks)
     config = _filled_in(settings)
-    _check_contact_sheet(config)
+    _check_neighbours(config)
     _check_names(config)
     _check_methods(config)
     _refuse_groups_called_as_splits(config)
@@ -150,11 +150,12 @@ def _refuse_unknown(key: str, values: list, choices: Iterable[str], hint: str = 
             )
 
 
-def _check_contact_sheet(config: Config) -> None:
-    if config.contact_sheet.neighbours > config.top_k:
+def _check_neighbours(config: Config) -> None:
+    shown = {"contact_sheet": config.contact_sheet.neighbours, "gallery": config.gallery.neighbours}
+    if beyond := {f"{section}.neighbours": n for section, n in shown.items() if n > config.top_k}:
+        keys = " and ".join(f"{key} is {n}" for key, n in beyond.items())
         raise InputError(
-            f"config key contact_sheet.neighbours is {config.contact_sheet.neighbours}; expected at most top_k, which is "
-            f"{config.top_k}: no more neighbours are kept"
+            f"config key {keys}; expected at most top_k, which is {config.top_k}: no more neighbours are kept"
         )
 
 

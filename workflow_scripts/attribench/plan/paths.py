@@ -5,6 +5,7 @@ import os
 from attribench.formats.feature_files import files_of
 from attribench.formats.manifest import shard_names
 from attribench.formats.ranking import PRETRAINED, SCORES, Method
+from attribench.gallery.page import PAGE_FILES
 from attribench.plan.settings import Config
 
 # Below the features folder, which several results folders may share, by kind; `{…}` are the rules' wildcards.
@@ -33,6 +34,9 @@ FILES = {
     "split_table": "tables/{split}.csv",
     "table": "tables/{table}.csv",
     "figure": "plots/{split}_{figure}",
+    "gallery_data": "gallery/{split}/data.js",
+    "gallery_thumbnails": "gallery/{split}/thumbnails",
+    "gallery_page": "gallery/{file}",
     "qrels": "trec/{split}.qrels",
     "run": "trec/{split}/{extractor}/{variant}.run",
 }
@@ -130,7 +134,7 @@ class Paths:
         """Return the files that `all` makes."""
         figures = [path for split in self.config.splits for rule in FIGURES for path in self.figure_files(rule, split)]
         tables = [*self.tables().values(), *self.split_tables(), *self.influence_tables()]
-        return [*tables, *figures, *self.tuning_figure()]
+        return [*tables, *figures, *self.tuning_figure(), *self.gallery_page()]
 
     def influence_tables(self) -> list[str]:
         """Return the table of influence; none where there is no influence."""
@@ -140,6 +144,10 @@ class Paths:
         """Return the files of the figure of learning curves; none where nothing is tuned."""
         stem = f"{self.config.results}/plots/learning_curves"
         return [stem + ending for ending in FIGURE_ENDINGS] if self.tuned_methods else []
+
+    def gallery_page(self) -> list[str]:
+        """Return the files of the gallery's page; the first one is opened."""
+        return [self.path("gallery_page", file=file) for file in PAGE_FILES]
 
     # --- tuning -------------------------------------------------------------------------------------------------------
 

@@ -183,6 +183,14 @@ class ContactSheet(Closed):
     choose: Literal["spread", "best", "worst"] | Annotated[list[FilePath], Field(min_length=1)]
 
 
+class Gallery(Closed):
+    """Set the size of the gallery: queries of a split (None: all), positions of each ranking, pixels of a thumbnail."""
+
+    queries: Positive | None
+    neighbours: Positive
+    thumbnail: whole(ge=32, le=512)
+
+
 class Sample(Closed):
     """Say how the sample benchmark is drawn."""
 
@@ -230,6 +238,7 @@ class Settings(Closed):
     bootstrap: Bootstrap
     plots: Plots
     contact_sheet: ContactSheet
+    gallery: Gallery
     published_numbers: FilePath | None
     sample: Sample
     download: Literal["never"] | DownloadSettings

@@ -1,0 +1,1 @@
+"""The gallery: pages that show queries, and what two methods rank nearest to each, side by side."""
