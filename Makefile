@@ -8,12 +8,15 @@ READY := .venv/.ready
 # Where it is set, each of a run's jobs would compile all its libraries anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: sample test bench lint schema lock clean help always
+.PHONY: sample report test bench lint schema lock clean help always
 
 sample: $(READY)  ## draw the sample benchmark and evaluate it (what make alone does)
 	$(BIN)/snakemake --cores all all
 	@echo
-	@echo "Tables: results/tables/    Plots and contact sheets: results/plots/"
+	@echo "Report: results/report.html    Tables: results/tables/    Plots and contact sheets: results/plots/"
+
+report: $(READY)  ## make the page about the run, results/report.html, and what it needs
+	$(BIN)/snakemake --cores all report
 
 test: $(READY)  ## run every test
 	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder

@@ -15,7 +15,7 @@ sys.path.insert(0, str(SCRIPTS))
 
 from attribench import decode, extract, import_features, manifest, overlap, rank, sample, tune
 from attribench.common.errors import InputError
-from attribench.common.files import is_refused
+from attribench.common.files import is_refused, sha256_file
 from attribench.common.folders import left_out_text
 from attribench.common.text_files import check_config_file
 from attribench.decode.decode import unreadable
@@ -23,11 +23,13 @@ from attribench.decode.reading import is_over_another_limit
 from attribench.formats.ranking import SCORES
 from attribench.formats.shards import invalid_images
 from attribench.plan.config import load, own_features, refuse_empty
+from attribench.plan.described import described_collections, described_methods
 from attribench.plan.lock import Locks
 from attribench.plan.paths import FIGURES
 from attribench.plan.plan import Plan
 from attribench.plots.letters import letters_in_logs, without_font_text
 from attribench.provenance.keys import carried_key, code_digest, digest, is_current, key_of, was_made_here
+from attribench.report import TEMPLATES
 
 # A run's jobs inherit this variable, on another node too. They take given files to be as the run found them.
 IS_JOB = "ATTRIBENCH_RUN" in os.environ
@@ -110,6 +112,11 @@ def log_file(pattern):
 
 def benchmark_file(pattern):
     return f"{plan.config.results}/benchmarks/{pattern}.tsv"
+
+
+def caption(name):
+    """Return the path of a caption in Snakemake's own report."""
+    return f"{workflow.basedir}/captions/{name}.rst"
 
 
 def manifest_of(collection):

@@ -3,9 +3,11 @@
 from collections import Counter
 
 # Jobs of the whole tiny run: two splits, a database, one shard each, two extractors that share their pixels.
-WHOLE = Counter(sample=1, manifest=3, decode=3, extract=6, rank=4, metrics=4, tables=1, plots=2, contact=2)
+WHOLE = Counter(
+    sample=1, manifest=3, decode=3, extract=6, rank=4, metrics=4, tables=1, plots=2, contact=2, paper_tables=1, report=1
+)
 NOTHING = Counter()
-RESULTS = ["tables", "plots", "contact"]
+RESULTS = ["tables", "paper_tables", "plots", "contact", "report"]
 FROM_RANK = ["rank", "metrics", *RESULTS]
 FROM_DECODE = ["decode", "extract", *FROM_RANK]  # pixels are temporary: who extracts decodes
 DOWNSTREAM = {
@@ -14,10 +16,12 @@ DOWNSTREAM = {
     "decode": FROM_DECODE,
     "extract": FROM_DECODE,
     "rank": FROM_RANK,
-    "metrics": ["metrics", "tables", "plots"],
-    "tables": ["tables", "plots"],
-    "plots": ["plots"],
-    "contact": ["contact"],
+    "metrics": ["metrics", "tables", "paper_tables", "plots", "report"],
+    "tables": ["tables", "paper_tables", "plots", "report"],
+    "paper_tables": ["paper_tables"],
+    "plots": ["plots", "report"],
+    "contact": ["contact", "report"],
+    "report": ["report"],
 }
 
 

@@ -23,7 +23,9 @@ def test_a_changed_split_file_re_runs_no_extraction_while_its_images_are_the_sam
     entries = json.loads(path.read_text())
     entries[0]["category"] = "another"
     path.write_text(json.dumps(entries))
-    assert finished_copy.planned() == jobs("tables", manifest=1, rank=2, metrics=2, plots=2, contact=1)
+    assert finished_copy.planned() == jobs(
+        "tables", "paper_tables", "report", manifest=1, rank=2, metrics=2, plots=2, contact=1
+    )
 
 
 # A database in 4 shards of 5 images, for one extractor and one split: what runs up to the rank file.
