@@ -114,9 +114,19 @@ def benchmark_file(pattern):
     return f"{plan.config.results}/benchmarks/{pattern}.tsv"
 
 
-def caption(name):
-    """Return the path of a caption in Snakemake's own report."""
-    return f"{workflow.basedir}/captions/{name}.rst"
+def in_report(path, category, caption, **labels):
+    """Return an output that Snakemake's own report shows with a caption of `captions/`."""
+    return report(path, caption=f"{workflow.basedir}/captions/{caption}.rst", category=category, labels=labels)
+
+
+def figures_in_report(paths, split="{split}"):
+    """Return the files of figures as outputs, of which the report shows the drawings."""
+
+    def shown(path):
+        figure = os.path.basename(path).removesuffix(".svg").removeprefix(f"{split}_")
+        return in_report(path, "Figures", f"figures/{figure}", figure=figure, split=split)
+
+    return [shown(path) if path.endswith(".svg") else path for path in paths]
 
 
 def manifest_of(collection):

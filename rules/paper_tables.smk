@@ -25,12 +25,17 @@ def paper_tables_inputs(wildcards):
     )
 
 
+def paper_tables_in_report(ending):
+    paths = plan.paper_tables(ending)
+    return [in_report(p, "Tables of a paper", "tables/paper", table=os.path.basename(p)) for p in paths]
+
+
 rule paper_tables:
     input:
         unpack(paper_tables_inputs),
     output:
-        latex=plan.paper_tables(".tex"),
-        markdown=plan.paper_tables(".md"),
+        latex=paper_tables_in_report(".tex"),
+        markdown=paper_tables_in_report(".md"),
     log:
         log_file("paper_tables"),
     benchmark:

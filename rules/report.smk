@@ -63,7 +63,7 @@ rule report:
     input:
         unpack(report_inputs),
     output:
-        report(plan.path("report"), caption=caption("report"), category="Report"),
+        in_report(plan.path("report"), "Report", "report", page="report"),
     log:
         log_file("report"),
     benchmark:

@@ -5,17 +5,20 @@ import subprocess
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from attribench.decode.reading import AS_PUBLISHED
+from attribench.formats.ranking import Method
 from attribench.provenance.fingerprints import recorded_content, write_fingerprints
 from attribench.report import TEMPLATES, machine, page, results
 from attribench.report.costs import folder_sizes, stage_costs
 from attribench.report.pictures import figure_picture, first_sentence
 from attribench.report.queries import ends, query_rows
 from attribench.report.settings import changed_settings, settings_digest, settings_text
+from attribench.tables.published import Number, published_table
 from helpers.config import REPOSITORY
 from helpers.rankings import four_entries
-from helpers.standings import made_standings
+from helpers.standings import made_standings, summary_and_comparisons
 from matplotlib.figure import Figure
 from PIL import Image
 
@@ -168,3 +171,27 @@ def test_text_of_a_page_is_escaped():
 def test_the_templates_that_belong_to_the_key_are_all_there_are():
     folder = REPOSITORY / "workflow_scripts/attribench/report"
     assert set(TEMPLATES) == {path for path in folder.iterdir() if path.is_file() and path.suffix != ".py"}
+
+
+def test_influence_is_a_row_for_each_split_prompt_type_and_method():
+    rows = [
+        ("zoo", "gpt", "clip", "gain_over_uniform", 2.5, 1.0, 4.0),
+        ("zoo", "gpt", "clip", "coverage@0.9", 0.8, np.nan, np.nan),
+        ("zoo", "gpt", "clip", "log_likelihood", -3.0, -4.0, -2.0),
+        ("zoo", "gpt", "dino", "gain_over_uniform", -np.inf, np.nan, np.nan),
+    ]
+    columns = ["split", "prompt_type", "label", "metric", "value", "ci_low", "ci_high"]
+    table = results.influence_rows(pd.DataFrame(rows, columns=columns))
+    assert table.columns[3:] == ("gain over uniform, nats", "coverage of 90 % sets")
+    assert [[cell.text for cell in row[2:]] for row in table.rows] == [
+        ["clip", "2.500 [1.000, 4.000]", "0.800"],
+        ["dino", results.NOTHING, results.NOTHING],
+    ]
+
+
+def test_published_numbers_stand_beside_ours():
+    number = Number("sample", "zoo", "gpt", "clip", "pretrained", "mAP", 0.25, 0.01, "a paper")
+    summary, _ = summary_and_comparisons({"clip": {"gpt": [1, 1]}})
+    [row] = results.published_rows(published_table([number], summary), {Method("clip", "pretrained"): "CLIP"}).rows
+    assert [cell.text for cell in row] == ["zoo", "gpt", "CLIP", "mAP", "0.250", "0.010", "1.000", "false", "a paper"]
+    assert results.published_rows(published_table([], summary), {}) is None

@@ -112,6 +112,11 @@ def _certainty(standings: Sequence[Standing]) -> str:
         everyone = "the other method" if len(rest) == 1 else f"each of the other {len(rest)} methods"
         return f"it is ahead of {everyone}{_everywhere(standings)}, at the {level} level."
     tail = f" It is ahead of {_few(rest)}, at the {level} level." if rest else ""
+    n_ahead = sum(len(standing.with_outcome(Outcome.AHEAD)) for standing in standings)
+    n = sum(len(standing.others) for standing in standings)
+    if len(standings) > 1 and n_ahead:
+        which = "(each other method with each prompt type)"
+        tail = f" In {n_ahead} of {n} comparisons {which}, it is ahead at the {level} level."
     return "; ".join(parts) + "." + tail
 
 

@@ -9,13 +9,14 @@ for (const table of document.querySelectorAll("table.sortable")) {
   const names = [...table.querySelectorAll("th.name")].map((_, index) => index);
   new DataTable(table, {
     autoWidth: false,
-    columnDefs: [{ targets: names, columnControl: ["order", ["searchList"]] }],
-    columnControl: ["order"],
+    columnDefs: [
+      { targets: names, columnControl: [["searchList"]], orderSequence: ["asc", "desc", ""] },
+      { targets: "_all", orderSequence: ["desc", "asc", ""] },
+    ],
     info: true,
     language: { info: "_TOTAL_ rows", infoEmpty: "no rows", infoFiltered: "of _MAX_", search: "Filter rows:", zeroRecords: "No row has this" },
     layout: { topStart: "search", topEnd: null, bottomStart: "info", bottomEnd: null },
     order: [],
-    ordering: { indicators: false },
     paging: false,
   });
 }

@@ -17,6 +17,7 @@ _FIGURE_QUALITY, _THUMBNAIL_QUALITY = 82, 75
 _SHOWN = 0.75  # CSS pixels for a pixel of a figure's PNG
 TITLES = {
     "metrics": "Metrics with intervals",
+    "differences": "Which method is better, and by how much",
     "recall": "Recall over the cut-off",
     "ranks": "Ranks of the exemplars",
     "sizes": "Metrics over the size of the database",

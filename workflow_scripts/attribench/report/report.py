@@ -76,7 +76,7 @@ def of_results(
         "published": results.published_rows(published, run.labels),
         "figures": [(split, shown) for split, shown in by_split if shown],
         "gains": gains,
-        "tuning_figures": [p for (_, name), p in pictures.items() if name in _OF_TUNING] if gains else [],
+        "tuning_figures": [(split, p) for (split, name), p in pictures.items() if name in _OF_TUNING],
         "influence": results.influence_rows(influence) if influence is not None else None,
         "calibration": CALIBRATION,
         "influence_figures": [(split, p) for (split, name), p in pictures.items() if name in _OF_INFLUENCE],

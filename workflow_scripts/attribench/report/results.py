@@ -11,6 +11,7 @@ from attribench.report.answer import difference_text, plain_number
 from attribench.tables.standings import Mean, Outcome, Standing
 
 NOTHING = "\N{EN DASH}"
+_LAST = -1e9  # by what a missing value is sorted
 # Marks beside values, and what they mean; the best value is bold.
 TIED, UNADJUSTED, CHANCE, SEEN = "\N{ALMOST EQUAL TO}", "~", "\N{DEGREE SIGN}", "\N{DAGGER}"
 # Metrics of influence.csv that the page shows, with their headings.
@@ -71,7 +72,7 @@ def summary_rows(standings: Sequence[Standing]) -> Table:
 def _metric_cell(standing: Standing | None, method: Method) -> Cell:
     mean = next((m for m in standing.means if m.method == method), None) if standing else None
     if mean is None:
-        return Cell(NOTHING, -1)
+        return Cell(NOTHING, _LAST)
     is_best, mark = mean is standing.best, ""
     outcome = None if is_best else standing.lead(method).outcome(standing.confidence)
     if outcome in (Outcome.TIED, Outcome.UNADJUSTED):
@@ -88,7 +89,7 @@ def _text(mean: Mean) -> str:
 
 
 def _plain(value: float) -> Cell:
-    return Cell(NOTHING, -1) if math.isnan(value) else Cell(plain_number(value), value)
+    return Cell(NOTHING, _LAST) if math.isnan(value) else Cell(plain_number(value), value)
 
 
 def gains(standings: Sequence[Standing]) -> Table | None:
@@ -127,7 +128,7 @@ def influence_rows(table: pd.DataFrame) -> Table:
         cells = [
             Cell(difference_text(row.value, row.ci_low, row.ci_high), row.value)
             if (row := of_metric.get(metric)) is not None and math.isfinite(row.value)
-            else Cell(NOTHING, -math.inf)
+            else Cell(NOTHING, _LAST)
             for metric in shown
         ]
         rows.append((*names(split, prompt_type, label), *cells))
