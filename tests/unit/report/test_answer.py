@@ -39,7 +39,7 @@ def test_a_winner_on_every_prompt_type_names_both_values():
 
 def test_a_tie_names_whom_the_best_cannot_be_told_from():
     found = answer({"a": {"gpt": MIXED}, "b": {"gpt": SWAPPED}, "c": {"gpt": BAD}})
-    assert found.use == "Use a"
+    assert found.use == "Use a or b"
     assert found.sure == (
         "it cannot be told from b, as the paired 95 % interval holds 0. It is ahead of c, at the 95 % level."
     )
@@ -48,8 +48,14 @@ def test_a_tie_names_whom_the_best_cannot_be_told_from():
     ) and "this interval holds 0" in details(found)
 
 
+def test_many_ties_are_counted():
+    found = answer({f"m{i}": {"gpt": MIXED if i % 2 else SWAPPED} for i in range(4)})
+    assert found.use == "Use m0, or one of 3 others that cannot be told from it at the 95 % level"
+
+
 def test_a_tie_with_one_prompt_type_says_with_which():
     found = answer({"a": {"gpt": MIXED, "object": GOOD}, "b": {"gpt": SWAPPED, "object": BAD}})
+    assert found.use == "Use a"
     assert found.sure == (
         "with gpt prompts, it cannot be told from b, as the paired 95 % interval holds 0. "
         "In 1 of 2 comparisons (each other method with each prompt type), it is ahead at the 95 % level."

@@ -75,7 +75,17 @@ def _verdict(standings: Sequence[Standing]) -> tuple[str, str, str]:
             why,
             "It is better than chance, but the only method of this run: it cannot be compared.",
         )
-    return f"Use {leaders[0]}", why, _certainty(standings)
+    return _use(standings), why, _certainty(standings)
+
+
+def _use(standings: Sequence[Standing]) -> str:
+    """Return which method to use: the one leader, or one of those that no prompt type tells from it."""
+    leader, level = standings[0].best.label, f"{100 * standings[0].confidence:.4g} %"
+    equals = [set(_labels_with([standing], Outcome.TIED)) for standing in standings]
+    tied = [mean.label for mean in standings[0].others if all(mean.label in labels for labels in equals)]
+    if len(tied) > 2:
+        return f"Use {leader}, or one of {len(tied)} others that cannot be told from it at the {level} level"
+    return f"Use {' or '.join([leader, *tied])}"
 
 
 def _with(prompt_types: Sequence[str]) -> str:
