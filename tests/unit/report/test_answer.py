@@ -104,7 +104,9 @@ def test_few_entries(n, few):
 
 
 def test_a_method_tuned_on_the_split_is_said_to_be():
-    assert "tuned on this split (train), which flatters it" in details(answer({"a": {"gpt": GOOD}}, seen="train"))
+    found = answer({"a": {"gpt": GOOD}, "b": {"gpt": BAD}}, seen="train")
+    assert "tuned on this split, which flatters it" in details(found) and "tuned on this split" in found.sure
+    assert "tuned on this split" not in answer({"a": {"gpt": GOOD}}, seen="no").sure
 
 
 def test_another_metric_that_disagrees_is_named():

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from attribench.plots.style import interval_name
 from attribench.tables.standings import Mean, Outcome, Standing
 
+_TUNED_ON = ("train", "val")  # of the column `seen`
+_FLATTERED = "But its mappers were tuned on this split, which flatters it."
 _NAMED = 4  # methods in a list; of more, the number alone
 
 
@@ -32,7 +34,10 @@ def answers(standings: Sequence[Standing]) -> list[Answer]:
             (s.prompt_type, tuple(_sentences(s, [o for (p, _), o in others.items() if p == s.prompt_type])))
             for s in by_map
         )
-        out.append(Answer(split, *_verdict(by_map), details))
+        use, why, sure = _verdict(by_map)
+        if any(standing.best.seen in _TUNED_ON for standing in by_map):
+            sure += f" {_FLATTERED}"
+        out.append(Answer(split, use, why, sure, details))
     return out
 
 
@@ -157,8 +162,8 @@ def _sentences(standing: Standing, others: Sequence[Standing]) -> list[str]:
     if best.low == best.low and not standing.is_above_chance(best):
         sentences.append("So it is not shown to be better than chance.")
     sentences += filter(None, [_ahead(standing), _unadjusted(standing), _tied(standing), _unknown(standing)])
-    if best.seen in ("train", "val"):
-        sentences.append(f"But its mappers were tuned on this split ({best.seen}), which flatters it.")
+    if best.seen in _TUNED_ON:
+        sentences.append(_FLATTERED)
     disagreeing: dict[str, list[str]] = {}
     for other in others:
         if other.best.label != best.label and other.best.value > _value_of(other, best):
