@@ -14,8 +14,9 @@ from attribench.report import TEMPLATES, machine, page, results
 from attribench.report.costs import folder_sizes, stage_costs
 from attribench.report.pictures import figure_picture, first_sentence
 from attribench.report.queries import ends, query_rows
+from attribench.report.report import Run, of_results
 from attribench.report.settings import changed_settings, settings_digest, settings_text
-from attribench.tables.published import Number, published_table
+from attribench.tables.published import PUBLISHED_COLUMNS, Number, published_table
 from helpers.config import REPOSITORY
 from helpers.rankings import four_entries
 from helpers.standings import made_standings, summary_and_comparisons
@@ -166,6 +167,22 @@ def test_text_of_a_page_is_escaped():
     macro = "{% from 'macros.html.j2' import data_table %}{{ data_table(table, caption) }}"
     html = page.environment().from_string(macro).render(table=table, caption=evil)
     assert evil not in html and html.count("&lt;script&gt;") == 6
+
+
+def test_figures_stand_where_they_belong(tmp_path):
+    names = ("metrics", "differences", "variants", "influence")
+    for name in names:
+        save(Figure(figsize=(2, 1)), tmp_path / f"zoo_{name}")
+    standings = made_standings({"a": {"gpt": [60] * 8}, "a_tuned": {"gpt": [1] * 8}})
+    labels = {mean.method: mean.label for mean in standings[0].means}
+    run = Run(benchmark="sample", confidence=0.95, labels=labels, methods=(), collections=(), ranks=())
+    figures = [("zoo", name, str(tmp_path / f"zoo_{name}")) for name in names]
+    found = of_results(run, standings, None, pd.DataFrame(columns=PUBLISHED_COLUMNS), figures)
+    [(split, shown)] = found["figures"]
+    assert split == "zoo" and [picture.title for picture in shown] == ["Metrics with intervals"]
+    assert found["answer_figures"]["zoo"].title == "Which method is better, and by how much"
+    assert [of for of, _ in found["tuning_figures"]] == [of for of, _ in found["influence_figures"]] == ["zoo"]
+    assert ("tuning", "Tuning") in found["sections"] and "calibration" not in dict(found["sections"])
 
 
 def test_the_templates_that_belong_to_the_key_are_all_there_are():

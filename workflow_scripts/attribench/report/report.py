@@ -20,7 +20,8 @@ from attribench.report.words import CALIBRATION, WORDS, how_sure, marks, protoco
 from attribench.tables.standings import Standing
 
 _ENDS = 2  # best and worst queries of each split and prompt type
-_OF_TUNING, _OF_INFLUENCE = ("variants", "learning_curves"), ("influence",)
+# Figures that stand beside what they show; all others have a section of their own.
+_OF_ANSWER, _OF_TUNING, _OF_INFLUENCE = ("differences",), ("variants", "learning_curves"), ("influence",)
 
 Figures = Sequence[tuple[str, str, str]]  # split (empty: of the whole run), name, path without ending
 
@@ -68,6 +69,7 @@ def of_results(
         "subtitle": subtitle(standings, len(run.labels)),
         "sections": _sections(gains is not None, influence is not None),
         "answers": answers(standings),
+        "answer_figures": {split: p for (split, name), p in pictures.items() if name in _OF_ANSWER},
         "how_sure": how_sure(standings, run.confidence),
         "words": WORDS,
         "marks": marks(run.confidence),
@@ -84,7 +86,7 @@ def of_results(
 
 
 def _pictures_of(split: str, pictures: Mapping[tuple[str, str], Picture]) -> list[Picture]:
-    elsewhere = (*_OF_TUNING, *_OF_INFLUENCE)
+    elsewhere = (*_OF_ANSWER, *_OF_TUNING, *_OF_INFLUENCE)
     return [picture for (of, name), picture in pictures.items() if of == split and name not in elsewhere]
 
 
