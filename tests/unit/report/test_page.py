@@ -14,7 +14,7 @@ from attribench.report import TEMPLATES, machine, page, results
 from attribench.report.costs import folder_sizes, stage_costs
 from attribench.report.pictures import figure_picture, first_sentence
 from attribench.report.queries import ends, query_rows
-from attribench.report.report import Run, of_results
+from attribench.report.report import Run, of_provenance, of_queries, of_results
 from attribench.report.settings import changed_settings, settings_digest, settings_text
 from attribench.tables.published import PUBLISHED_COLUMNS, Number, published_table
 from helpers.config import REPOSITORY
@@ -212,3 +212,12 @@ def test_published_numbers_stand_beside_ours():
     [row] = results.published_rows(published_table([number], summary), {Method("clip", "pretrained"): "CLIP"}).rows
     assert [cell.text for cell in row] == ["zoo", "gpt", "CLIP", "mAP", "0.250", "0.010", "1.000", "false", "a paper"]
     assert results.published_rows(published_table([], summary), {}) is None
+
+
+def test_a_run_without_a_valid_query_has_a_page(tmp_path):
+    run = Run(benchmark="sample", confidence=0.95, labels={}, methods=(), collections=(), ranks=())
+    config = {"results": str(tmp_path), "features": str(tmp_path / "features")}
+    context = of_results(run, [], None, pd.DataFrame(columns=PUBLISHED_COLUMNS), [])
+    context |= of_queries(run, [], tmp_path, AS_PUBLISHED) | of_provenance(run, "a-key", config, REPOSITORY)
+    html = page.render(context)
+    assert "Which feature attributes best" in html and "a-key" in html
