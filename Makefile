@@ -10,12 +10,15 @@ READY := .venv/.ready
 # Where it is set, each of a run's jobs would compile all its libraries anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: sample demo test bench lint schema docs lock clean help always
+.PHONY: sample report demo test bench lint schema docs lock clean help always
 
 sample: $(READY)  ## draw the sample benchmark and evaluate it (what make alone does)
 	$(BIN)/snakemake --cores all all
 	@echo
-	@echo "Tables: results/tables/    Plots and contact sheets: results/plots/"
+	@echo "Report: results/report.html    Tables: results/tables/    Plots and contact sheets: results/plots/"
+
+report: $(READY)  ## make the page about the run, results/report.html, and what it needs
+	$(BIN)/snakemake --cores all report
 
 # CONFIG names config files, as --configfile does, SETTINGS pairs KEY=VALUE, as --config does.
 demo: $(READY)  ## open the live page of what was run: make demo CONFIG=mine.yaml PORT=8502

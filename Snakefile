@@ -14,8 +14,10 @@
 #   influence        results/influence/    influence of each query's images; its table, and figures (if `influence` is true)
 #   metrics          results/metrics/      average precision and recall of every query
 #   tables           results/tables/       CSV tables with intervals
+#   paper_tables     results/tables/latex/ the tables of a paper, in LaTeX and Markdown
 #   plots, contact   results/plots/        figures, and contact sheets of queries with their neighbours
 #   gallery          results/gallery/      a page of queries and what two methods rank nearest to them (opened from disk)
+#   report           results/report.html   one page: the answer, tables, figures, queries, and how it was made
 #   trec             results/trec/         rankings and relevance in TREC's formats (a target of its own)
 #
 # A stage's rule is in rules/STAGE.smk, its script in workflow_scripts/STAGE.py, its work in workflow_scripts/attribench/.
@@ -48,9 +50,11 @@ include: "rules/calibrate.smk"
 include: "rules/influence.smk"
 include: "rules/metrics.smk"
 include: "rules/tables.smk"
+include: "rules/paper_tables.smk"
 include: "rules/plots.smk"
 include: "rules/contact.smk"
 include: "rules/gallery.smk"
+include: "rules/report.smk"
 include: "rules/trec.smk"
 include: "rules/download.smk"
 

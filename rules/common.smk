@@ -15,7 +15,7 @@ sys.path.insert(0, str(SCRIPTS))
 
 from attribench import decode, extract, import_features, manifest, overlap, rank, sample, tune
 from attribench.common.errors import InputError
-from attribench.common.files import is_refused
+from attribench.common.files import is_refused, sha256_file
 from attribench.common.folders import left_out_text
 from attribench.common.text_files import check_config_file
 from attribench.decode.decode import unreadable
@@ -25,11 +25,13 @@ from attribench.formats.shards import invalid_images
 from attribench.gallery.page import page_texts
 from attribench.plan.config import load, own_features, refuse_empty
 from attribench.plan.labels import method_of_sheet
+from attribench.plan.described import described_collections, described_methods
 from attribench.plan.lock import Locks
 from attribench.plan.paths import FIGURES
 from attribench.plan.plan import Plan
 from attribench.plots.letters import letters_in_logs, without_font_text
 from attribench.provenance.keys import carried_key, code_digest, digest, is_current, key_of, was_made_here
+from attribench.report import TEMPLATES
 
 # A run's jobs inherit this variable, on another node too. They take given files to be as the run found them.
 IS_JOB = "ATTRIBENCH_RUN" in os.environ
@@ -112,6 +114,21 @@ def log_file(pattern):
 
 def benchmark_file(pattern):
     return f"{plan.config.results}/benchmarks/{pattern}.tsv"
+
+
+def in_report(path, category, caption, **labels):
+    """Return an output that Snakemake's own report shows with a caption of `captions/`."""
+    return report(path, caption=f"{workflow.basedir}/captions/{caption}.rst", category=category, labels=labels)
+
+
+def figures_in_report(paths, split="{split}"):
+    """Return the files of figures as outputs, of which the report shows the drawings."""
+
+    def shown(path):
+        figure = os.path.basename(path).removesuffix(".svg").removeprefix(f"{split}_")
+        return in_report(path, "Figures", f"figures/{figure}", figure=figure, split=split)
+
+    return [shown(path) if path.endswith(".svg") else path for path in paths]
 
 
 def manifest_of(collection):

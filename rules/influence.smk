@@ -127,7 +127,7 @@ if plan.influence_methods:
                 )
             ),
         output:
-            plan.influence_tables(),
+            [in_report(path, "Tables", "tables/influence", table="influence") for path in plan.influence_tables()],
         log:
             log_file("influence_table"),
         benchmark:
@@ -158,7 +158,7 @@ if plan.influence_methods:
                 )
             ),
         output:
-            plan.figure_files("influence_plots", "{split}"),
+            figures_in_report(plan.figure_files("influence_plots", "{split}")),
         log:
             log_file("influence_plots/{split}"),
         benchmark:

@@ -82,6 +82,7 @@ def expected_keys():
     made |= dict.fromkeys(plan.tuning_figure(), tuning_figure_key())
     if plan.influence_methods:
         made |= dict.fromkeys(plan.influence_tables(), influence_table_key())
+    made |= dict.fromkeys(plan.paper_tables(), paper_tables_key()) | {plan.path("report"): report_key()}
     return made | tables_keys() | dict.fromkeys(trec_files(), trec_key())
 
 

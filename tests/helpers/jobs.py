@@ -15,9 +15,11 @@ WHOLE = Counter(
     contact=2,
     gallery_split=2,
     gallery=1,
+    paper_tables=1,
+    report=1,
 )
 NOTHING = Counter()
-RESULTS = ["tables", "plots", "contact", "gallery_split", "gallery"]
+RESULTS = ["tables", "paper_tables", "plots", "contact", "gallery_split", "gallery", "report"]
 FROM_RANK = ["rank", "metrics", *RESULTS]
 FROM_DECODE = ["decode", "extract", *FROM_RANK]  # pixels are temporary: who extracts decodes
 DOWNSTREAM = {
@@ -26,12 +28,14 @@ DOWNSTREAM = {
     "decode": FROM_DECODE,
     "extract": FROM_DECODE,
     "rank": FROM_RANK,
-    "metrics": ["metrics", "tables", "plots"],
-    "tables": ["tables", "plots"],
-    "plots": ["plots"],
-    "contact": ["contact"],
     "gallery_split": ["gallery_split", "gallery"],
     "gallery": ["gallery"],
+    "metrics": ["metrics", "tables", "paper_tables", "plots", "report"],
+    "tables": ["tables", "paper_tables", "plots", "report"],
+    "paper_tables": ["paper_tables"],
+    "plots": ["plots", "report"],
+    "contact": ["contact", "report"],
+    "report": ["report"],
 }
 
 

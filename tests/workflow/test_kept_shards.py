@@ -24,7 +24,16 @@ def test_a_changed_split_file_re_runs_no_extraction_while_its_images_are_the_sam
     entries[0]["category"] = "another"
     path.write_text(json.dumps(entries))
     assert finished_copy.planned() == jobs(
-        "tables", manifest=1, rank=2, metrics=2, plots=2, contact=1, gallery_split=1, gallery=1
+        "tables",
+        "paper_tables",
+        "report",
+        manifest=1,
+        rank=2,
+        metrics=2,
+        plots=2,
+        contact=1,
+        gallery_split=1,
+        gallery=1,
     )
 
 

@@ -22,7 +22,7 @@ def test_pixels_that_a_killed_run_has_left_are_used(finished_copy):
     pixels = finished_copy.folder / "results/pixels/sample_database/00000-of-00001.h5"
     finished_copy.configure({**settings, "extractors": ["tiny", "other"]})
     finished_copy.run("--notemp", str(pixels.relative_to(finished_copy.folder)))
-    results = dict(tables=1, plots=1, contact=1, gallery_split=1, gallery=1)
+    results = dict(tables=1, paper_tables=1, report=1, plots=1, contact=1, gallery_split=1, gallery=1)
     assert finished_copy.planned() == jobs(**results, extract=2, decode=1, rank=1, metrics=1)
     assert finished_copy.planned({"database_limit": 10})["decode"] == 2, "they are of another database"
     records = finished_copy.folder / ".snakemake"
@@ -57,9 +57,8 @@ def test_a_failed_stage_leaves_nothing_stale(finished_copy):
     assert finished_copy.run(check=False).returncode != 0
     good[0]["synth"]["gpt"] = good[0]["synth"]["gpt"][:1]
     split.write_text(json.dumps(good))
-    one_split = dict(
-        manifest=1, decode=1, extract=2, rank=2, metrics=2, plots=2, contact=1, tables=1, gallery_split=1, gallery=1
-    )
+    one_split = dict(manifest=1, decode=1, extract=2, rank=2, metrics=2, plots=2, contact=1, gallery_split=1)
+    one_split |= dict(tables=1, paper_tables=1, report=1, gallery=1)
     assert finished_copy.planned() == Counter(one_split)
     shutil.rmtree(finished_copy.folder / "results/manifests")
     shutil.rmtree(finished_copy.folder / "results/.features")
@@ -70,7 +69,7 @@ def test_a_removed_product_is_made_again_with_what_is_made_of_it(finished_copy):
     before = finished_copy.tables()
     (finished_copy.folder / "results/tables/summary.csv").unlink()
     shutil.rmtree(finished_copy.folder / "results/features")  # needed by nothing that is to run
-    assert finished_copy.planned() == jobs("tables", "plots")
+    assert finished_copy.planned() == jobs("tables", "paper_tables", "plots", "report")
     finished_copy.run()
     assert finished_copy.tables() == before
 

@@ -31,6 +31,7 @@ def case(key, value, expected, name=""):
     return pytest.param(key, value, expected, id=f"{key}-{name or value}")
 
 
+WRITTEN = ["tables", "paper_tables", "plots", "report"]  # what is made of metrics
 OF_ONE = dict(decode=3, extract=3, rank=2, metrics=2)  # jobs of one extractor before the results
 SOURCE = {"benchmark": "sample", "kind": "http", "url": "http://127.0.0.1:9/", "files": ["a.tar"], "unpack": "tar",
           "provides": ["dataset/"], "licence": "", "unlocks": ""}  # fmt: skip
@@ -41,20 +42,20 @@ KEYS = [
     case("compile", "false", NOTHING),  # as `--config` gives it
     case("precision", "bf16", jobs(*RESULTS, **OF_ONE)),  # the colour histogram has one precision
     case("compare_precisions", ["bf16"], jobs(*RESULTS, **OF_ONE)),
-    case("recall_ks", [1, 5], jobs("metrics", "tables", "plots")),
+    case("recall_ks", [1, 5], jobs("metrics", *WRITTEN)),
     case("recall_ks", [100, 10, 5], NOTHING),
     case("top_k", 7, jobs(*FROM_RANK)),
     # The val splits are ranked too, and the distribution of all scores is new.
     case("influence", True, jobs(*FROM_RANK, manifest=2, decode=2, extract=4, rank=8, calibrate=2, influence=4,
          influence_table=1, influence_plots=2)),
-    case("bootstrap", {"samples": 300}, jobs("tables", "plots"), "samples"),
-    case("bootstrap", {"samples": 200, "seed": 1}, jobs("tables", "plots"), "seed"),
-    case("contact_sheet", {"queries": 3, "neighbours": 4}, jobs("contact"), "queries"),
-    case("contact_sheet", {"queries": 2, "neighbours": 4, "choose": "worst"}, jobs("contact"), "choice"),
+    case("contact_sheet", {"queries": 2, "neighbours": 4, "choose": "worst"}, jobs("contact", "report"), "choice"),
     case("contact_sheet", {"queries": 2, "neighbours": 4, "method": "tiny_pretrained"}, NOTHING, "first-method"),
-    case("plots", {"width": 6}, jobs("plots", "contact"), "width"),
-    case("plots", {"labels": {"color": "Colours"}}, jobs("tables", "plots", "contact"), "labels"),
+    case("plots", {"width": 6}, jobs("plots", "contact", "report"), "width"),
+    case("plots", {"labels": {"color": "Colours"}}, jobs(*RESULTS), "labels"),
     case("gallery", {"queries": 3, "neighbours": 4}, jobs("gallery_split", "gallery"), "queries"),
+    case("bootstrap", {"samples": 300}, jobs(*WRITTEN), "samples"),
+    case("bootstrap", {"samples": 200, "seed": 1}, jobs(*WRITTEN), "seed"),
+    case("contact_sheet", {"queries": 3, "neighbours": 4}, jobs("contact", "report"), "queries"),
     case("database_shards", 3, jobs(*FROM_RANK, decode=3, extract=6)),
     case("split_shards", 2, jobs(*FROM_RANK, decode=4, extract=8)),
     case("database_limit", 10, jobs(*FROM_RANK, manifest=1)),  # of the features that are there, the first are ranked
@@ -64,9 +65,9 @@ KEYS = [
     case("exif", "apply", jobs(*FROM_DECODE)),
     case("extractors", ["color"], jobs(*RESULTS)),
     case("extractors", ["color", "tiny"], jobs(*RESULTS)),
-    case("splits", ["sample_style"], jobs("gallery", tables=1, plots=1)),
+    case("splits", ["sample_style"], jobs(*WRITTEN, plots=1, gallery=1)),
     case("splits", ["sample_style", "sample_object", "sample_style_val"],
-         jobs("tables", manifest=1, decode=1, extract=2, rank=2, metrics=2, plots=3, contact=1, gallery_split=1, gallery=1),
+         jobs(*WRITTEN, manifest=1, decode=1, extract=2, rank=2, metrics=2, plots=3, contact=1, gallery_split=1, gallery=1),
          "one-more"),
     case("results", "elsewhere", jobs_from("manifest")),
     case("root", "moved", NOTHING),
@@ -82,7 +83,7 @@ KEYS = [
     case("benchmarks", {"sample": {"extractors": ["color"]}}, NOTHING, "extractors"),
     case("variants", ["pretrained"], NOTHING),
     case("published_numbers", None, NOTHING),  # as the file that is there, which states none
-    case("published_numbers", "one_number.csv", jobs("tables")),
+    case("published_numbers", "one_number.csv", jobs("tables", "report")),
     case("published_numbers", "other_runs.csv", NOTHING),
     case("variant_registry", {"unused": {"mapper": "weights/unused.pth"}}, NOTHING, "unused"),
     case("missing_variants", "skip", NOTHING),
@@ -103,7 +104,7 @@ ELSEWHERE = {
 }
 
 # The stages that run again when every module of a package changes, or one beside the packages; those after them as well.
-EVALUATION = ["metrics", "tables", "plots", "contact", "gallery_split", "gallery"]
+EVALUATION = ["metrics", "tables", "paper_tables", "plots", "contact", "gallery_split", "gallery", "report"]
 PACKAGES = {
     "common": EVALUATION,
     "provenance": EVALUATION,
@@ -123,9 +124,11 @@ PACKAGES = {
     "rank_scores.py": [],
     "metrics.py": ["metrics", "contact", "gallery_split"],
     "tables": ["tables", "contact", "gallery_split"],
-    "plots": ["plots", "contact", "gallery_split"],
+    "plots": ["paper_tables", "plots", "contact", "gallery_split"],
     "contact.py": ["contact", "gallery_split"],
     "gallery": ["gallery_split", "gallery"],
+    "paper_tables.py": ["paper_tables"],
+    "report": ["report"],
     "trec.py": [],
     "demo": [],
 }
@@ -269,7 +272,7 @@ def test_results_of_other_settings_in_a_fresh_clone_are_refused_by_name(finished
             (clone.folder / path).unlink()
         output = clone.run("-n", check=False).stdout
         removal = re.search(r"rm -r (.*)", output)[1].split() if "rm -r " in output else []
-    assert clone.planned() == jobs("metrics", "tables", "plots")
+    assert clone.planned() == jobs("metrics", *WRITTEN)
     clone.run()
     assert clone.planned() == NOTHING
 
@@ -346,7 +349,8 @@ def test_a_mapper_re_runs_what_it_maps(finished_copy):
 
 
 @pytest.mark.parametrize(
-    ("stage", "expected"), [("extract", jobs(*FROM_DECODE)), ("rank", jobs(*FROM_RANK)), ("plots", jobs("plots"))]
+    ("stage", "expected"),
+    [("extract", jobs(*FROM_DECODE)), ("rank", jobs(*FROM_RANK)), ("plots", jobs("plots", "report"))],
 )
 def test_a_forced_stage_takes_the_later_ones_with_it(clone, stage, expected):
     assert clone.planned(None, "--forcerun", stage) == expected

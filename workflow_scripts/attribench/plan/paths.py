@@ -33,10 +33,12 @@ FILES = {
     "overlap": "overlap/{split}/{extractor}/{variant}.csv",
     "split_table": "tables/{split}.csv",
     "table": "tables/{table}.csv",
+    "paper_table": "tables/latex/{metric}",
     "figure": "plots/{split}_{figure}",
     "gallery_data": "gallery/{split}/data.js",
     "gallery_thumbnails": "gallery/{split}/thumbnails",
     "gallery_page": "gallery/{file}",
+    "report": "report.html",
     "qrels": "trec/{split}.qrels",
     "run": "trec/{split}/{extractor}/{variant}.run",
 }
@@ -134,7 +136,17 @@ class Paths:
         """Return the files that `all` makes."""
         figures = [path for split in self.config.splits for rule in FIGURES for path in self.figure_files(rule, split)]
         tables = [*self.tables().values(), *self.split_tables(), *self.influence_tables()]
-        return [*tables, *figures, *self.tuning_figure(), *self.gallery_page()]
+        pages = [*self.gallery_page(), self.path("report")]
+        return [*tables, *self.paper_tables(), *figures, *self.tuning_figure(), *pages]
+
+    def paper_metrics(self) -> list[str]:
+        """Return the metrics that a paper has a table of."""
+        return ["mAP", *(f"recall@{k}" for k in self.config.recall_ks)]
+
+    def paper_tables(self, *endings: str) -> list[str]:
+        """Return the tables of a paper with these endings, or with all that they have."""
+        names = [metric.replace("@", "_at_") for metric in self.paper_metrics()]
+        return [self.path("paper_table", metric=name) + end for end in endings or (".tex", ".md") for name in names]
 
     def influence_tables(self) -> list[str]:
         """Return the table of influence; none where there is no influence."""

@@ -9,6 +9,7 @@ does. The record of a collection also says how it is cut into shards, and which 
 """
 
 import csv
+import hashlib
 import os
 import stat
 from collections.abc import Iterable, Iterator
@@ -134,6 +135,29 @@ def read_record(path: Path | str) -> Record | None:
         return None
     fingerprints = {file: Fingerprint(file, int(size), int(time), sha) for file, size, time, sha in _rows(path)}
     return Record(token, fingerprints, read_listed(path))
+
+
+class Content(NamedTuple):
+    """Hold the number of a record's files, their digest in hexadecimal, and of a collection how many images were listed."""
+
+    files: int
+    digest: str
+    images: int | None
+
+
+def recorded_content(path: Path | str) -> Content | None:
+    """Return what the record at `path` holds, whatever the time stamps of the files; None when there is none.
+
+    The digest is the SHA-256 of a line for each file, in its order: SHA-256, two spaces, path.
+    """
+    if recorded_token(path) is None:
+        return None
+    n, whole = 0, hashlib.sha256()
+    for file, _, _, sha256 in _rows(path):
+        whole.update(f"{sha256}  {file}\n".encode())
+        n += 1
+    listed = read_listed(path)
+    return Content(n, whole.hexdigest(), listed.images if listed else None)
 
 
 def read_listed(path: Path | str) -> Listed | None:

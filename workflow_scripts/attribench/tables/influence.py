@@ -2,10 +2,12 @@
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
+from attribench.common.tables_io import read_table
 from attribench.formats.influence import LEVELS, Influence
 from attribench.formats.ranking import PRETRAINED, Method, Ranking
 from attribench.tables import statistics
@@ -51,6 +53,12 @@ def influence_table(
                 head = (benchmark, ranking.split, prompt_type, *ranking.method, metric, value, low, high)
                 rows.append((*head, int(chosen.sum()), n_entries, ", ".join(on), "; ".join(filter(None, notes))))
     return pd.DataFrame(rows, columns=COLUMNS)
+
+
+def read_influence_table(path: Path | str) -> pd.DataFrame:
+    """Read influence.csv exactly."""
+    types = dict.fromkeys((*COLUMNS[:6], "calibrated_on", "note", "label"), "object")
+    return read_table(path, "table of influence", types | {"n_queries": "int64", "n_entries": "int64"}, needed=COLUMNS)
 
 
 def coverage(ranking: Ranking, influence: Influence) -> np.ndarray:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from attribench.common.errors import InputError, nearest
+from attribench.common.tables_io import read_table
 from attribench.common.text_files import csv_rows, decimal_number, read_text
 
 if TYPE_CHECKING:
@@ -119,3 +120,9 @@ def _share(where: str, name: str, text: str) -> float:
     if not 0 <= value <= 1:
         raise InputError(f"{where}: {name} is {text!r}; expected a number from 0 to 1 (a share, no per cent)")
     return value
+
+
+def read_published_table(path: Path | str) -> "pd.DataFrame":
+    """Read published.csv exactly."""
+    types = dict.fromkeys((*Number._fields[:6], "source", "within"), "object")
+    return read_table(path, "table of published numbers", types, needed=PUBLISHED_COLUMNS)

@@ -1,0 +1,223 @@
+"""The page's parts: pictures, queries, costs, settings, provenance, and that all text in it is escaped."""
+
+import base64
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from attribench.decode.reading import AS_PUBLISHED
+from attribench.formats.ranking import Method
+from attribench.provenance.fingerprints import recorded_content, write_fingerprints
+from attribench.report import TEMPLATES, machine, page, results
+from attribench.report.costs import folder_sizes, stage_costs
+from attribench.report.pictures import figure_picture, first_sentence
+from attribench.report.queries import ends, query_rows
+from attribench.report.report import Run, of_provenance, of_queries, of_results
+from attribench.report.settings import changed_settings, settings_digest, settings_text
+from attribench.tables.published import PUBLISHED_COLUMNS, Number, published_table
+from helpers.config import REPOSITORY
+from helpers.rankings import four_entries
+from helpers.standings import made_standings, summary_and_comparisons
+from matplotlib.figure import Figure
+from PIL import Image
+
+
+def save(figure, stem):
+    for ending in ("png", "svg"):
+        figure.savefig(f"{stem}.{ending}")
+
+
+def test_a_figure_is_drawn_from_its_svg_with_its_caption(tmp_path):
+    save(Figure(figsize=(2, 1)), tmp_path / "zoo_recall")
+    assert figure_picture(tmp_path / "zoo_recall", "recall").caption == "Recall over the cut-off."
+    (tmp_path / "zoo_recall.txt").write_text("Recall at 0.5 of k. On zoo,\nwith 95 % intervals.\n")
+    picture = figure_picture(tmp_path / "zoo_recall", "recall")
+    assert picture.alt == "Recall at 0.5 of k."
+    assert picture.caption == "Recall at 0.5 of k. On zoo, with 95 % intervals."
+    head, _, content = picture.source.partition(",")
+    assert (
+        head == "data:image/svg+xml;base64" and base64.b64decode(content) == (tmp_path / "zoo_recall.svg").read_bytes()
+    )
+
+
+def test_a_figure_of_photographs_becomes_webp(tmp_path):
+    save(Figure(figsize=(2, 1)), tmp_path / "zoo_contact")
+    (tmp_path / "zoo_contact.svg").write_bytes(b" " * 500_000)
+    assert figure_picture(tmp_path / "zoo_contact", "contact").source.startswith("data:image/webp;base64,")
+
+
+def test_the_first_sentence_ends_at_a_full_stop():
+    assert first_sentence("Values of 0.5 and more. Then more.") == "Values of 0.5 and more."
+    assert first_sentence("No end") == "No end"
+
+
+def test_best_and_worst_are_of_different_entries_while_there_are_enough():
+    precision = np.array([1.0, 1.0, 0.9, np.nan, 0.1, 0.1, 0.2, 0.5])
+    entry = np.array([0, 0, 1, 1, 2, 2, 3, 3])
+    assert ends(precision, entry, 2) == ([0, 2], [4, 6])
+    assert ends(precision, entry, 9)[0] == [0, 2, 7, 4, 1, 6, 5], "all known ones"
+    assert ends(precision[:1], entry[:1], 2) == ([0], [])
+
+
+def test_rows_of_queries_with_and_without_images(tmp_path):
+    ranking = four_entries("clip", 0)
+    (tmp_path / "zoo").mkdir()
+    for query in range(len(ranking.query_path)):
+        Image.new("RGB", (40, 20), "red").save(tmp_path / "zoo" / f"{query}.png")
+    rows = query_rows(ranking, "gpt", tmp_path, AS_PUBLISHED, 2)
+    assert [row.end for row in rows] == ["best", "best", "worst", "worst"]
+    assert min(row.precision for row in rows[:2]) >= max(row.precision for row in rows[2:])
+    for row in rows:
+        assert row.query.picture.source.startswith("data:image/webp;base64,")
+        assert row.nearest[0].picture is None, "no such image"
+        assert [shown.rank for shown in row.exemplars] == sorted(shown.rank for shown in row.exemplars)
+        assert len(row.exemplars) == min(3, row.n_exemplars)
+
+
+def test_costs_are_added_up_by_stage(tmp_path):
+    head = "s\th:m:s\tmax_rss\tcpu_time\n"
+    for name, line in {
+        "rank/a/b.tsv": "2.5\t-\t100\t1",
+        "rank/c.tsv": "1\t-\t300\t2",
+        "tables.tsv": "9\t-\t-\tNA",
+    }.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(head + line + "\n")
+    tables, rank = stage_costs(tmp_path)
+    assert (tables.stage, tables.jobs, tables.seconds, tables.cpu_seconds, tables.peak_mb) == ("tables", 1, 9, 0, 0)
+    assert (rank.stage, rank.jobs, rank.seconds, rank.cpu_seconds, rank.peak_mb) == ("rank", 2, 3.5, 3, 300)
+
+
+def test_sizes_are_of_files_not_of_what_links_lead_to(tmp_path):
+    for name, n in (("a/x", 10), ("b/c/y", 2000), ("b/z", 500)):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(b"0" * n)
+    (tmp_path / "link").symlink_to(tmp_path / "b")
+    sizes = [(Path(size.folder).name, size.files, size.megabytes) for size in folder_sizes(tmp_path)]
+    assert sizes == [("b", 2, 0.0025), ("a", 1, 1e-05)]
+
+
+def test_changed_settings_are_those_that_config_yaml_has_otherwise(tmp_path):
+    shipped = tmp_path / "config.yaml"
+    shipped.write_text(
+        "splits: null\nrecall_ks: [5, 10]\nscore_methods: []\nbootstrap: {samples: 10, seed: 0}\nroot: null\n"
+    )
+    config = {"splits": ["a"], "recall_ks": [5, 10], "score_methods": [], "bootstrap": {"samples": 10, "seed": 1}}
+    config |= {"root": None, "tune": {"x": 1}}
+    assert changed_settings(config, shipped) == [("splits", "[a]", "null"), ("bootstrap.seed", "1", "0")]
+    assert "tune:" in settings_text(config)
+
+
+def test_the_digest_of_settings_is_the_same_wherever_data_lie():
+    config = {"root": "a", "device": "cpu", "top_k": 5}
+    assert settings_digest(config) == settings_digest(config | {"root": "b", "device": "cuda"})
+    assert settings_digest(config) != settings_digest(config | {"top_k": 6})
+
+
+def test_the_digest_of_data_is_of_content_alone(tmp_path):
+    for name in ("a", "b"):
+        (tmp_path / name).write_text(name)
+    write_fingerprints(tmp_path / "record.csv", tmp_path, ["a", "b"], "token")
+    before = recorded_content(tmp_path / "record.csv")
+    expected = subprocess.run("sha256sum a b | sha256sum", shell=True, cwd=tmp_path, capture_output=True, text=True)
+    assert (before.files, before.digest) == (2, expected.stdout.split()[0])
+    assert recorded_content(tmp_path / "none.csv") is None
+
+
+def test_a_commit_and_whether_it_was_changed(tmp_path):
+    assert machine.commit_of(tmp_path).startswith("unknown")
+    git = ["git", "-C", str(tmp_path), "-c", "user.name=a", "-c", "user.email=a@example.org"]
+    (tmp_path / "file").write_text("1")
+    for command in (["init", "-q"], ["add", "."], ["commit", "-qm", "first"]):
+        subprocess.run([*git, *command], check=True)
+    head = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True).stdout.strip()
+    assert machine.commit_of(tmp_path) == f"{head}, unchanged"
+    (tmp_path / "file").write_text("2")
+    assert machine.commit_of(tmp_path) == f"{head}, with changes in 1 file that are not committed"
+    (tmp_path / "inside").mkdir()
+    assert machine.commit_of(tmp_path / "inside").startswith("unknown"), "another project's repository around it"
+
+
+def test_machine_and_versions_are_known_here():
+    assert machine.versions()["numpy"] == np.__version__
+    assert all(machine.machine().values())
+
+
+def test_marks_in_the_table_of_results():
+    good, mixed, bad = [1, 1] * 6, [1, 2] * 6, [60] * 12
+    table = results.summary_rows(made_standings({"a": {"gpt": mixed}, "b": {"gpt": mixed[::-1]}, "c": {"gpt": bad}}))
+    assert table.columns == ("split", "prompt type", "method", "mAP", "recall@5")
+    cells = {row[2].text: row[3] for row in table.rows}
+    assert cells["a"].is_bold and not cells["a"].mark
+    assert cells["b"].is_tied and cells["b"].mark == results.TIED
+    assert cells["c"].mark == results.CHANCE
+    assert cells["(random ranking)"].order == pytest.approx(0.051, abs=1e-3)
+    gains = results.gains(made_standings({"a": {"gpt": bad}, "a_tuned": {"gpt": good}, "b": {"gpt": good}}))
+    [row] = gains.rows
+    assert [cell.text for cell in row[2:5]] == ["a_tuned", "0.017", "1.000"] and row[-1].text == "better"
+    assert results.gains(made_standings({"a": {"gpt": bad}})) is None
+
+
+def test_text_of_a_page_is_escaped():
+    """A label may hold anything that is printable."""
+    evil = "<script>alert(1)</script>"
+    table = results.Table((evil,), ((results.Cell(evil, evil),),), 1)
+    macro = "{% from 'macros.html.j2' import data_table %}{{ data_table(table, caption) }}"
+    html = page.environment().from_string(macro).render(table=table, caption=evil)
+    assert evil not in html and html.count("&lt;script&gt;") == 6
+
+
+def test_figures_stand_where_they_belong(tmp_path):
+    names = ("metrics", "differences", "variants", "influence")
+    for name in names:
+        save(Figure(figsize=(2, 1)), tmp_path / f"zoo_{name}")
+    standings = made_standings({"a": {"gpt": [60] * 8}, "a_tuned": {"gpt": [1] * 8}})
+    labels = {mean.method: mean.label for mean in standings[0].means}
+    run = Run(benchmark="sample", confidence=0.95, labels=labels, methods=(), collections=(), ranks=())
+    figures = [("zoo", name, str(tmp_path / f"zoo_{name}")) for name in names]
+    found = of_results(run, standings, None, pd.DataFrame(columns=PUBLISHED_COLUMNS), figures)
+    [(split, shown)] = found["figures"]
+    assert split == "zoo" and [picture.title for picture in shown] == ["Metrics with intervals"]
+    assert found["answer_figures"]["zoo"].title == "Which method is better, and by how much"
+    assert [of for of, _ in found["tuning_figures"]] == [of for of, _ in found["influence_figures"]] == ["zoo"]
+    assert ("tuning", "Tuning") in found["sections"] and "calibration" not in dict(found["sections"])
+
+
+def test_the_templates_that_belong_to_the_key_are_all_there_are():
+    folder = REPOSITORY / "workflow_scripts/attribench/report"
+    assert set(TEMPLATES) == {path for path in folder.iterdir() if path.is_file() and path.suffix != ".py"}
+
+
+def test_influence_is_a_row_for_each_split_prompt_type_and_method():
+    rows = [
+        ("zoo", "gpt", "clip", "gain_over_uniform", 2.5, 1.0, 4.0),
+        ("zoo", "gpt", "clip", "coverage@0.9", 0.8, np.nan, np.nan),
+        ("zoo", "gpt", "clip", "log_likelihood", -3.0, -4.0, -2.0),
+        ("zoo", "gpt", "dino", "gain_over_uniform", -np.inf, np.nan, np.nan),
+    ]
+    columns = ["split", "prompt_type", "label", "metric", "value", "ci_low", "ci_high"]
+    table = results.influence_rows(pd.DataFrame(rows, columns=columns))
+    assert table.columns[3:] == ("gain over uniform, nats", "coverage of 90 % sets")
+    assert [[cell.text for cell in row[2:]] for row in table.rows] == [
+        ["clip", "2.500 [1.000, 4.000]", "0.800"],
+        ["dino", results.NOTHING, results.NOTHING],
+    ]
+
+
+def test_published_numbers_stand_beside_ours():
+    number = Number("sample", "zoo", "gpt", "clip", "pretrained", "mAP", 0.25, 0.01, "a paper")
+    summary, _ = summary_and_comparisons({"clip": {"gpt": [1, 1]}})
+    [row] = results.published_rows(published_table([number], summary), {Method("clip", "pretrained"): "CLIP"}).rows
+    assert [cell.text for cell in row] == ["zoo", "gpt", "CLIP", "mAP", "0.250", "0.010", "1.000", "false", "a paper"]
+    assert results.published_rows(published_table([], summary), {}) is None
+
+
+def test_a_run_without_a_valid_query_has_a_page(tmp_path):
+    run = Run(benchmark="sample", confidence=0.95, labels={}, methods=(), collections=(), ranks=())
+    config = {"results": str(tmp_path), "features": str(tmp_path / "features")}
+    context = of_results(run, [], None, pd.DataFrame(columns=PUBLISHED_COLUMNS), [])
+    context |= of_queries(run, [], tmp_path, AS_PUBLISHED) | of_provenance(run, "a-key", config, REPOSITORY)
+    html = page.render(context)
+    assert "Which feature attributes best" in html and "a-key" in html

@@ -1,0 +1,75 @@
+"""What a run took: time and memory of each stage's jobs, and the disk that its results fill."""
+
+import csv
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+_MB = 1e6
+
+
+@dataclass(frozen=True)
+class StageCost:
+    """Hold what a stage's jobs took: their number, wall-clock and processor seconds, and the largest peak memory, in MB."""
+
+    stage: str
+    jobs: int
+    seconds: float
+    cpu_seconds: float
+    peak_mb: float
+
+
+@dataclass(frozen=True)
+class FolderSize:
+    """Hold a folder's number of files and megabytes."""
+
+    folder: str
+    files: int
+    megabytes: float
+
+
+def stage_costs(folder: Path | str) -> list[StageCost]:
+    """Return the cost of each stage with benchmark files below `folder`, the longest first."""
+    top, rows = Path(folder), {}
+    for path in sorted(top.rglob("*.tsv")):
+        stage = path.relative_to(top).parts[0].removesuffix(".tsv")
+        with open(path, newline="", encoding="utf-8") as file:
+            rows.setdefault(stage, []).extend(csv.DictReader(file, delimiter="\t"))
+    costs = [
+        StageCost(
+            stage,
+            len(jobs),
+            sum(_number(job["s"]) for job in jobs),
+            sum(_number(job.get("cpu_time")) for job in jobs),
+            max((_number(job.get("max_rss")) for job in jobs), default=0.0),
+        )
+        for stage, jobs in rows.items()
+    ]
+    return sorted(costs, key=lambda cost: -cost.seconds)
+
+
+def folder_sizes(*folders: Path | str) -> list[FolderSize]:
+    """Return the size of each folder inside `folders`, links not followed, the largest first."""
+    inside = [path for folder in folders for path in sorted(Path(folder).glob("*")) if path.is_dir()]
+    sizes = [_size_of(path) for path in dict.fromkeys(path for path in inside if not path.is_symlink())]
+    return sorted(sizes, key=lambda size: -size.megabytes)
+
+
+def _size_of(folder: Path) -> FolderSize:
+    files, size = 0, 0
+    for parent, _, names in os.walk(folder):
+        for name in names:
+            try:
+                size += os.lstat(os.path.join(parent, name)).st_size
+            except FileNotFoundError:  # another job has just moved it
+                continue
+            files += 1
+    return FolderSize(folder.as_posix(), files, size / _MB)
+
+
+def _number(text: str | None) -> float:
+    """Return a benchmark file's number; 0 where it has none (`-`, `NA`), as for jobs too short to be measured."""
+    try:
+        return float(text or 0)
+    except ValueError:
+        return 0.0

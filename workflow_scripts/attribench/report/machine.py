@@ -1,0 +1,70 @@
+"""Where and by what the page was made: the commit, versions of packages, the machine."""
+
+import os
+import platform
+import subprocess
+from importlib import metadata
+from pathlib import Path
+
+# Those that results come from; the whole list is in envs/requirements.txt.
+_PACKAGES = (
+    *("snakemake", "numpy", "scipy", "pandas", "numba", "torch", "torchvision", "timm", "open_clip_torch"),
+    *("pillow", "kornia-rs", "h5py", "matplotlib"),
+)
+_SECONDS = 20
+
+
+def commit_of(repository: Path) -> str:
+    """Return the commit of the clone at `repository`, and whether files that git tracks differ from it."""
+    top = _output("git", "-C", str(repository), "rev-parse", "--show-toplevel")
+    if not top or Path(top).resolve() != repository.resolve():
+        return "unknown: the code does not lie in a clone"
+    commit = _output("git", "-C", str(repository), "rev-parse", "HEAD")
+    if not commit:
+        return "unknown: no commit yet"
+    changed = _output("git", "-C", str(repository), "--no-optional-locks", "status", "--porcelain", "-uno")
+    n = len((changed or "").splitlines())
+    return commit + (f", with changes in {n} file{'s' if n > 1 else ''} that are not committed" if n else ", unchanged")
+
+
+def versions() -> dict[str, str]:
+    """Return the version of Python and of the packages that results come from, by name; those not installed are left out."""
+    found = {"Python": platform.python_version()}
+    for package in _PACKAGES:
+        try:
+            found[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def machine() -> dict[str, str]:
+    """Return what this machine is: system, processor, cores, memory, GPU."""
+    import psutil
+
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return {
+        "System": platform.platform(),
+        "Processor": _processor(),
+        "Cores": f"{cores} of {os.cpu_count()}" if cores != os.cpu_count() else f"{cores}",
+        "Memory": f"{psutil.virtual_memory().total / 2**30:.1f} GiB",
+        "GPU": _output("nvidia-smi", "--query-gpu=name,memory.total", "--format=csv,noheader") or "none",
+    }
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        lines = []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()
+
+
+def _output(*command: str) -> str | None:
+    """Return what a command prints; None where it is not installed, fails, or hangs."""
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=_SECONDS)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.strip() if done.returncode == 0 else None

@@ -1,0 +1,26 @@
+// DataTables is in the page as base64: a script inside a module cannot be imported otherwise from a file on disk.
+const source = atob(document.getElementById("tables-script").textContent);
+const bytes = Uint8Array.from(source, (letter) => letter.charCodeAt(0));
+const address = URL.createObjectURL(new Blob([bytes], { type: "text/javascript" }));
+const { default: DataTable } = await import(address);
+URL.revokeObjectURL(address);
+
+for (const table of document.querySelectorAll("table.sortable")) {
+  const names = [...table.querySelectorAll("th.name")].map((_, index) => index);
+  new DataTable(table, {
+    autoWidth: false,
+    columnDefs: [
+      { targets: names, columnControl: [["searchList"]], orderSequence: ["asc", "desc", ""] },
+      { targets: "_all", orderSequence: ["desc", "asc", ""] },
+    ],
+    info: true,
+    language: { info: "_TOTAL_ rows", infoEmpty: "no rows", infoFiltered: "of _MAX_", search: "Filter rows:", zeroRecords: "No row has this" },
+    layout: { topStart: "search", topEnd: null, bottomStart: "info", bottomEnd: null },
+    order: [],
+    paging: false,
+  });
+}
+document.documentElement.dataset.ready = "true";
+
+// What is folded is printed too.
+addEventListener("beforeprint", () => document.querySelectorAll("details").forEach((part) => (part.open = true)));

@@ -1,0 +1,153 @@
+"""Gather what the page of a run says (`page` fills it in): the answer first, how it all was made last."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from attribench.decode.reading import Reading
+from attribench.formats.rank_file import read_rank_file
+from attribench.formats.ranking import Method, Ranking
+from attribench.plots.style import interval_name
+from attribench.provenance.fingerprints import recorded_content
+from attribench.report import costs, machine, results, settings
+from attribench.report.answer import answers
+from attribench.report.pictures import Picture, figure_picture
+from attribench.report.queries import query_rows
+from attribench.report.words import CALIBRATION, WORDS, how_sure, marks, protocol, subtitle
+from attribench.tables.standings import Standing
+
+_ENDS = 2  # best and worst queries of each split and prompt type
+# Figures that stand beside what they show; all others have a section of their own.
+_OF_ANSWER, _OF_TUNING, _OF_INFLUENCE = ("differences",), ("variants", "learning_curves"), ("influence",)
+
+Figures = Sequence[tuple[str, str, str]]  # split (empty: of the whole run), name, path without ending
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """Hold what a run was, from its settings.
+
+    methods: label and description. collections: name, what it is, and where its given files are recorded. ranks: split,
+    extractor, variant, path of the rank file.
+    """
+
+    benchmark: str
+    confidence: float
+    labels: Mapping[Method, str]
+    methods: Sequence[tuple[str, str]]
+    collections: Sequence[tuple[str, str, str]]
+    ranks: Sequence[tuple[str, str, str, str]]
+
+
+@dataclass(frozen=True)
+class QueryGroup:
+    """Hold the best and worst queries of a split and prompt type by the method that `label` names."""
+
+    split: str
+    prompt_type: str
+    label: str
+    rows: tuple
+
+
+def of_results(
+    run: Run,
+    standings: Sequence[Standing],
+    influence: pd.DataFrame | None,
+    published: pd.DataFrame,
+    figures: Figures,
+) -> dict[str, Any]:
+    """Return what the page says of results: answers, tables, figures; by the template's names."""
+    splits = list(dict.fromkeys(standing.split for standing in standings))
+    pictures = {(split, name): figure_picture(stem, name) for split, name, stem in figures}
+    by_split = [(split, _pictures_of(split, pictures)) for split in splits]
+    gains = results.gains(standings)
+    return {
+        "title": f"Data attribution on benchmark {run.benchmark}",
+        "subtitle": subtitle(standings, len(run.labels)),
+        "sections": _sections(gains is not None, influence is not None),
+        "answers": answers(standings),
+        "answer_figures": {split: p for (split, name), p in pictures.items() if name in _OF_ANSWER},
+        "how_sure": how_sure(standings, run.confidence),
+        "words": WORDS,
+        "marks": marks(run.confidence),
+        "interval": interval_name(run.confidence),
+        "summary": results.summary_rows(standings),
+        "published": results.published_rows(published, run.labels),
+        "figures": [(split, shown) for split, shown in by_split if shown],
+        "gains": gains,
+        "tuning_figures": [(split, p) for (split, name), p in pictures.items() if name in _OF_TUNING],
+        "influence": results.influence_rows(influence) if influence is not None else None,
+        "calibration": CALIBRATION,
+        "influence_figures": [(split, p) for (split, name), p in pictures.items() if name in _OF_INFLUENCE],
+    }
+
+
+def _pictures_of(split: str, pictures: Mapping[tuple[str, str], Picture]) -> list[Picture]:
+    elsewhere = (*_OF_ANSWER, *_OF_TUNING, *_OF_INFLUENCE)
+    return [picture for (of, name), picture in pictures.items() if of == split and name not in elsewhere]
+
+
+def _sections(is_tuned: bool, has_influence: bool) -> list[tuple[str, str]]:
+    sections = [("answer", "Answer"), ("results", "All results"), ("figures", "Figures"), ("queries", "Queries")]
+    sections += [("tuning", "Tuning")] * is_tuned + [("calibration", "Calibration")] * has_influence
+    return [*sections, ("protocol", "What was evaluated, and how"), ("provenance", "Provenance")]
+
+
+def of_queries(run: Run, standings: Sequence[Standing], root: Path, reading: Reading) -> dict[str, Any]:
+    """Return the best and worst queries by the best method of each split and prompt type, and how images were ranked."""
+    path_of = {(split, extractor, variant): path for split, extractor, variant, path in run.ranks}
+    groups, rankings = [], {}
+    for standing in (standing for standing in standings if standing.metric == "mAP"):
+        key = (standing.split, *standing.best.method)
+        if key not in rankings:
+            rankings[key] = read_rank_file(path_of[key])
+        rows = query_rows(rankings[key], standing.prompt_type, root, reading, _ENDS)
+        groups.append(QueryGroup(standing.split, standing.prompt_type, standing.best.label, tuple(rows)))
+    return {"queries": groups, "protocol": protocol(_first_of_splits(rankings), run.confidence, standings)}
+
+
+def _first_of_splits(rankings: Mapping[tuple[str, str, str], Ranking]) -> list[Ranking]:
+    return list({split: ranking for (split, _, _), ranking in reversed(rankings.items())}.values())[::-1]
+
+
+@dataclass(frozen=True)
+class Collection:
+    """Hold a collection's name, what it is, the number of its images, and its given files with their digest."""
+
+    name: str
+    what: str
+    images: str
+    files: str
+    digest: str
+
+
+def of_provenance(run: Run, key: str, config: Mapping[str, Any], repository: Path) -> dict[str, Any]:
+    """Return how the results were made: methods, data, settings, versions, machine, time and disk.
+
+    Nothing of this belongs to the page's key, but for methods and names of collections: it is read as the job finds it.
+    """
+    folder = Path(config["results"])
+    beside = [Path(config["features"])] if Path(config["features"]).parent != folder else []
+    facts = {"Commit": machine.commit_of(repository), "Key of these results": key}
+    facts["Digest of the settings"] = settings.settings_digest(config)
+    return {
+        "methods": list(run.methods),
+        "collections": [_collection(*collection) for collection in run.collections],
+        "provenance": [*(facts | machine.machine()).items()],
+        "changed": settings.changed_settings(config, repository / "config.yaml"),
+        "config": settings.settings_text(config),
+        "versions": machine.versions(),
+        "costs": costs.stage_costs(folder / "benchmarks"),
+        "sizes": costs.folder_sizes(folder, *beside),
+    }
+
+
+def _collection(name: str, what: str, record: str) -> Collection:
+    content = recorded_content(record)
+    if content is None:
+        return Collection(name, what, "unknown", "no record", "")
+    images = "unknown" if content.images is None else f"{content.images:,}"
+    return Collection(name, what, images, f"{content.files:,}", content.digest)

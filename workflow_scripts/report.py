@@ -1,0 +1,33 @@
+"""Write the page of a run."""
+
+from pathlib import Path
+
+from attribench.common.files import write_text
+from attribench.decode.reading import Reading
+from attribench.formats.ranking import labels_of
+from attribench.provenance.job import job
+from attribench.report.page import render
+from attribench.report.report import Run, of_provenance, of_queries, of_results
+from attribench.tables.influence import read_influence_table
+from attribench.tables.published import read_published_table
+from attribench.tables.standings import read_comparisons, standings
+from attribench.tables.tables import read_summary
+
+with job(snakemake):
+    params, tables, config = snakemake.params, snakemake.input, snakemake.config
+    run = Run(
+        benchmark=params.benchmark,
+        confidence=params.confidence,
+        labels=labels_of(params.labels),
+        methods=params.methods,
+        collections=params.collections,
+        ranks=params.ranks,
+    )
+    compared = standings(read_summary(tables.summary), read_comparisons(tables.comparisons), params.confidence)
+    influence = read_influence_table(tables.influence[0]) if tables.influence else None
+    published = read_published_table(tables.published)
+    reading = Reading(config["exif"], config["max_pixels"])
+    page = of_results(run, compared, influence, published, params.figures)
+    page |= of_queries(run, compared, Path(config["root"]), reading)
+    page |= of_provenance(run, params.key, config, Path(snakemake.scriptdir).parent)
+    write_text(snakemake.output[0], render(page))
