@@ -188,7 +188,7 @@ def kill_when_made(clone, pattern, how=signal.SIGKILL, results="results"):
 
 
 def test_neither_kills_nor_other_shards_change_a_byte(finished, tmp_path):
-    """Cut into other shards, begun, interrupted, begun again, killed, and then left alone: the same tables and plots."""
+    """Cut into other shards, begun, interrupted, begun again, killed, then left alone: the same tables, plots, gallery."""
     clone = Clone(tmp_path / "clone", {**TINY, "database_shards": 3, "split_shards": 2, "results": "elsewhere"})
     for pattern, how in (("manifests/*.csv", signal.SIGINT), ("features/*/*/*.h5", signal.SIGKILL)):
         kill_when_made(clone, pattern, how, "elsewhere")
@@ -198,7 +198,9 @@ def test_neither_kills_nor_other_shards_change_a_byte(finished, tmp_path):
     assert clone.planned() == Counter()
     (clone.folder / "elsewhere").rename(clone.folder / "results")
     assert clone.tables() == finished.tables()
-    assert clone.results("plots/*") == finished.results("plots/*")
+    pictures = ("plots/*", "gallery/*", "gallery/*/data.js", "gallery/*/thumbnails/*/*.webp")
+    assert len(finished.results(pictures[-1])) > 20
+    assert clone.results(*pictures) == finished.results(*pictures)
 
 
 def test_a_killed_change_of_settings_ends_as_an_unbroken_one(finished_copy):
