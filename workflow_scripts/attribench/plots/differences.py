@@ -31,9 +31,8 @@ from attribench.plots.style import (
 from attribench.tables.statistics import NO_INTERVAL, Resampling
 
 METRIC = "mAP"
-_ALL_PAIRS = (
-    15  # so many pairs are all drawn; of more, those with the best method, and of a variant with its pretrained
-)
+# So many pairs are all drawn; of more, those with the best method, and those of a variant with its pretrained.
+_ALL_PAIRS = 15
 _NAMES = ["extractor_a", "variant_a", "extractor_b", "variant_b"]
 _NUMBERS = ["difference", "ci_low", "ci_high", "p_value", "p_holm", "n_queries", "n_entries"]
 _COLUMNS = ["split", "prompt_type", "metric", *_NAMES, *_NUMBERS, "significant"]
