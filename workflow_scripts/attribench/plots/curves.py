@@ -8,7 +8,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from attribench.formats.ranking import Method, Ranking
-from attribench.plots.captions import caption, intervals, listing, protocol
+from attribench.plots.captions import BESIDE, caption, intervals, listing, protocol
 from attribench.plots.grid import Spacing, columns_that_fit, panel_grid
 from attribench.plots.look import Look
 from attribench.plots.plot import Plot
@@ -80,7 +80,7 @@ def recall_curves(
             "exemplars among its first k images, a panel per prompt type.",
             protocol(rankings),
             f"Marked: k = {listing(marked)}." if marked else "",
-            intervals(at_marked, confidence) if summary is not None else "",
+            intervals(at_marked, confidence, where=BESIDE) if summary is not None else "",
             "Dashed: the ceiling, a perfect ranking. Dotted: chance, a random one.",
         )
         return Plot(figure, data, text)
