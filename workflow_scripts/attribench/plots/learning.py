@@ -32,8 +32,8 @@ def learning_curves(
         styles = look.styles(curves)
         columns = 2 if len(curves) <= _FEW else 4
         spacing = Spacing(left=0.42, between=0.46, right=0.1, below=0.36)
-        room = look.width * 2 / columns - spacing.left - spacing.right
-        names = [wrapped(style.label, room, SIZE, "bold") for style in styles.values()]
+        width = look.width * 2 / columns - spacing.left - spacing.right
+        names = [wrapped(style.label, width, SIZE, "bold") for style in styles.values()]
         above = 0.1 + 0.13 * max(name.count("\n") + 1 for name in names)
         spacing = replace(spacing, above=above, rows=above + 0.2)
         figure, panels = panel_grid(
@@ -94,9 +94,9 @@ def _handles(curves: Mapping[Method, pd.DataFrame]) -> list[Line2D]:
     handles = [Line2D([], [], **CEILING_LINE, marker="o", markersize=4, label="chosen")]
     by_method = {tuple(dict.fromkeys(curve["penalty"])) for curve in curves.values()}
     if len(by_method) == 1 and len(penalties := next(iter(by_method))) > 1:
-        looks = zip(penalties, _lines(len(penalties)), strict=True)
+        drawn = zip(penalties, _lines(len(penalties)), strict=True)
         handles += [
             Line2D([], [], color=TEXT, linestyle=line, alpha=alpha, label=f"penalty {p:g}")
-            for p, (line, alpha) in looks
+            for p, (line, alpha) in drawn
         ]
     return handles
