@@ -10,7 +10,7 @@ from matplotlib.patches import Patch
 from attribench.formats.ranking import Method, Ranking
 from attribench.plots.captions import BESIDE, caption, intervals, listing, protocol
 from attribench.plots.grid import Spacing, columns_that_fit, panel_grid
-from attribench.plots.look import Look
+from attribench.plots.look import AS_SHIPPED, Look
 from attribench.plots.plot import Plot
 from attribench.plots.points import draw_intervals, interval_handles
 from attribench.plots.ranks import PromptRanks, by_method, least_candidates, prompt_types
@@ -40,7 +40,7 @@ def recall_curves(
     recall_ks: Sequence[int],
     split: str = "",
     confidence: float = 0.95,
-    look: Look = Look(),  # noqa: B008  it is frozen
+    look: Look = AS_SHIPPED,
     summary: pd.DataFrame | None = None,
 ) -> Plot:
     """Draw lines of recall@k over k, from 1 to the number of candidates, one per method, a panel per prompt type.

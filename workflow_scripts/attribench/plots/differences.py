@@ -12,7 +12,7 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 from attribench.formats.ranking import PRETRAINED, Method
 from attribench.plots.captions import caption, count, intervals
 from attribench.plots.grid import EDGE, Spacing, columns_that_fit, panel_grid, row_positions
-from attribench.plots.look import Look
+from attribench.plots.look import AS_SHIPPED, Look
 from attribench.plots.plot import Plot
 from attribench.plots.style import (
     MARK,
@@ -46,7 +46,7 @@ def difference_forest(
     comparisons: pd.DataFrame,
     split: str,
     resampling: Resampling,
-    look: Look = Look(),  # noqa: B008  it is frozen
+    look: Look = AS_SHIPPED,
     protocol: str = "",
 ) -> Plot:
     """Draw the paired differences in mAP of `split`, from tables/comparisons.csv: a row per pair, a panel per prompt type.

@@ -11,7 +11,7 @@ from attribench.formats.influence import LEVELS, Influence
 from attribench.formats.ranking import Method, Ranking
 from attribench.plots.captions import BESIDE, caption, intervals, listing, protocol
 from attribench.plots.grid import Spacing, panel_grid
-from attribench.plots.look import Look
+from attribench.plots.look import AS_SHIPPED, Look
 from attribench.plots.plot import Plot
 from attribench.plots.points import draw_intervals, interval_handles
 from attribench.plots.ranks import prompt_types
@@ -48,7 +48,7 @@ def calibration_figure(
     of_methods: Sequence[tuple[Ranking, Influence]],
     resampling: Resampling,
     split: str = "",
-    look: Look = Look(),  # noqa: B008  it is frozen
+    look: Look = AS_SHIPPED,
     note: str = "",
 ) -> Plot:
     """Draw a row of two panels per prompt type, a line per method.

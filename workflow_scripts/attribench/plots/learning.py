@@ -10,7 +10,7 @@ from matplotlib.lines import Line2D
 from attribench.formats.ranking import Method
 from attribench.plots.captions import caption, listing
 from attribench.plots.grid import Spacing, panel_grid
-from attribench.plots.look import Look
+from attribench.plots.look import AS_SHIPPED, Look
 from attribench.plots.plot import Plot
 from attribench.plots.style import CEILING_LINE, LINE, SIZE, TEXT, MethodStyle, plot_style, wrapped
 
@@ -21,7 +21,7 @@ _DASHES = ((0, (1.4, 1.3)), (0, (5, 1.6)), "-")  # of penalties, the last one's 
 
 def learning_curves(
     curves: Mapping[Method, pd.DataFrame],
-    look: Look = Look(),  # noqa: B008  it is frozen
+    look: Look = AS_SHIPPED,
 ) -> Plot:
     """Draw loss and val mAP over the steps, two panels per tuned method, a line per weight of the penalty.
 
