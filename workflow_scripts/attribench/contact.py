@@ -11,7 +11,7 @@ from attribench.decode.reading import AS_PUBLISHED, Reading
 from attribench.formats.ranking import Method, Ranking
 from attribench.plots.captions import caption, count, protocol
 from attribench.plots.chosen import SPREAD, choose_queries, how_chosen, spread, valid_queries
-from attribench.plots.look import Look
+from attribench.plots.look import AS_SHIPPED, Look
 from attribench.plots.plot import Plot
 from attribench.plots.sheet import (
     Block,
@@ -42,7 +42,7 @@ def contact_sheet(
     n_neighbours: int = 8,
     choose: str | Sequence[str] = SPREAD,
     reading: Reading = AS_PUBLISHED,
-    look: Look = Look(),  # noqa: B008  it is frozen
+    look: Look = AS_SHIPPED,
 ) -> Plot:
     """Draw one method: a row per query with its `n_neighbours` best-ranked images and up to 4 of its exemplars.
 
@@ -77,7 +77,7 @@ def comparison_sheet(
     n_neighbours: int = 8,
     choose: str | Sequence[str] = SPREAD,
     reading: Reading = AS_PUBLISHED,
-    look: Look = Look(),  # noqa: B008  it is frozen
+    look: Look = AS_SHIPPED,
 ) -> Plot:
     """Draw all methods on the same queries: a block per query, in it a row per method; else as `contact_sheet`.
 

@@ -216,7 +216,7 @@ FOUR = [("some_extractor", "pretrained"), ("some_extractor", "tuned"), ("b", "pr
     ids=["5x3", "12", "1", "narrow"],
 )
 def test_texts_neither_overlap_nor_leave_the_figure(methods, n_prompts, ks, n_database, width):
-    """At the width that was asked for, in 7 points at least; of the same metric, all panels have the same range."""
+    """At the width that was asked for, in 7 points at least."""
     prompts, cuts = ["gpt", "object", "media", "another", "one_more"][:n_prompts], [1, 5, 10, 50, 100, 1000][:ks]
     ranks, look = random_rankings(methods, prompts, 4, n_database), Look(width=width)
     names, table = [ranking.method for ranking in ranks], summary(methods, prompts, cuts)
@@ -232,10 +232,6 @@ def test_texts_neither_overlap_nor_leave_the_figure(methods, n_prompts, ks, n_da
     ]
     for plot in plots:
         assert_legible(plot.figure, width)
-    for plot in plots[:4]:
-        assert len({axes.get_xlim() for axes in plot.figure.axes}) == 1
-    for plot in plots[1:]:
-        assert len({axes.get_ylim() for axes in plot.figure.axes}) <= (2 if plot is plots[-1] else 1)
 
 
 def test_a_variants_points_are_entries_and_compare_the_same_queries():

@@ -20,6 +20,7 @@ from attribench.plots.style import luminance, method_styles
 from attribench.plots.variants import variant_scatter
 from attribench.tables.statistics import Resampling
 from helpers.figures import comparisons, drawn_texts, random_rankings, sizes_table, small_curve, small_ranking, summary
+from helpers.rankings import make_ranking
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_rgb
 
@@ -181,3 +182,49 @@ def test_a_forest_of_many_methods_has_the_best_ones_pairs_and_those_with_pretrai
     assert ((rest["variant_a"] == "pretrained") | (rest["variant_b"] == "pretrained")).all()
     nothing = difference_forest(comparisons(FIVE_BY_THREE), "absent", Resampling())
     assert nothing.data.empty and "no two methods to compare" in nothing.caption
+
+
+def test_of_the_same_metric_all_panels_have_the_same_range():
+    """Whatever the values of a prompt type or method are."""
+    methods, prompts = [Method("a", "pretrained"), Method("a", "tuned")], ["gpt", "media"]
+    table = summary(methods, prompts, [5, 100])
+    table.loc[table["prompt_type"] == "media", ["value", "ci_low", "ci_high", "ceiling"]] /= 4
+    unlike = [
+        make_ranking(
+            [[1], [2], [900], [1000]], [0, 1, 0, 1], ["gpt", "gpt", "media", "media"], n_database=1500, variant=v
+        )
+        for v in ("pretrained", "tuned")
+    ]
+    pairs = comparisons(methods, prompts)
+    pairs.loc[pairs["prompt_type"] == "media", ["difference", "ci_low", "ci_high"]] *= 5
+    curves = {
+        method: small_curve().assign(loss=lambda rows, i=i: rows["loss"] * i) for i, method in enumerate(methods, 1)
+    }
+    curves[methods[0]]["val_mAP"] /= 3
+    learned = learning_curves(curves).figure.axes
+    sizes = sizes_table(methods, prompts, [5], [10, 1500])
+    sizes.loc[sizes["prompt_type"] == "media", ["value", "ci_low", "ci_high", "ceiling"]] /= 4
+    for panels in (
+        metric_bars(table).figure.axes,
+        recall_curves(unlike, [5]).figure.axes,
+        rank_distribution(unlike).figure.axes,
+        size_curves(sizes).figure.axes,
+        variant_scatter(unlike).figure.axes,
+        difference_forest(pairs, "style", Resampling()).figure.axes,
+        learned[::2],
+        learned[1::2],
+    ):
+        assert len(panels) > 1
+        assert len({axes.get_xlim() for axes in panels}) == len({axes.get_ylim() for axes in panels}) == 1
+
+
+def test_all_histograms_of_ranks_have_one_scale():
+    """A method's area over an axis of decades is the share of its ranks that lie there, times the same height."""
+    sharp = make_ranking([[3]] * 8, range(8), ["gpt"] * 8, n_database=1500, extractor="sharp")
+    flat = make_ranking([[3], [9], [27], [81], [243], [500], [700], [900]], range(8), ["gpt"] * 8, n_database=1500)
+    figure = rank_distribution([sharp, flat]).figure
+    areas = {}
+    for extractor, patch in zip(("sharp", "clip"), figure.axes[0].patches, strict=True):
+        values, edges, baseline = patch.get_data()
+        areas[extractor] = ((baseline - values) * np.diff(np.log10(edges))).sum()
+    assert areas["sharp"] == pytest.approx(areas["clip"])

@@ -13,7 +13,7 @@ from matplotlib.patches import Patch
 from attribench.formats.ranking import Method
 from attribench.plots.captions import caption, intervals, listing
 from attribench.plots.grid import EDGE, TITLE, add_legend, legend_height, row_positions
-from attribench.plots.look import Look
+from attribench.plots.look import AS_SHIPPED, Look
 from attribench.plots.plot import Plot
 from attribench.plots.rows import methods_of, metric_rows
 from attribench.plots.style import (
@@ -48,7 +48,7 @@ def metric_bars(
     summary: pd.DataFrame,
     split: str | None = None,
     confidence: float = 0.95,
-    look: Look = Look(),  # noqa: B008  it is frozen
+    look: Look = AS_SHIPPED,
     protocol: str = "",
 ) -> Plot:
     """Draw bars of the rows of `summary` (of tables/summary.csv) that belong to `split`; None: it holds one split only.

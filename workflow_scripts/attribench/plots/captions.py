@@ -9,6 +9,8 @@ from attribench.formats.ranking import Ranking
 from attribench.plots.ranks import prompt_types
 from attribench.tables.statistics import NO_INTERVAL
 
+BESIDE = "Vertical lines, beside their points so that none hides another,"  # where intervals stand
+
 
 def caption(*sentences: str) -> str:
     """Return the `sentences` that are not empty as one paragraph."""
@@ -44,11 +46,13 @@ def _queries(rankings: Sequence[Ranking], prompt_type: str) -> str:
     return f"{count(int(valid.sum()), 'query', 'queries')} of {count(n_entries, 'entry', 'entries')}"
 
 
-def intervals(data: pd.DataFrame, confidence: float, of: str = "of the mean, over entries") -> str:
-    """Return what the intervals in the columns ci_low and ci_high of `data` are; `of` says of what."""
+def intervals(
+    data: pd.DataFrame, confidence: float, of: str = "of the mean, over entries", where: str = "Intervals"
+) -> str:
+    """Return what the intervals in the columns ci_low and ci_high of `data` are: `of` what, and `where` they stand."""
     known = data["ci_low"].notna()
     value = data["value"] if "value" in data else data["ci_low"].fillna(0)
-    parts = [f"Intervals are {100 * confidence:.4g} % intervals {of}."] if known.any() else []
+    parts = [f"{where} are {100 * confidence:.4g} % intervals {of}."] if known.any() else []
     if (~known & value.notna()).any():
         parts.append(f"Where none is drawn: {NO_INTERVAL}.")
     return " ".join(parts)

@@ -8,9 +8,9 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from attribench.formats.ranking import Method, Ranking
-from attribench.plots.captions import caption, intervals, listing, protocol
+from attribench.plots.captions import BESIDE, caption, intervals, listing, protocol
 from attribench.plots.grid import Spacing, columns_that_fit, panel_grid
-from attribench.plots.look import Look
+from attribench.plots.look import AS_SHIPPED, Look
 from attribench.plots.plot import Plot
 from attribench.plots.points import draw_intervals, interval_handles
 from attribench.plots.ranks import PromptRanks, by_method, least_candidates, prompt_types
@@ -40,7 +40,7 @@ def recall_curves(
     recall_ks: Sequence[int],
     split: str = "",
     confidence: float = 0.95,
-    look: Look = Look(),  # noqa: B008  it is frozen
+    look: Look = AS_SHIPPED,
     summary: pd.DataFrame | None = None,
 ) -> Plot:
     """Draw lines of recall@k over k, from 1 to the number of candidates, one per method, a panel per prompt type.
@@ -80,7 +80,7 @@ def recall_curves(
             "exemplars among its first k images, a panel per prompt type.",
             protocol(rankings),
             f"Marked: k = {listing(marked)}." if marked else "",
-            intervals(at_marked, confidence) if summary is not None else "",
+            intervals(at_marked, confidence, where=BESIDE) if summary is not None else "",
             "Dashed: the ceiling, a perfect ranking. Dotted: chance, a random one.",
         )
         return Plot(figure, data, text)

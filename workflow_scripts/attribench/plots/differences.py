@@ -12,7 +12,7 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 from attribench.formats.ranking import PRETRAINED, Method
 from attribench.plots.captions import caption, count, intervals
 from attribench.plots.grid import EDGE, Spacing, columns_that_fit, panel_grid, row_positions
-from attribench.plots.look import Look
+from attribench.plots.look import AS_SHIPPED, Look
 from attribench.plots.plot import Plot
 from attribench.plots.style import (
     MARK,
@@ -31,9 +31,8 @@ from attribench.plots.style import (
 from attribench.tables.statistics import NO_INTERVAL, Resampling
 
 METRIC = "mAP"
-_ALL_PAIRS = (
-    15  # so many pairs are all drawn; of more, those with the best method, and of a variant with its pretrained
-)
+# So many pairs are all drawn; of more, those with the best method, and those of a variant with its pretrained.
+_ALL_PAIRS = 15
 _NAMES = ["extractor_a", "variant_a", "extractor_b", "variant_b"]
 _NUMBERS = ["difference", "ci_low", "ci_high", "p_value", "p_holm", "n_queries", "n_entries"]
 _COLUMNS = ["split", "prompt_type", "metric", *_NAMES, *_NUMBERS, "significant"]
@@ -47,7 +46,7 @@ def difference_forest(
     comparisons: pd.DataFrame,
     split: str,
     resampling: Resampling,
-    look: Look = Look(),  # noqa: B008  it is frozen
+    look: Look = AS_SHIPPED,
     protocol: str = "",
 ) -> Plot:
     """Draw the paired differences in mAP of `split`, from tables/comparisons.csv: a row per pair, a panel per prompt type.

@@ -11,7 +11,7 @@ from matplotlib.patches import Patch
 from attribench.formats.ranking import Method, Ranking
 from attribench.plots.captions import caption, protocol
 from attribench.plots.grid import EDGE, Spacing, columns_that_fit, panel_grid
-from attribench.plots.look import Look
+from attribench.plots.look import AS_SHIPPED, Look
 from attribench.plots.plot import Plot
 from attribench.plots.ranks import PromptRanks, by_method, prompt_types
 from attribench.plots.style import (
@@ -44,7 +44,7 @@ _COLUMNS = [
 def rank_distribution(
     rankings: Sequence[Ranking],
     split: str = "",
-    look: Look = Look(),  # noqa: B008  it is frozen
+    look: Look = AS_SHIPPED,
 ) -> Plot:
     """Draw histograms of exemplar ranks over a log axis, one per method, a panel per prompt type, with medians, quartiles.
 

@@ -16,23 +16,21 @@ _OF_BOXES = "Last Resort"  # begins the name of a font that has a box for every 
 _named: set[str] = set()  # letters that the log has
 
 
-def use_fonts_for_all_letters(figure: Figure) -> bool:
-    """Set texts whose letters `FONT` lacks in fonts that have them; return whether there are such texts.
+def use_fonts_for_all_letters(figure: Figure) -> None:
+    """Set texts whose letters `FONT` lacks in fonts that have them.
 
     Letters that no installed font has are drawn as boxes, and named in the log, each once.
     """
-    is_changed, without_font = False, {}
+    without_font = {}
     for text in figure.findobj(Text):
         fonts = {letter: _font_with(letter) for letter in text.get_text() if letter != "\n" and not _has(FONT, letter)}
         if found := [font for font in fonts.values() if font]:
             text.set_fontfamily([FONT, *dict.fromkeys(found), "sans-serif"])
-            is_changed = True
         without_font |= {letter: text.get_text() for letter, font in fonts.items() if not font}
     new = [letter for letter in without_font if letter not in _named]
     if new:
         _named.update(new)
         log.warning("%s", without_font_text(new, f", such as in {without_font[new[0]]!r}"))
-    return is_changed
 
 
 @cache

@@ -50,7 +50,6 @@ def panel_grid(
     columns: int,
     height: float,
     spacing: Spacing,
-    n_titles: int = 1,
 ) -> tuple[Figure, list[Axes]]:
     """Return a figure of the look's width, and its `n_panels` panels of `height` inches, row by row, `columns` in each.
 

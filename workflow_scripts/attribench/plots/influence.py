@@ -9,9 +9,9 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
 from attribench.formats.influence import LEVELS, Influence
 from attribench.formats.ranking import Method, Ranking
-from attribench.plots.captions import caption, intervals, listing, protocol
+from attribench.plots.captions import BESIDE, caption, intervals, listing, protocol
 from attribench.plots.grid import Spacing, panel_grid
-from attribench.plots.look import Look
+from attribench.plots.look import AS_SHIPPED, Look
 from attribench.plots.plot import Plot
 from attribench.plots.points import draw_intervals, interval_handles
 from attribench.plots.ranks import prompt_types
@@ -48,7 +48,7 @@ def calibration_figure(
     of_methods: Sequence[tuple[Ranking, Influence]],
     resampling: Resampling,
     split: str = "",
-    look: Look = Look(),  # noqa: B008  it is frozen
+    look: Look = AS_SHIPPED,
     note: str = "",
 ) -> Plot:
     """Draw a row of two panels per prompt type, a line per method.
@@ -82,7 +82,7 @@ def calibration_figure(
             f"the smallest set that holds {listing([f'{100 * level:g}' for level in LEVELS])} % of a query's influence. On "
             "the dashed diagonal, influence is what it says.",
             protocol(rankings),
-            intervals(_of_coverage(data), resampling.confidence),
+            intervals(_of_coverage(data), resampling.confidence, where=BESIDE),
             f"Intervals of reliability come from {resampling.samples:,} draws of entries (seed {resampling.seed}); bins "
             "with less than a thousandth of the influence and of the exemplars are not drawn.",
             f"{note[0].upper()}{note[1:]}." if note else "",

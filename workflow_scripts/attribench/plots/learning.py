@@ -10,7 +10,7 @@ from matplotlib.lines import Line2D
 from attribench.formats.ranking import Method
 from attribench.plots.captions import caption, listing
 from attribench.plots.grid import Spacing, panel_grid
-from attribench.plots.look import Look
+from attribench.plots.look import AS_SHIPPED, Look
 from attribench.plots.plot import Plot
 from attribench.plots.style import CEILING_LINE, LINE, SIZE, TEXT, MethodStyle, plot_style, wrapped
 
@@ -21,7 +21,7 @@ _DASHES = ((0, (1.4, 1.3)), (0, (5, 1.6)), "-")  # of penalties, the last one's 
 
 def learning_curves(
     curves: Mapping[Method, pd.DataFrame],
-    look: Look = Look(),  # noqa: B008  it is frozen
+    look: Look = AS_SHIPPED,
 ) -> Plot:
     """Draw loss and val mAP over the steps, two panels per tuned method, a line per weight of the penalty.
 
@@ -32,8 +32,8 @@ def learning_curves(
         styles = look.styles(curves)
         columns = 2 if len(curves) <= _FEW else 4
         spacing = Spacing(left=0.42, between=0.46, right=0.1, below=0.36)
-        room = look.width * 2 / columns - spacing.left - spacing.right
-        names = [wrapped(style.label, room, SIZE, "bold") for style in styles.values()]
+        width = look.width * 2 / columns - spacing.left - spacing.right
+        names = [wrapped(style.label, width, SIZE, "bold") for style in styles.values()]
         above = 0.1 + 0.13 * max(name.count("\n") + 1 for name in names)
         spacing = replace(spacing, above=above, rows=above + 0.2)
         figure, panels = panel_grid(
@@ -94,9 +94,9 @@ def _handles(curves: Mapping[Method, pd.DataFrame]) -> list[Line2D]:
     handles = [Line2D([], [], **CEILING_LINE, marker="o", markersize=4, label="chosen")]
     by_method = {tuple(dict.fromkeys(curve["penalty"])) for curve in curves.values()}
     if len(by_method) == 1 and len(penalties := next(iter(by_method))) > 1:
-        looks = zip(penalties, _lines(len(penalties)), strict=True)
+        drawn = zip(penalties, _lines(len(penalties)), strict=True)
         handles += [
             Line2D([], [], color=TEXT, linestyle=line, alpha=alpha, label=f"penalty {p:g}")
-            for p, (line, alpha) in looks
+            for p, (line, alpha) in drawn
         ]
     return handles

@@ -37,6 +37,9 @@ class Look:
         return {method: styles[method] for method in [*first, *styles]}
 
 
+AS_SHIPPED = Look()  # as config.yaml has it
+
+
 def methods_by_value(rankings: Sequence[Ranking]) -> list[Method]:
     """Return the methods of `rankings`, of one split, the one with the highest mAP first; prompt types weigh the same."""
     values = {}

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import pandas as pd
 
 from attribench.formats.ranking import Method
-from attribench.plots.look import Look
+from attribench.plots.look import AS_SHIPPED, Look
 
 _NEEDED = ["split", "prompt_type", "extractor", "variant", "metric", "value"]
 _OPTIONAL = ["ci_low", "ci_high", "chance", "ceiling", "ceiling_high", "n_queries", "n_entries"]
@@ -16,7 +16,7 @@ def metric_rows(
     table: pd.DataFrame,
     split: str | None,
     within: Sequence[str] = (),
-    look: Look = Look(),  # noqa: B008  it is frozen
+    look: Look = AS_SHIPPED,
 ) -> pd.DataFrame:
     """Return the rows of `table` (in the columns of tables/summary.csv) of `split`, with the method's label as `method`.
 

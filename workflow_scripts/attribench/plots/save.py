@@ -7,7 +7,6 @@ import re
 import warnings
 from pathlib import Path
 
-from matplotlib.figure import Figure
 from PIL import Image
 
 from attribench.common.files import atomic_path, write_text
@@ -33,7 +32,8 @@ def save_plot(plot: Plot, stem: Path | str) -> list[Path]:
     png, svg, pdf, csv, txt = (stem.parent / f"{stem.name}.{suffix}" for suffix in ("png", "svg", "pdf", "csv", "txt"))
     with plot_style(), warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph .* missing")  # of which the log has one line
-        _lay_out(figure)
+        figure.draw_without_rendering()  # which makes the texts of the axes' ticks
+        use_fonts_for_all_letters(figure)
         with atomic_path(png) as temporary:
             how = {"metadata": {"Software": None}, "pil_kwargs": {"compress_level": _PNG_LEVEL}}
             figure.savefig(temporary, format="png", dpi="figure", **how)
@@ -48,19 +48,6 @@ def save_plot(plot: Plot, stem: Path | str) -> list[Path]:
     write_table(csv, plot.data)
     write_text(txt, plot.caption + "\n")
     return [png, svg, pdf, csv, txt]
-
-
-def _lay_out(figure: Figure) -> None:
-    """Lay the figure out once, and round the positions of its axes.
-
-    The layout solver sums in an order that differs between processes; the last bits would reach the SVG as other ids.
-    """
-    figure.draw_without_rendering()
-    if use_fonts_for_all_letters(figure):  # which takes the texts of the axes' ticks, that drawing has made
-        figure.draw_without_rendering()
-    figure.set_layout_engine("none")
-    for axes in figure.axes:
-        axes.set_position([round(part, 6) for part in axes.get_position(original=True).bounds], which="original")
 
 
 def _as_jpeg(match: re.Match) -> bytes:

@@ -8,9 +8,9 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import FixedFormatter, FixedLocator, NullFormatter
 
 from attribench.formats.ranking import Method
-from attribench.plots.captions import caption, intervals, listing
+from attribench.plots.captions import BESIDE, caption, intervals, listing
 from attribench.plots.grid import PAGE, Spacing, columns_that_fit, legend_height, panel_grid
-from attribench.plots.look import Look
+from attribench.plots.look import AS_SHIPPED, Look
 from attribench.plots.plot import Plot
 from attribench.plots.points import draw_intervals, interval_handles
 from attribench.plots.rows import methods_of, metric_rows
@@ -38,7 +38,7 @@ def size_curves(
     table: pd.DataFrame,
     split: str | None = None,
     confidence: float = 0.95,
-    look: Look = Look(),  # noqa: B008  it is frozen
+    look: Look = AS_SHIPPED,
     protocol: str = "",
 ) -> Plot:
     """Draw lines of every metric over the number of database images, from rows of `split` in tables/database_sizes.csv.
@@ -80,7 +80,7 @@ def size_curves(
             f"Metrics on {data['split'].iloc[0]} over the number of database images that are ranked: {listing(metrics)} "
             f"among the first {listing([f'{size:,}' for size in sizes])} images, a column per prompt type.",
             protocol,
-            intervals(data, confidence),
+            intervals(data, confidence, where=BESIDE),
             "Dotted: chance, a random ranking. Dashed: the ceiling, a perfect one. All panels go from 0 to 1.",
         )
         return Plot(figure, data, text)

@@ -11,7 +11,7 @@ from attribench.formats.ranking import PRETRAINED, SCORES, Method, Ranking
 from attribench.metrics import average_precision
 from attribench.plots.captions import caption, protocol
 from attribench.plots.grid import Spacing, columns_that_fit, panel_grid
-from attribench.plots.look import Look
+from attribench.plots.look import AS_SHIPPED, Look
 from attribench.plots.plot import Plot
 from attribench.plots.ranks import by_method, prompt_types
 from attribench.plots.style import (
@@ -33,7 +33,7 @@ _LEAST, _SMALL, _HIGH, _LINE = 1.05, 0.82, 1.9, 0.13
 def variant_scatter(
     rankings: Sequence[Ranking],
     split: str = "",
-    look: Look = Look(),  # noqa: B008  it is frozen
+    look: Look = AS_SHIPPED,
 ) -> Plot:
     """Draw a point for each entry: its mean average precision by a variant, over that of the same extractor pretrained.
 
