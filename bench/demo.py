@@ -38,14 +38,14 @@ def _measure(files: MethodFiles, threads: int) -> list[tuple[str, str, float]]:
     import streamlit  # noqa: F401
     import torch
     from attribench.demo.attribution import attribute
-    from attribench.demo.candidates import Asked
+    from attribench.demo.candidates import QueryImage
     from attribench.demo.method import get_ready
 
     torch.set_num_threads(threads)
     rng, measured = np.random.default_rng(1), []
     feature, exemplars = rng.standard_normal(_D, np.float32), rng.standard_normal((_EXEMPLARS, _D), np.float32)
     rows = [ManifestRow(f"e/{i}.png", "exemplar", 0) for i in range(_EXEMPLARS)]
-    asked = Asked(feature, rows, feature + 3 * exemplars, True)
+    query = QueryImage(feature, rows, feature + 3 * exemplars, True)
     with peak_memory() as memory:
         for name in ("ready, rows are made", "ready, rows are kept"):
             started = time.perf_counter()
@@ -54,7 +54,7 @@ def _measure(files: MethodFiles, threads: int) -> list[tuple[str, str, float]]:
         times = []
         for _ in range(_ANSWERS):
             started = time.perf_counter()
-            attribute(asked, ready, _SHOWN)
+            attribute(query, ready, _SHOWN)
             times.append(time.perf_counter() - started)
     measured += [("first answer", "s", times[0]), ("answers after it", "s", float(np.median(times[1:])))]
     return [*measured, ("memory beyond the start, at most", "GB", memory.grown)]

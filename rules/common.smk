@@ -116,17 +116,17 @@ def benchmark_file(pattern):
     return f"{plan.config.results}/benchmarks/{pattern}.tsv"
 
 
-def in_report(path, category, caption, **labels):
+def in_snakemake_report(path, category, caption, **labels):
     """Return an output that Snakemake's own report shows with a caption of `captions/`."""
     return report(path, caption=f"{workflow.basedir}/captions/{caption}.rst", category=category, labels=labels)
 
 
-def figures_in_report(paths, split="{split}"):
+def figures_in_snakemake_report(paths, split="{split}"):
     """Return the files of figures as outputs, of which the report shows the drawings."""
 
     def shown(path):
         figure = os.path.basename(path).removesuffix(".svg").removeprefix(f"{split}_")
-        return in_report(path, "Figures", f"figures/{figure}", figure=figure, split=split)
+        return in_snakemake_report(path, "Figures", f"figures/{figure}", figure=figure, split=split)
 
     return [shown(path) if path.endswith(".svg") else path for path in paths]
 

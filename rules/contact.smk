@@ -31,7 +31,7 @@ rule contact:
     input:
         unpack(contact_inputs),
     output:
-        figures_in_report(plan.figure_files("contact", "{split}")),
+        figures_in_snakemake_report(plan.figure_files("contact", "{split}")),
     log:
         log_file("contact/{split}"),
     benchmark:

@@ -127,7 +127,10 @@ if plan.influence_methods:
                 )
             ),
         output:
-            [in_report(path, "Tables", "tables/influence", table="influence") for path in plan.influence_tables()],
+            [
+                in_snakemake_report(path, "Tables", "tables/influence", table="influence")
+                for path in plan.influence_tables()
+            ],
         log:
             log_file("influence_table"),
         benchmark:
@@ -158,7 +161,7 @@ if plan.influence_methods:
                 )
             ),
         output:
-            figures_in_report(plan.figure_files("influence_plots", "{split}")),
+            figures_in_snakemake_report(plan.figure_files("influence_plots", "{split}")),
         log:
             log_file("influence_plots/{split}"),
         benchmark:

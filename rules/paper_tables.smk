@@ -27,7 +27,7 @@ def paper_tables_inputs(wildcards):
 
 def paper_tables_in_report(ending):
     paths = plan.paper_tables(ending)
-    return [in_report(p, "Tables of a paper", "tables/paper", table=os.path.basename(p)) for p in paths]
+    return [in_snakemake_report(p, "Tables of a paper", "tables/paper", table=os.path.basename(p)) for p in paths]
 
 
 rule paper_tables:

@@ -38,7 +38,7 @@ rule plots:
     input:
         unpack(plots_inputs),
     output:
-        figures_in_report(plan.figure_files("plots", "{split}")),
+        figures_in_snakemake_report(plan.figure_files("plots", "{split}")),
     log:
         log_file("plots/{split}"),
     benchmark:
@@ -91,7 +91,7 @@ if plan.tuned_methods:
                 )
             ),
         output:
-            figures_in_report(plan.tuning_figure(), split="all"),
+            figures_in_snakemake_report(plan.tuning_figure(), split="all"),
         log:
             log_file("learning_curves"),
         benchmark:

@@ -63,7 +63,7 @@ rule report:
     input:
         unpack(report_inputs),
     output:
-        in_report(plan.path("report"), "Report", "report", page="report"),
+        in_snakemake_report(plan.path("report"), "Report", "report", page="report"),
     log:
         log_file("report"),
     benchmark:

@@ -57,8 +57,13 @@ rule tables:
     input:
         unpack(tables_inputs),
     output:
-        **{name: in_report(path, "Tables", f"tables/{name}", table=name) for name, path in plan.tables().items()},
-        splits=[in_report(p, "Tables", "tables/split", table=f"{Path(p).stem}.csv") for p in plan.split_tables()],
+        **{
+            name: in_snakemake_report(path, "Tables", f"tables/{name}", table=name)
+            for name, path in plan.tables().items()
+        },
+        splits=[
+            in_snakemake_report(p, "Tables", "tables/split", table=f"{Path(p).stem}.csv") for p in plan.split_tables()
+        ],
     log:
         log_file("tables"),
     benchmark:

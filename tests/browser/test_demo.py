@@ -187,4 +187,4 @@ def test_uploads_are_answered_and_bad_ones_leave_the_page_up(page, address, conf
     frames = [Image.new("RGB", (60, 60), colour) for colour in ("red", "blue")]
     frames[0].save(moving, "GIF", save_all=True, append_images=frames[1:])
     upload.set_input_files({"name": "moving.gif", "mimeType": "image/gif", "buffer": moving.getvalue()})
-    expect(page.get_by_text("2; the first one is asked about")).to_be_visible()
+    expect(page.get_by_text("2; the first one is taken")).to_be_visible()

@@ -88,7 +88,7 @@ def gallery(tmp_path_factory):
 def precisions(split, query, *names):
     """Return the average precision of a query by the methods of these names."""
     numbers = {method["name"]: i for i, method in enumerate(split["methods"])}
-    return [query["methods"][numbers[name]]["precision"] for name in names]
+    return [query["methods"][numbers[name]]["average_precision"] for name in names]
 
 
 def shown_numbers(page):
@@ -121,7 +121,7 @@ def test_two_methods_stand_side_by_side_with_the_numbers_of_their_files(page, ga
                  for result in query["methods"]]  # fmt: skip
     for panel, result in enumerate(query["methods"][:2]):
         stats = page.locator(".panel").nth(panel).locator(".stats")
-        expect(stats).to_contain_text(f"{result['precision']:.3f}")
+        expect(stats).to_contain_text(f"{result['average_precision']:.3f}")
         expect(stats).to_contain_text(f"#{result['exemplars'][0][1]}")
         expect(stats).to_contain_text(f"{100 * result['influence']:.1f} %")
         assert tiles(page, panel).count() == len(result["nearest"]) == 6

@@ -1,7 +1,7 @@
 """Take the pictures of README.md and docs/ anew, from a finished run: python tests/helpers/readme_pictures.py RESULTS
 
-docs/report.jpg and docs/gallery.jpg are the pages as a browser shows them, docs/differences.png is the figure. By hand are
-taken docs/sample.jpg, the first rows of a contact sheet, and docs/demo.jpg, of `make demo`.
+docs/report.jpg and docs/gallery.jpg are the pages as a browser shows them, docs/differences.png is the figure.
+docs/sample.jpg, the first rows of a contact sheet, and docs/demo.jpg, of `make demo`, are taken by hand.
 """
 
 import io

@@ -55,8 +55,8 @@ def test_ranks_scores_and_influence_are_the_librarys(run, ready, zoo, method):
     influence = read_influence(where[1], ranking)
     k = influence.top.shape[1]
     for q, path in enumerate(ranking.query_path):
-        asked = zoo[method].query(path)
-        answer, pairs = attribute(asked, ready[method], k), ranking.pairs(q)
+        query = zoo[method].query(path)
+        answer, pairs = attribute(query, ready[method], k), ranking.pairs(q)
         assert [one.rank for one in answer.own] == ranking.ranks[pairs].tolist()
         assert [one.score for one in answer.own] == ranking.scores[pairs].tolist()
         assert [one.path for one in answer.own] == ranking.exemplar_path[ranking.exemplar[pairs]].tolist()
@@ -71,8 +71,8 @@ def test_ranks_scores_and_influence_are_the_librarys(run, ready, zoo, method):
         np.testing.assert_allclose(answer.effective_number, influence.effective_number[q], rtol=1.2e-4)
         assert sum(shares) + answer.remaining == pytest.approx(1, abs=1e-12)
         # And exactly, over all candidates.
-        unit = unit_of(ready[method], asked.feature)
-        own = exact_scores(unit, ready[method].real(asked.exemplar_features))
+        unit = unit_of(ready[method], query.feature)
+        own = exact_scores(unit, ready[method].real(query.exemplar_features))
         scores = np.concatenate([database_scores(ready[method], unit), own])
         exact = influence_by_formula(scores, read_calibrator(ready[method].files.calibrator))
         np.testing.assert_allclose(shares, np.sort(exact)[::-1][:k], rtol=1e-6, atol=1e-15)

@@ -1,4 +1,4 @@
-"""What can be asked about: ties and copies, invalid images, and files that are no whole image."""
+"""What can be ranked: ties and copies, invalid images, and files that are no whole image."""
 
 import io
 
@@ -8,7 +8,7 @@ from attribench.common.errors import InputError
 from attribench.common.images import image_endings
 from attribench.decode.eight_bits import UnreadableImage
 from attribench.demo.attribution import attribute
-from attribench.demo.candidates import Asked, SplitFeatures, query_titles
+from attribench.demo.candidates import QueryImage, SplitFeatures, query_titles
 from attribench.demo.method import Network, ReadyMethod
 from attribench.demo.run import Run
 from attribench.formats.calibrator import Calibrator
@@ -22,12 +22,12 @@ class ScoredRows:
 
     def __init__(self, scores):
         self.raw = np.stack([scores, np.sqrt(1 - np.square(scores))], axis=1)
-        self.valid, self.error, self.close_error = np.ones(len(scores), bool), 1e-6, 1e-7
+        self.valid, self.error, self.float64_error = np.ones(len(scores), bool), 1e-6, 1e-7
 
     def scores(self, unit):
         return self.raw @ unit + 5e-7 * np.resize([1, -1], len(self.raw))  # as wrong as they may be
 
-    def close_scores(self, unit, rows):
+    def float64_scores(self, unit, rows):
         return self.raw[rows] @ unit + 5e-8
 
     def features(self, rows):
@@ -39,12 +39,12 @@ def test_ties_count_against_exemplars_and_equal_images_stand_in_the_databases_or
     same = lambda features: features  # noqa: E731
     method = ReadyMethod(None, rows, same, same, Calibrator(10.0, 0.0), 0.0, False)
     exemplar = np.array([[0.8, 0.6], [0.2, np.sqrt(0.96)]])
-    asked = Asked(np.array([1.0, 0.0]), [ManifestRow(f"e/{i}", "exemplar", 7) for i in range(2)], exemplar, True)
-    answer = attribute(asked, method, 6)
+    query = QueryImage(np.array([1.0, 0.0]), [ManifestRow(f"e/{i}", "exemplar", 7) for i in range(2)], exemplar, True)
+    answer = attribute(query, method, 6)
     assert [one.path for one in answer.first] == ["d/1", "d/3", "d/4", "e/0", "d/5", "d/2"]
     assert [one.rank for one in answer.own] == [4, 7]
     assert [one.entry for one in answer.first][3] == 7
-    few = attribute(asked, method, 2)
+    few = attribute(query, method, 2)
     assert [one.path for one in few.first] == ["d/1", "d/3"] and [one.rank for one in few.own] == [4, 7]
 
 
@@ -56,8 +56,8 @@ def test_invalid_images_and_entries_without_exemplars_are_not_asked_about():
     valid = np.array([True, True, False, True, False, True])
     split = SplitFeatures(rows, np.arange(12.0).reshape(6, 2), valid)
     assert {entry: len(queries) for entry, queries in split.queries.items()} == {0: 1}
-    asked = split.query("q/0")
-    assert asked.feature.tolist() == [6, 7] and asked.exemplar_features.tolist() == [[0, 1], [2, 3]]
+    query = split.query("q/0")
+    assert query.feature.tolist() == [6, 7] and query.exemplar_features.tolist() == [[0, 1], [2, 3]]
     everything = split.with_all_exemplars(np.zeros(2))
     assert [row.path for row in everything.exemplars] == ["e/0"]  # one image of the same path
 

@@ -45,7 +45,7 @@ def test_areas_are_as_influence():
     sides = [int(side) for side in re.findall(r"width: (\d+)px", html)]
     assert sides == [176, 88, 44] and [(side / 176) ** 2 for side in sides] == [1, 0.25, 0.0625]
     assert 'alt="Rank 1, exemplar, 40.0 %: &lt;x&gt;.png"' in html
-    assert 'aria-label="Rank 3, database image, 2.5 %: z.png (not on this disk)"' in html
+    assert 'aria-label="Rank 3, database image, 2.5 %: z.png (not here, or not readable)"' in html
     assert "width: 88px" in mosaic(ANSWER, picture, 1.6)
 
 

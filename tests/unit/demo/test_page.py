@@ -49,7 +49,7 @@ def test_without_influence_it_says_what_the_config_lacks_for_it(page):
     assert "there is nothing to calibrate the influence of variant pretrained on" in texts(shown.info)
 
 
-def test_methods_of_scores_alone_cannot_be_asked(page):
+def test_methods_of_scores_alone_cannot_be_chosen(page):
     registry = "score_registry={unlearn: s.h5}"
     shown = page("extractors=[]", "score_methods=[unlearn]", registry, "influence=false", "variants=[pretrained]")
     assert "unlearn gives scores of a split's queries" in texts(shown.error)
@@ -58,7 +58,7 @@ def test_methods_of_scores_alone_cannot_be_asked(page):
 def test_images_that_are_not_on_this_disk_are_named_with_a_hint(page, tmp_path, finished_demo):
     shutil.copy(finished_demo.parent / "root/zoo.json", tmp_path)
     shown = page(f"root={tmp_path}", choose={"images": "8"})
-    hint = "8 of these 8 images cannot be shown, as they are not on this disk."
+    hint = "8 of these 8 images are not on this disk, or not readable."
     [text] = [element.value for element in shown.markdown if hint in element.value]
     assert f"Expected at {tmp_path}/" in text
 

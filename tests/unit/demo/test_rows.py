@@ -49,7 +49,7 @@ def test_scores_are_within_their_error_of_the_canonical_ones(tmp_path, spread, d
     unit = query / np.linalg.norm(query)
     exact, all_rows = exact_scores(unit[None], features), np.arange(300)
     assert 0 < np.abs(rows.scores(unit) - exact).max() <= rows.error < 1e-5 * max(spread, 1e-3)
-    assert np.abs(rows.close_scores(unit, all_rows) - exact).max() <= rows.close_error < rows.error / 5
+    assert np.abs(rows.float64_scores(unit, all_rows) - exact).max() <= rows.float64_error < rows.error / 5
     read, paths = rows.features(np.array([0, 99, 100, 299]))
     assert np.array_equal(read, features[[0, 99, 100, 299]]) and paths[1:3] == ["d/99.png", "d/100.png"]
 

@@ -17,7 +17,7 @@ def test_methods_and_their_files(finished_demo):
     assert [missing_files(one, "zoo") for one in files] == [[], [], []]
     assert [bool(one.mapper) for one in files] == [False, True, False]
     assert [os.path.basename(one.calibrator) for one in files] == ["pretrained.pth", "tiny_tuned.pth", "pretrained.pth"]
-    [line] = run.not_here
+    [line] = run.missing_method_lines
     assert "color tuned, is missing" in line and "weights/mapper/color_tuned.pth" in line
 
 

@@ -57,7 +57,7 @@ def test_every_number_is_that_of_all_scores_sorted():
         assert [rank for _, rank, _, _ in shown["exemplars"]] == own_ranks.tolist()
         np.testing.assert_allclose([row[3] for row in shown["exemplars"]], expected["exemplar"], rtol=1e-3)
         assert shown["influence"] == pytest.approx(expected["exemplar"].sum(), rel=1e-3)
-        assert shown["precision"] == pytest.approx(np.mean(np.arange(1, 4) / own_ranks), rel=1e-5)
+        assert shown["average_precision"] == pytest.approx(np.mean(np.arange(1, 4) / own_ranks), rel=1e-5)
 
 
 def one(variant="pretrained", ranks=((2, 3, 90), (1, 2, 3), (1, 5, 6), (4,), (), (1,)), **changes):

@@ -9,6 +9,6 @@ attribution  scores, influence and ranks of all candidates of one image
 table        the answer as CSV
 markup       the answer as HTML: images sized by influence, and the table
 thumbnails   small images for that
-kept         what the page keeps in memory between answers
+cache        what the page keeps in memory between answers
 page         the page itself, by Streamlit; all the rest does without
 """

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from attribench.decode.eight_bits import UnreadableImage
-from attribench.demo.candidates import Asked
+from attribench.demo.candidates import QueryImage
 from attribench.demo.method import ReadyMethod, comparable, exact_scores
 from attribench.formats.calibrator import Calibrator
 from attribench.influence import terms
@@ -52,54 +52,54 @@ class Attribution:
         return self.n_database + self.n_exemplars - len(self.first)
 
 
-def attribute(asked: Asked, method: ReadyMethod, n_first: int) -> Attribution:
+def attribute(query: QueryImage, method: ReadyMethod, n_first: int) -> Attribution:
     """Return how `method` ranks the candidates of an image, with their influence; the first `n_first` are named.
 
     Raises UnreadableImage for a feature that cannot be compared.
     """
-    unit, exemplars = _units(asked, method)
+    unit, exemplars = _units(query, method)
     scores = method.rows.scores(unit)
-    wanted = thresholds(exemplars) if asked.are_own else np.empty(0)
-    best, paths = _settle(scores, unit, method, wanted, n_first)
-    ranks, order = _in_order(scores, exemplars, best, n_first, len(exemplars) if asked.are_own else n_first)
+    wanted = thresholds(exemplars) if query.are_own else np.empty(0)
+    best, paths = _decide(scores, unit, method, wanted, n_first)
+    ranks, order = _in_order(scores, exemplars, best, n_first, len(exemplars) if query.are_own else n_first)
     share, totals = _influence(scores[method.rows.valid], exemplars, method.calibrator)
 
     def candidate(rank: int, number: int, is_exemplar: bool) -> Candidate:
         score = float((exemplars if is_exemplar else scores)[number])
-        row = asked.exemplars[number] if is_exemplar else None
+        row = query.exemplars[number] if is_exemplar else None
         path = row.path if row else paths[number]
         return Candidate(rank, path, is_exemplar, row.entry if row else None, score, share(score))
 
     first = [candidate(rank, number, is_own) for rank, (number, is_own) in enumerate(order, 1)]
-    ranked = [candidate(rank, number, True) for number, rank in ranks.items()] if asked.are_own else []
+    ranked = [candidate(rank, number, True) for number, rank in ranks.items()] if query.are_own else []
     remaining = None if totals is None else max(0.0, 1 - sum(one.influence for one in first))
     n_database = int(method.rows.valid.sum())
     on_exemplars, spread = totals or (None, None)
     return Attribution(first, ranked, n_database, len(exemplars), remaining, on_exemplars, spread)
 
 
-def _units(asked: Asked, method: ReadyMethod) -> tuple[np.ndarray, np.ndarray]:
+def _units(query: QueryImage, method: ReadyMethod) -> tuple[np.ndarray, np.ndarray]:
     """Return the image's unit row float64 [d], and its canonical scores float64 [m] with the exemplars."""
-    query = comparable(method.synth(asked.feature[None]))
-    norms, bad = row_norms(query)
+    mapped = comparable(method.synth(query.feature[None]))
+    norms, bad = row_norms(mapped)
     if bad >= 0:
         raise UnreadableImage("its feature holds NaN, Inf or huge values")
-    unit = query / norms[:, None]
-    return unit[0], exact_scores(unit, method.real(asked.exemplar_features))
+    unit = mapped / norms[:, None]
+    return unit[0], exact_scores(unit, method.real(query.exemplar_features))
 
 
-def _settle(
+def _decide(
     scores: np.ndarray, unit: np.ndarray, method: ReadyMethod, wanted: np.ndarray, n_first: int
 ) -> tuple[np.ndarray, dict[int, str]]:
     """Write canonical scores into `scores` [N] where these could be first, or be on either side of one `wanted`.
 
-    Returns the rows that may be among the first, and the paths of all that were settled.
+    Returns the rows that may be among the first, and the paths of all that have one.
     """
     rows = method.rows
     best = _first(scores, n_first, 2 * rows.error)
     near = _near(scores, np.arange(len(scores)), wanted, rows.error)
-    scores[near] = rows.close_scores(unit, near)
-    near = _near(scores[near], near, wanted, rows.close_error)
+    scores[near] = rows.float64_scores(unit, near)
+    near = _near(scores[near], near, wanted, rows.float64_error)
     chosen = np.union1d(best, near)
     features, paths = rows.features(chosen)
     scores[chosen] = exact_scores(unit[None], method.real(features))

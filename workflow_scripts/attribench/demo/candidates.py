@@ -1,4 +1,4 @@
-"""What is asked about: a query of a split with its own exemplars, or an image of one's own with those of all entries."""
+"""Whose influence is shown: a query of a split with its own exemplars, or one's own image with those of all."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,8 +14,8 @@ from attribench.formats.shards import open_feature_shard
 
 
 @dataclass(frozen=True, eq=False)
-class Asked:
-    """Hold an image that is asked about, and the exemplars that join the database.
+class QueryImage:
+    """Hold a query, or an image of one's own, and the exemplars that join the database.
 
     feature: raw [d]. exemplars: manifest rows [m], and exemplar_features: raw [m, d]. are_own: whether they are those that
     the image was synthesized from, and so have a rank each.
@@ -37,7 +37,7 @@ class SplitFeatures:
 
     @cached_property
     def queries(self) -> dict[int, list[ManifestRow]]:
-        """Return the queries that can be asked about, by entry: valid ones, with a valid exemplar."""
+        """Return the queries that can be ranked, by entry: valid ones, with a valid exemplar."""
         valid = [row for row, is_valid in zip(self.rows, self.valid, strict=True) if is_valid]
         entries = {row.entry for row in valid if row.role == "exemplar"}
         of_entry: dict[int, list[ManifestRow]] = {}
@@ -46,27 +46,29 @@ class SplitFeatures:
                 of_entry.setdefault(row.entry, []).append(row)
         return of_entry
 
-    def query(self, path: str) -> Asked:
+    def query(self, path: str) -> QueryImage:
         """Return the query at `path` with its entry's exemplars."""
         number = next(i for i, row in enumerate(self.rows) if row.path == path and row.role == "query")
         entry = self.rows[number].entry
-        return self._asked(self.features[number], [i for i in self._exemplars() if self.rows[i].entry == entry], True)
+        return self._with_exemplars(
+            self.features[number], [i for i in self._exemplars() if self.rows[i].entry == entry], True
+        )
 
-    def with_all_exemplars(self, feature: np.ndarray) -> Asked:
+    def with_all_exemplars(self, feature: np.ndarray) -> QueryImage:
         """Return an image of one's own, raw `feature` [d], with the exemplars of all entries, each image once."""
         first = {self.rows[i].path: i for i in reversed(self._exemplars())}
-        return self._asked(feature, sorted(first.values()), False)
+        return self._with_exemplars(feature, sorted(first.values()), False)
 
     def _exemplars(self) -> list[int]:
         return [i for i, row in enumerate(self.rows) if row.role == "exemplar" and self.valid[i]]
 
-    def _asked(self, feature: np.ndarray, exemplars: list[int], are_own: bool) -> Asked:
-        return Asked(feature, [self.rows[i] for i in exemplars], self.features[exemplars], are_own)
+    def _with_exemplars(self, feature: np.ndarray, exemplars: list[int], are_own: bool) -> QueryImage:
+        return QueryImage(feature, [self.rows[i] for i in exemplars], self.features[exemplars], are_own)
 
 
-def alone(feature: np.ndarray) -> Asked:
+def alone(feature: np.ndarray) -> QueryImage:
     """Return an image of one's own, raw `feature` [d], with no exemplars."""
-    return Asked(feature, [], np.empty((0, len(feature)), feature.dtype), False)
+    return QueryImage(feature, [], np.empty((0, len(feature)), feature.dtype), False)
 
 
 def read_split(split: CollectionFiles, database: CollectionFiles) -> SplitFeatures:
@@ -77,7 +79,7 @@ def read_split(split: CollectionFiles, database: CollectionFiles) -> SplitFeatur
         check_identity(shard, identity, "the split's features")
     read = SplitFeatures(rows, features, valid)
     if not read.queries:
-        raise InputError(f"{split.manifest}: no query can be asked about; expected a valid one with a valid exemplar")
+        raise InputError(f"{split.manifest}: no query can be ranked; expected a valid one with a valid exemplar")
     return read
 
 

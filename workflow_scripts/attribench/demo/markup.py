@@ -1,4 +1,4 @@
-"""The answer as HTML: the image that is asked about, images sized by influence, and the table of the ranking."""
+"""The answer as HTML: the query, images sized by influence, and the table of the ranking."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -29,7 +29,7 @@ def percent(share: float) -> str:
 
 
 def query_card(picture: str | None, title: str, facts: Sequence[tuple[str, str]]) -> str:
-    """Return the image that is asked about, beside its `facts`: name and value of each."""
+    """Return the query, beside its `facts`: name and value of each."""
     listed = "".join(f"<dt>{escape(name)}</dt><dd>{_breakable(value)}</dd>" for name, value in facts)
     return f'<div class="at"><div class="query">{_image(picture, title)}<dl>{listed}</dl></div></div>'
 
@@ -134,7 +134,7 @@ def _image(picture: str | None, text: str, side: int | None = None) -> str:
     """Return an image with the alternative `text`, or a grey square in its place."""
     size = f' style="width: {side}px; height: {side}px"' if side else ""
     if picture is None:
-        label = escape(f"{text} (not on this disk)")
+        label = escape(f"{text} (not here, or not readable)")
         inside = "not here" if side is None or side > 70 else ""
         return f'<span class="none" role="img" aria-label="{label}"{size}>{inside}</span>'
     return f'<img src="{picture}" alt="{escape(text)}"{size}>'

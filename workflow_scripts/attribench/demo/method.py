@@ -38,8 +38,8 @@ class ReadyMethod:
     made: bool
 
 
-def get_ready(files: MethodFiles, threads: int, report: Callable[[float], None]) -> ReadyMethod:
-    """Return the method, and write its rows where they are not there; `report` is called with the share that is done.
+def get_ready(files: MethodFiles, threads: int, on_progress: Callable[[float], None]) -> ReadyMethod:
+    """Return the method, and write its rows where they are not there; `on_progress` is called with the share that is done.
 
     Raises InputError for files that are missing, damaged, or do not belong together.
     """
@@ -53,7 +53,7 @@ def get_ready(files: MethodFiles, threads: int, report: Callable[[float], None])
     key = rows_key(files.database, files.mapper)
     rows = open_rows(files.rows, files.database, key)
     made = rows is None
-    rows = rows or make_rows(files.rows, files.database, real, dimension, key, report)
+    rows = rows or make_rows(files.rows, files.database, real, dimension, key, on_progress)
     _load_kernels(rows, real)
     return ReadyMethod(files, rows, real, synth, calibrator, perf_counter() - started, made)
 

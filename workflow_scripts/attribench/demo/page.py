@@ -15,8 +15,8 @@ from attribench.common.errors import InputError
 from attribench.common.images import open_image
 from attribench.decode.eight_bits import UnreadableImage
 from attribench.demo.attribution import Attribution, attribute
-from attribench.demo.candidates import Asked, SplitFeatures, alone, entry_title, query_titles, read_split
-from attribench.demo.kept import Kept, stamp
+from attribench.demo.cache import Cache, file_times
+from attribench.demo.candidates import QueryImage, SplitFeatures, alone, entry_title, query_titles, read_split
 from attribench.demo.markup import answer_line, mosaic, parts_bar, query_card, ranking_table, seconds_text
 from attribench.demo.method import Network, ReadyMethod, get_ready
 from attribench.demo.run import MethodFiles, Run, missing_files
@@ -47,8 +47,8 @@ class Choice:
 
 
 @st.cache_resource
-def _kept() -> dict[str, Kept]:
-    return {"run": Kept(4), "method": Kept(16), "split": Kept(4), "network": Kept(2)}
+def _caches() -> dict[str, Cache]:
+    return {"run": Cache(4), "method": Cache(16), "split": Cache(4), "network": Cache(2)}
 
 
 def show(files: Sequence[str], pairs: Sequence[str]) -> None:
@@ -59,7 +59,7 @@ def show(files: Sequence[str], pairs: Sequence[str]) -> None:
     wanted = st.session_state.setdefault("wanted", dict(st.query_params))
     try:
         changed = tuple(os.stat(file).st_mtime_ns for file in files if os.path.exists(file))
-        run = _kept()["run"].get((tuple(files), tuple(pairs), changed), lambda: Run(files, pairs))
+        run = _caches()["run"].get((tuple(files), tuple(pairs), changed), lambda: Run(files, pairs))
         if not run.methods:
             raise InputError(
                 f"{', '.join(run.score_methods)} gives scores of a split's queries in files, and has no features to compare "
@@ -105,7 +105,7 @@ def _choose(run: Run) -> Choice | None:
         other = st.selectbox("Side by side with", [_NOTHING, *labels], key="with", **bound)
         methods = [method, *([labels[other]] if other in labels else [])]
         n_first = st.slider("Images shown", 4, 48, 12, 4, key="images", **bound)
-        for line in run.not_here:
+        for line in run.missing_method_lines:
             st.html(f'<div class="at"><p class="note">{escape(line)}</p></div>')
     for files in map(run.files_of, methods):
         if missing := missing_files(files, split):
@@ -121,7 +121,7 @@ def _choose(run: Run) -> Choice | None:
         exemplars = st.selectbox(text, joins, key="exemplars", format_func=_of_split, **bound) == split
     if upload is None:
         st.info(
-            "Drop an image at the left. It is asked about as a synthesized one, among the database and the exemplars of all "
+            "Drop an image at the left. It is taken for a synthesized one, among the database and the exemplars of all "
             "entries of the split, or among the database alone. It stays on this machine, and is not kept.",
             icon=":material/image:",
         )
@@ -158,19 +158,19 @@ def _warn_of_lost(wanted: dict[str, str]) -> None:
 
 
 def _split(files: MethodFiles, split: str) -> SplitFeatures:
-    return _kept()["split"].get(stamp(files, split), lambda: read_split(files.splits[split], files.database))
+    return _caches()["split"].get(file_times(files, split), lambda: read_split(files.splits[split], files.database))
 
 
 def _ready(files: MethodFiles, split: str) -> ReadyMethod:
     """Return the method, and show how far it is where its rows are still to be written."""
     bar = st.empty()
 
-    def report(share: float) -> None:
+    def show_progress(share: float) -> None:
         bar.progress(share, f"Preparing {files.label}, once: {share:.0%}")
 
     threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     try:
-        return _kept()["method"].get(stamp(files, split), lambda: get_ready(files, threads, report))
+        return _caches()["method"].get(file_times(files, split), lambda: get_ready(files, threads, show_progress))
     finally:
         bar.empty()
 
@@ -179,7 +179,7 @@ def _network(run: Run, files: MethodFiles) -> Network:
     config = run.config
     name = files.method.extractor
     with st.spinner(f"Loading {name}"):
-        return _kept()["network"].get((config.root, name), lambda: Network(files, config.root, config.device))
+        return _caches()["network"].get((config.root, name), lambda: Network(files, config.root, config.device))
 
 
 def _try_to_answer(run: Run, choice: Choice) -> None:
@@ -194,7 +194,7 @@ def _try_to_answer(run: Run, choice: Choice) -> None:
 
 
 def _answer(run: Run, choice: Choice) -> None:
-    """Show the image that is asked about, and each method's answer."""
+    """Show the query, and each method's answer."""
     files = [run.files_of(method) for method in choice.methods]
     with TemporaryDirectory() as folder:
         path = Path(run.image(choice.query.path)) if choice.query else Path(folder, "image")
@@ -209,7 +209,7 @@ def _answer(run: Run, choice: Choice) -> None:
         with card:
             st.html(_card(run, choice, path, files[0]))
         with actions:
-            _take_away(choice, [answer for answer, _ in answers])
+            _show_download_and_link(choice, [answer for answer, _ in answers])
     if len(answers) > 1:
         _say_shared([answer for answer, _ in answers])
     columns = st.columns(len(answers), gap="large")
@@ -230,11 +230,11 @@ def _one_answer(
     split = _split(files, choice.split)
     started = perf_counter()
     if choice.query:
-        asked: Asked = split.query(choice.query.path)
+        query: QueryImage = split.query(choice.query.path)
     else:
         feature = network.feature(path, run.reading)
-        asked = split.with_all_exemplars(feature) if choice.exemplars else alone(feature)
-    return attribute(asked, ready, choice.n_first), perf_counter() - started
+        query = split.with_all_exemplars(feature) if choice.exemplars else alone(feature)
+    return attribute(query, ready, choice.n_first), perf_counter() - started
 
 
 def _card(run: Run, choice: Choice, path: Path, files: MethodFiles) -> str:
@@ -247,7 +247,7 @@ def _card(run: Run, choice: Choice, path: Path, files: MethodFiles) -> str:
         ]
         return query_card(thumbnail(path, run.reading), f"The query {row.path}", facts)
     n_images = getattr(open_image(path), "n_frames", 1)
-    several = [("Images in the file", f"{n_images:,}; the first one is asked about")] if n_images > 1 else []
+    several = [("Images in the file", f"{n_images:,}; the first one is taken")] if n_images > 1 else []
     joined = f"all exemplars of {choice.split}" if choice.exemplars else "no exemplars"
     facts = [("Your image", choice.name), *several, ("Candidates", f"the database and {joined}")]
     return query_card(thumbnail(path, run.reading), f"Your image {choice.name}", facts)
@@ -270,7 +270,7 @@ def _show_answer(
     st.subheader("Images by influence" if ready.calibrator else "Images by score", anchor=False)
     st.html(mosaic(answer, picture, top))
     if absent := [one for one in answer.first if picture(one.path) is None]:
-        text = f"{len(absent)} of these {len(answer.first)} images cannot be shown, as they are not on this disk."
+        text = f"{len(absent)} of these {len(answer.first)} images are not on this disk, or not readable."
         hints = dict.fromkeys(run.hint(one.path, not one.is_exemplar) for one in absent)
         st.markdown("  \n".join([text, *list(hints)[:2]]))
     st.subheader("Ranking", anchor=False)
@@ -293,7 +293,7 @@ def _say_shared(answers: list[Attribution]) -> None:
     st.markdown(f"**Both methods have {len(first & second)} of their first {len(first)} images in common.**")
 
 
-def _take_away(choice: Choice, answers: list[Attribution]) -> None:
+def _show_download_and_link(choice: Choice, answers: list[Attribution]) -> None:
     rows = [(*method, answer) for method, answer in zip(choice.methods, answers, strict=True)]
     name = f"{Path(choice.name).stem}.csv"
     st.download_button(

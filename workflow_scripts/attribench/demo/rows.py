@@ -57,16 +57,16 @@ class DatabaseRows:
         d = len(self.centre)
         return float32_error(d, 1, SLACK, self.longest, 0) + shared_error(d)
 
-    def close_scores(self, unit: np.ndarray, rows: np.ndarray) -> np.ndarray:
-        """Return the scores float64 [k] of `rows` int64 [k], each within `close_error`, by products in float64."""
+    def float64_scores(self, unit: np.ndarray, rows: np.ndarray) -> np.ndarray:
+        """Return the scores float64 [k] of `rows` int64 [k], each within `float64_error`, by products in float64."""
         if not len(rows):
             return np.empty(0)
         all_rows = np.memmap(self.data, np.float32, "r", shape=(len(self.valid), len(self.centre)))
         return unit @ self.centre + all_rows[rows].astype(np.float64) @ unit
 
     @property
-    def close_error(self) -> float:
-        """Return how far `close_scores` can be from the canonical ones: what rounding rows to float32 leaves."""
+    def float64_error(self) -> float:
+        """Return how far `float64_scores` can be from the canonical ones: what rounding rows to float32 leaves."""
         return 2 * FLOAT32 * self.longest + shared_error(len(self.centre))
 
     def features(self, rows: np.ndarray) -> tuple[np.ndarray, list[str]]:
@@ -115,12 +115,17 @@ def open_rows(folder: Path, files: CollectionFiles, key: str) -> DatabaseRows | 
 
 
 def make_rows(
-    folder: Path, files: CollectionFiles, real: _Map, dimension: int | None, key: str, report: Callable[[float], None]
+    folder: Path,
+    files: CollectionFiles,
+    real: _Map,
+    dimension: int | None,
+    key: str,
+    on_progress: Callable[[float], None],
 ) -> DatabaseRows:
     """Write the rows of a database into `folder`, and return them.
 
-    real: what maps raw features [n, d] to [n, dimension]; dimension: None for that of the features. report is called with
-    the share that is done. Raises InputError as `stream_database` does, and where the disk has too little space.
+    real: what maps raw features [n, d] to [n, dimension]; dimension: None for that of the features. on_progress is called
+    with the share that is done. Raises InputError as `stream_database` does, and where the disk has too little space.
     """
     n = manifest_length(files.manifest)
     with open_feature_shard(files.shards[0]) as shard:
@@ -144,7 +149,7 @@ def make_rows(
             file.write(units.astype(np.float32))
             valid[done : done + len(units)] = is_valid
             done += len(units)
-            report(done / n)
+            on_progress(done / n)
     if centre is None:
         raise InputError(f"{files.collection}: no image is valid; expected one that can be decoded")
     with hdf5.create(folder / "rows.h5", key=key, longest=longest * SLACK) as file:

@@ -19,7 +19,7 @@ _MAX_PIXELS = 50_000_000  # of an image of one's own: what decoding takes stays 
 
 @dataclass(frozen=True)
 class MethodFiles:
-    """Name what a method's answers are made of.
+    """Hold the paths of the files that a method's answers are made of.
 
     splits: by name. rows: the folder of its memory-mapped rows. mapper: a checkpoint, None for features as they are.
     calibrator: None where influence is off. entry: of the extractor; precision: what it computes in.
@@ -37,7 +37,7 @@ class MethodFiles:
 
 
 class Run:
-    """Offer what the run of some config files has made.
+    """Give access to the results of the run that some config files describe.
 
     files, pairs: as for `read_settings`. Raises InputError for settings that are not valid, for a root or a results folder
     that is not there, and for results of another benchmark.
@@ -57,13 +57,13 @@ class Run:
         self.splits = list(plan.config.splits)
 
     @property
-    def not_here(self) -> list[str]:
+    def missing_method_lines(self) -> list[str]:
         """Return a line for each of the run's methods that the page cannot show."""
         without = [
             f"{self._plan.in_root(path)}, the mapper of {e} {v}" for (e, v), path in self._plan.missing_variants.items()
         ]
-        of_scores = [f"{name} has scores of a split's queries alone" for name in self.score_methods]
-        return [f"Not here: {line}." for line in [*(f"{line}, is missing" for line in without), *of_scores]]
+        of_scores = [f"{name} has scores and no features" for name in self.score_methods]
+        return [f"Not shown: {line}." for line in [*(f"{line}, is missing" for line in without), *of_scores]]
 
     @property
     def reading(self) -> Reading:

@@ -1,4 +1,4 @@
-"""Small images for the page, as data that lies in it: no address is asked for them."""
+"""Small images for the page, as data inside it: nothing is fetched."""
 
 import base64
 import io

@@ -17,7 +17,7 @@ _DIGITS = 6  # of scores and influence that are kept
 
 @dataclass
 class ImageList:
-    """Number the images that a page shows, in the order in which they are first asked for.
+    """Number the images that a page shows, in the order of first use.
 
     large: the numbers of those that are shown large, the queries.
     """
@@ -132,7 +132,7 @@ class _MethodView:
         exemplars = self._exemplars(query)
         shares = {rank: share for _, rank, _, share in exemplars}
         return {
-            "precision": _number(self.precision[query]),
+            "average_precision": _number(self.precision[query]),
             "influence": _number(self._influence(query).sum()),
             "exemplars": exemplars,
             "nearest": [

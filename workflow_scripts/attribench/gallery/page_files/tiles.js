@@ -200,7 +200,7 @@ function methodChoice(split, method, side, isChoice) {
 function resultFacts(result) {
   const best = result.exemplars[0];
   const facts = [
-    ["average precision", shownPrecision(result.precision)],
+    ["average precision", shownPrecision(result.average_precision)],
     ["best exemplar", shownRank(best[1])],
     ["influence of exemplars", result.influence === null ? null : shownShare(result.influence)],
   ];

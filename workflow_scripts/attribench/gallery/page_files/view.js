@@ -103,7 +103,7 @@ function resultOf(query, split, name) {
 }
 
 function precisionOf(query, split, name) {
-  return resultOf(query, split, name).precision;
+  return resultOf(query, split, name).average_precision;
 }
 
 function changeOf(query, split, view) {

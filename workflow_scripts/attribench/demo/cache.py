@@ -1,4 +1,4 @@
-"""What the page keeps in memory between answers: what is quick to make again goes first."""
+"""A cache of the results that were used last: what the page keeps in memory between answers."""
 
 import os
 import threading
@@ -10,7 +10,7 @@ from typing import Any
 from attribench.demo.run import MethodFiles
 
 
-class Kept:
+class Cache:
     """Keep the `most` results that were used last, by key; one is made at a time."""
 
     def __init__(self, most: int):
@@ -27,7 +27,7 @@ class Kept:
             return self._results[key]
 
 
-def stamp(files: MethodFiles, split: str) -> tuple:
+def file_times(files: MethodFiles, split: str) -> tuple:
     """Return what changes when a file is made anew that answers about images of `split` are made of."""
     paths = [c.manifest for c in (files.database, files.splits[split])]
     paths += [*files.database.shards, *files.splits[split].shards, files.mapper, files.calibrator]

@@ -3,12 +3,12 @@
 import os
 
 import pytest
-from attribench.demo.kept import Kept, stamp
+from attribench.demo.cache import Cache, file_times
 from attribench.demo.run import Run
 
 
 def test_what_was_used_last_is_kept():
-    kept, made = Kept(2), []
+    kept, made = Cache(2), []
 
     def get(key):
         return kept.get(key, lambda: made.append(key) or key)
@@ -19,7 +19,7 @@ def test_what_was_used_last_is_kept():
 
 
 def test_a_failure_is_not_kept():
-    kept = Kept(2)
+    kept = Cache(2)
     with pytest.raises(ZeroDivisionError):
         kept.get("a", lambda: 1 / 0)
     assert kept.get("a", lambda: 5) == 5
@@ -28,8 +28,8 @@ def test_a_failure_is_not_kept():
 def test_a_file_that_is_made_anew_changes_the_stamp(finished_demo):
     run = Run([finished_demo])
     files = run.files_of(run.methods[0])
-    before = stamp(files, "zoo")
-    assert stamp(files, "zoo") == before
+    before = file_times(files, "zoo")
+    assert file_times(files, "zoo") == before
     time = os.stat(files.calibrator)
     os.utime(files.calibrator, ns=(time.st_atime_ns, time.st_mtime_ns + 1000))
-    assert stamp(files, "zoo") != before
+    assert file_times(files, "zoo") != before
