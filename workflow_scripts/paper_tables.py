@@ -4,8 +4,8 @@ from attribench.common.files import write_text
 from attribench.formats.rank_file import read_rank_file
 from attribench.paper_tables import Protocol, latex_table, markdown_table
 from attribench.provenance.job import job
-from attribench.tables.standings import read_comparisons, standings
-from attribench.tables.tables import read_summary
+from attribench.tables.standings import standings
+from attribench.tables.tables import read_comparisons, read_summary
 
 with job(snakemake):
     params, tables = snakemake.params, snakemake.input

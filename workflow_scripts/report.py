@@ -10,8 +10,8 @@ from attribench.report.page import render
 from attribench.report.report import Run, of_provenance, of_queries, of_results
 from attribench.tables.influence import read_influence_table
 from attribench.tables.published import read_published_table
-from attribench.tables.standings import read_comparisons, standings
-from attribench.tables.tables import read_summary
+from attribench.tables.standings import standings
+from attribench.tables.tables import read_comparisons, read_summary
 
 with job(snakemake):
     params, tables, config = snakemake.params, snakemake.input, snakemake.config

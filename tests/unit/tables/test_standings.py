@@ -5,8 +5,8 @@ import math
 import pytest
 from attribench.common.tables_io import write_table
 from attribench.formats.ranking import Method
-from attribench.tables.standings import Outcome, Pair, read_comparisons, standings
-from attribench.tables.tables import read_summary
+from attribench.tables.standings import Outcome, Pair, standings
+from attribench.tables.tables import read_comparisons, read_summary
 from helpers.standings import made_standings, summary_and_comparisons
 
 A, B = Method("a", "pretrained"), Method("b", "pretrained")

@@ -1,6 +1,5 @@
 """The live page: what a method gives one image's influence to, over the features that a run has made.
 
-settings     the config files of a run, merged as Snakemake merges them
 run          what a run has made, and where it lies: the one module that reads the plan
 rows         a method's database as unit rows in a memory-mapped file, and their scores with a query
 method       what a method needs to answer: its rows, mappers, calibrator, network

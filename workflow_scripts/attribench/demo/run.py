@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from attribench.decode.reading import Reading
-from attribench.demo.settings import read_settings
 from attribench.extract.registry import ExtractorEntry
 from attribench.formats.features import CollectionFiles
 from attribench.formats.ranking import SCORES, Method
 from attribench.plan.config import load
+from attribench.plan.config_files import read_settings
 from attribench.plan.plan import Plan
 
 _MAX_PIXELS = 50_000_000  # of an image of one's own: what decoding takes stays below 1 GB

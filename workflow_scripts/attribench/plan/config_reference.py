@@ -14,7 +14,8 @@ from attribench.common.files import write_text
 from attribench.common.schema import NAME_IN_WORDS
 from attribench.extract.registry import ExtractorEntry, FeatureFiles, WeightsFile
 from attribench.plan.config import REPOSITORY
-from attribench.plan.editor_schema import CONFIG_FILES, editor_schema
+from attribench.plan.config_files import CONFIG_FILES
+from attribench.plan.editor_schema import editor_schema
 from attribench.plan.settings import BenchmarkEntry, Database, ScoreEntry, Source, TuneEntry, TuningSplits, VariantEntry
 
 PAGE = REPOSITORY / "docs/reference/config.md"

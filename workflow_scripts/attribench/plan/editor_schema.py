@@ -12,10 +12,10 @@ from pydantic.json_schema import GenerateJsonSchema
 
 from attribench.common.files import write_text
 from attribench.plan.config import REPOSITORY
+from attribench.plan.config_files import CONFIG_FILES
 from attribench.plan.settings import Settings
 
 SCHEMA_FILE = REPOSITORY / "schemas/config.json"
-CONFIG_FILES = ("config.yaml", "benchmarks.yaml", "extractors.yaml", "variants.yaml", "sources.yaml")
 # A row of such a table: names, at least two spaces, text, which may go on in further lines.
 _ROW = re.compile(r"^#   ([\w.]+(?:, [\w.]+)*)  +(\S.*(?:\n#     +\S.*)*)", re.MULTILINE)
 _KEY_AND_COMMENT = re.compile(r"^((?:  )*)(\w+):[^#\n]*(?:# (.*))?$", re.MULTILINE)

@@ -4,13 +4,10 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
-from pathlib import Path
 
 import pandas as pd
 
-from attribench.common.tables_io import read_table
 from attribench.formats.ranking import Method
-from attribench.tables.tables import COMPARISON_COLUMNS
 
 _SLACK = 1e-12
 
@@ -133,13 +130,6 @@ def standings(summary: pd.DataFrame, comparisons: pd.DataFrame, confidence: floa
         for key, rows in summary.groupby(keys, sort=False)
         if rows["value"].notna().any()
     ]
-
-
-def read_comparisons(path: Path | str) -> pd.DataFrame:
-    """Read comparisons.csv exactly."""
-    texts = (*COMPARISON_COLUMNS[:8], "note", "label_a", "label_b", "seen_a", "seen_b")
-    types = {**dict.fromkeys(texts, "object"), "n_queries": "int64", "n_entries": "int64"}
-    return read_table(path, "comparisons", types, needed=COMPARISON_COLUMNS)
 
 
 def _pairs(rows: pd.DataFrame) -> Iterator[Pair]:

@@ -2,8 +2,8 @@
 
 import pytest
 from attribench.common.errors import InputError
-from attribench.demo.settings import CONFIG_FILES, read_settings
 from attribench.plan.config import load
+from attribench.plan.config_files import CONFIG_FILES, read_settings
 from helpers import config
 
 

@@ -8,8 +8,9 @@ import yaml
 
 from attribench.common.errors import InputError
 from attribench.common.text_files import check_config_file
+from attribench.plan.config import REPOSITORY
 
-REPOSITORY = Path(__file__).parents[3]
+# Those that are shipped, in the order in which each is merged over the ones before.
 CONFIG_FILES = ("config.yaml", "benchmarks.yaml", "extractors.yaml", "variants.yaml", "sources.yaml")
 
 
