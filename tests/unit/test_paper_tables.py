@@ -11,7 +11,7 @@ from helpers.standings import made_standings
 from markdown_it import MarkdownIt
 
 PROTOCOL = Protocol("sample", 0.95, {"zoo": 1500}, False)
-GOOD, MIXED, SWAPPED, BAD = [1] * 12, [1, 2] * 6, [2, 1] * 6, [60] * 12
+GOOD, MIXED, SWAPPED, BAD = [1] * 12, [1, 2] * 6, [2, 1] * 5 + [2, 2], [60] * 12
 RANKS = {
     "clip": {"object": BAD, "gpt": MIXED},
     "clip_tuned": {"object": MIXED, "gpt": BAD},
@@ -31,8 +31,13 @@ def test_best_ties_and_significance_are_marked():
     assert rows["method"] == ["object", "gpt"]
     assert rows["clip"] == ["0.017", "0.750"]
     assert rows[r"clip\_tuned"] == [r"\textbf{0.750}\rlap{$^{+}$}", r"0.017\rlap{$^{-}$}"]
-    assert rows["dino"] == [r"\underline{0.750}", r"\textbf{1.000}"]
+    assert rows["dino"] == [r"\underline{0.708}", r"\textbf{1.000}"]
     assert rows["chance"] == ["0.051", "0.051"] and "ceiling" not in rows
+
+
+def test_equal_methods_are_all_the_best():
+    rows = latex_rows(latex_table(made_standings({"a": {"gpt": MIXED}, "b": {"gpt": MIXED}}), "mAP", PROTOCOL))
+    assert rows["a"] == rows["b"] == [r"\textbf{0.750}"]
 
 
 def test_the_note_explains_the_marks_that_there_are_and_no_others():
@@ -47,6 +52,8 @@ def test_the_note_explains_the_marks_that_there_are_and_no_others():
     plain = latex_table(made_standings({"a": {"gpt": GOOD}, "b": {"gpt": BAD}}), "mAP", PROTOCOL)
     assert "Underlined" not in plain and "mapper" not in plain and "Ceiling" not in plain
     few = markdown_table(made_standings({"a": {"gpt": [1, 1]}, "b": {"gpt": [9, 9]}}), "mAP", PROTOCOL)
+    one = latex_table(made_standings({"日本": {"gpt": [3]}}), "mAP", PROTOCOL)
+    assert "1 query of 1 entry in each column" in one and "Bold" not in one and "XeLaTeX or LuaLaTeX" in one
     assert "Fewer than 6 entries: differences have no interval." in few and "<u>" not in few
     hard = markdown_table(
         made_standings(RANKS), "mAP", replace(PROTOCOL, hard_negatives=True, database={"a": 1, "b": 2})
@@ -57,7 +64,7 @@ def test_the_note_explains_the_marks_that_there_are_and_no_others():
 def test_splits_without_the_metric_or_method_leave_a_dash_or_a_comment():
     zoo, sea = made_standings(RANKS), made_standings({"clip": {"gpt": GOOD}}, split="sea")
     rows = latex_rows(latex_table([*zoo, *sea], "mAP", PROTOCOL))
-    assert rows["dino"][-1] == "--" and rows["clip"][-1] == r"\textbf{1.000}"
+    assert rows["dino"][-1] == "--" and rows["clip"][-1] == "1.000", "one method is not the best of several"
     assert latex_table(zoo, "recall@100", PROTOCOL).startswith("% No split has recall@100")
     assert markdown_table(zoo, "recall@100", PROTOCOL).startswith("No split has recall@100")
 
@@ -80,7 +87,7 @@ def test_a_markdown_parser_shows_the_table():
     shown = re.findall(r"<t[hd][^>]*>(.*?)</t[hd]>", html)
     escaped = EVIL.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;").replace('"', "&quot;")
     assert shown[:4] == ["method", f"{escaped}, object", f"{escaped}, gpt", escaped]
-    assert "<strong>0.750</strong><sup>+</sup>" in shown and "<u>0.750</u>" in shown
+    assert "<strong>0.750</strong><sup>+</sup>" in shown and "<u>0.708</u>" in shown
     assert len(shown) == 3 * 5, "the head, three methods, chance"
     assert markdown_text("a_b") == r"a\_b"
 

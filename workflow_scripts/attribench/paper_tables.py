@@ -14,6 +14,7 @@ from attribench.tables.standings import Outcome, Standing
 from attribench.tables.statistics import LEAST_ENTRIES
 
 _NOTHING = "--"
+_NOT_LATIN = 0x250  # the first letter that pdfLaTeX does not set by itself
 _WIDE = 4  # columns from which on a table takes both columns of a page
 _LATEX = {
     "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
@@ -75,7 +76,7 @@ def latex_table(standings: Sequence[Standing], metric: str, protocol: Protocol) 
     body, references = _rows(columns, _IN_LATEX), _reference_rows(columns)
     environment = "table*" if len(columns) >= _WIDE else "table"
     lines = [
-        r"% \usepackage[T1]{fontenc}, \usepackage{booktabs}",
+        _packages(columns),
         rf"\begin{{{environment}}}",
         r"\centering\small",
         r"\setlength{\tabcolsep}{5pt}",
@@ -84,7 +85,7 @@ def latex_table(standings: Sequence[Standing], metric: str, protocol: Protocol) 
         r"\toprule",
         " & ".join(["", *escaped]) + r" \\",
         " ".join(groups),
-        *(" & ".join(row) + r" \\" for row in [prompts]),
+        " & ".join(prompts) + r" \\",
         r"\midrule",
         *(" & ".join(row) + r" \\" for row in body),
         r"\midrule",
@@ -99,6 +100,14 @@ def latex_table(standings: Sequence[Standing], metric: str, protocol: Protocol) 
         rf"\end{{{environment}}}",
     ]
     return "\n".join(lines) + "\n"
+
+
+def _packages(columns: Sequence[Standing]) -> str:
+    """Return a comment that says what the table needs."""
+    names = {text for standing in columns for text in (standing.split, *(mean.label for mean in standing.means))}
+    if all(ord(letter) < _NOT_LATIN for name in names for letter in name):
+        return r"% \usepackage[T1]{fontenc}, \usepackage{booktabs}"
+    return r"% XeLaTeX or LuaLaTeX, \usepackage{booktabs}, and a font that has all letters of the names"
 
 
 def markdown_table(standings: Sequence[Standing], metric: str, protocol: Protocol) -> str:
@@ -137,9 +146,9 @@ def _cell(standing: Standing, method: Method, markup: _Markup) -> str:
     if mean is None:
         return _NOTHING
     text = f"{mean.value:.3f}"
-    if mean is standing.best:
+    if len(standing.means) > 1 and standing.is_best(mean):
         text = markup.bold(text)
-    elif standing.lead(method).outcome(standing.confidence) is Outcome.TIED:
+    elif mean is not standing.best and standing.lead(method).outcome(standing.confidence) is Outcome.TIED:
         text = markup.underlined(text)
     sign = _sign(standing, method)
     return text + (markup.beside(sign) if sign else "")
@@ -171,7 +180,9 @@ def _note(columns: Sequence[Standing], protocol: Protocol, markup: _Markup) -> s
     signs = {_sign(standing, mean.method) for standing in columns for mean in standing.means} - {""}
     among = "and the exemplars of all entries" if protocol.hard_negatives else "and its own exemplars"
     sentences = [f"Each query ranks {_sizes(protocol)} {among}; values are means over {_counts(columns)}."]
-    parts = [markup.text(" ".join(sentences)), f"{markup.bold('Bold')}: the best of a column."]
+    parts = [markup.text(" ".join(sentences))]
+    if any(standing.others for standing in columns):
+        parts.append(f"{markup.bold('Bold')}: the best of a column.")
     if Outcome.TIED in outcomes:
         told = f": cannot be told from the best (the {level} of the paired difference, over entries, holds 0)."
         parts.append(markup.underlined("Underlined") + markup.text(told))
@@ -198,7 +209,12 @@ def _sizes(protocol: Protocol) -> str:
 
 def _counts(columns: Sequence[Standing]) -> str:
     """Return the numbers of entries and queries, once where they are the same in all columns."""
-    counts = {(s.split, s.prompt_type): f"{s.n_queries:,} queries of {s.n_entries:,} entries" for s in columns}
+    counts = {(s.split, s.prompt_type): _count(s.n_queries, s.n_entries) for s in columns}
     if len(set(counts.values())) == 1:
         return next(iter(counts.values())) + " in each column"
     return "; ".join(f"{text} ({split}, {prompt_type})" for (split, prompt_type), text in counts.items())
+
+
+def _count(n_queries: int, n_entries: int) -> str:
+    queries, entries = ("query" if n_queries == 1 else "queries"), ("entry" if n_entries == 1 else "entries")
+    return f"{n_queries:,} {queries} of {n_entries:,} {entries}"

@@ -81,6 +81,10 @@ class Standing:
         """Return the method with the highest value; of equal ones the first."""
         return max(self.means, key=lambda mean: mean.value)
 
+    def is_best(self, mean: Mean) -> bool:
+        """Return whether no method has a higher value; several may be equal."""
+        return mean.value >= self.best.value - _SLACK
+
     @property
     def others(self) -> list[Mean]:
         """Return all methods but the best, by falling value."""
