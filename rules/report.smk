@@ -42,7 +42,8 @@ def report_reads():
 def report_key():
     config = plan.config
     code = [code_of("report"), *map(sha256_file, TEMPLATES)]
-    settings = [config.benchmark, config.bootstrap.confidence, config.exif, label_rows(), described_methods(plan)]
+    settings = [config.benchmark, plan.rendered, config.bootstrap.confidence, config.exif]
+    settings += [label_rows(), described_methods(plan)]
     return key_of("report", code=digest(code), settings=settings, reads=report_reads().values())
 
 
@@ -75,6 +76,7 @@ rule report:
         key=report_key(),
         reads=report_reads(),
         benchmark=plan.config.benchmark,
+        rendered=plan.rendered,
         confidence=plan.config.bootstrap.confidence,
         labels=label_rows(),
         methods=described_methods(plan),

@@ -17,6 +17,7 @@ with job(snakemake):
     params, tables, config = snakemake.params, snakemake.input, snakemake.config
     run = Run(
         benchmark=params.benchmark,
+        rendered=params.rendered,
         confidence=params.confidence,
         labels=labels_of(params.labels),
         methods=params.methods,

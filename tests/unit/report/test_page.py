@@ -175,13 +175,14 @@ def test_figures_stand_where_they_belong(tmp_path):
         save(Figure(figsize=(2, 1)), tmp_path / f"zoo_{name}")
     standings = made_standings({"a": {"gpt": [60] * 8}, "a_tuned": {"gpt": [1] * 8}})
     labels = {mean.method: mean.label for mean in standings[0].means}
-    run = Run(benchmark="sample", confidence=0.95, labels=labels, methods=(), collections=(), ranks=())
+    run = Run(benchmark="sample", rendered=True, confidence=0.95, labels=labels, methods=(), collections=(), ranks=())
     figures = [("zoo", name, str(tmp_path / f"zoo_{name}")) for name in names]
     found = of_results(run, standings, None, pd.DataFrame(columns=PUBLISHED_COLUMNS), figures)
     [(split, shown)] = found["figures"]
     assert split == "zoo" and [picture.title for picture in shown] == ["Metrics with intervals"]
     assert found["answer_figures"]["zoo"].title == "Which method is better, and by how much"
     assert [of for of, _ in found["tuning_figures"]] == [of for of, _ in found["influence_figures"]] == ["zoo"]
+    assert "drawn by a program" in found["warning"] and "A few images of a style" in found["subtitle"]
     assert ("tuning", "Tuning") in found["sections"] and "calibration" not in dict(found["sections"])
 
 
@@ -215,9 +216,10 @@ def test_published_numbers_stand_beside_ours():
 
 
 def test_a_run_without_a_valid_query_has_a_page(tmp_path):
-    run = Run(benchmark="sample", confidence=0.95, labels={}, methods=(), collections=(), ranks=())
+    run = Run(benchmark="mine", rendered=False, confidence=0.95, labels={}, methods=(), collections=(), ranks=())
     config = {"results": str(tmp_path), "features": str(tmp_path / "features")}
     context = of_results(run, [], None, pd.DataFrame(columns=PUBLISHED_COLUMNS), [])
     context |= of_queries(run, [], tmp_path, AS_PUBLISHED) | of_provenance(run, "a-key", config, REPOSITORY)
     html = page.render(context)
     assert "Which feature attributes best" in html and "a-key" in html
+    assert "A text-to-image model was tuned" in html and "drawn by a program" not in html

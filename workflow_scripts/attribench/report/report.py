@@ -16,7 +16,7 @@ from attribench.report import costs, machine, results, settings
 from attribench.report.answer import answers
 from attribench.report.pictures import Picture, figure_picture
 from attribench.report.queries import query_rows
-from attribench.report.words import CALIBRATION, WORDS, how_sure, marks, protocol, subtitle
+from attribench.report.words import CALIBRATION, RENDERED, WORDS, certainty, how_sure, marks, protocol, subtitle
 from attribench.tables.standings import Standing
 
 _ENDS = 2  # best and worst queries of each split and prompt type
@@ -30,11 +30,12 @@ Figures = Sequence[tuple[str, str, str]]  # split (empty: of the whole run), nam
 class Run:
     """Hold what a run was, from its settings.
 
-    methods: label and description. collections: name, what it is, and where its given files are recorded. ranks: split,
-    extractor, variant, path of the rank file.
+    rendered: whether a program drew its images. methods: label and description. collections: name, what it is, and where
+    its given files are recorded. ranks: split, extractor, variant, path of the rank file.
     """
 
     benchmark: str
+    rendered: bool
     confidence: float
     labels: Mapping[Method, str]
     methods: Sequence[tuple[str, str]]
@@ -66,11 +67,13 @@ def of_results(
     gains = results.gains(standings)
     return {
         "title": f"Data attribution on benchmark {run.benchmark}",
-        "subtitle": subtitle(standings, len(run.labels)),
+        "subtitle": subtitle(standings, len(run.labels), run.rendered),
+        "warning": RENDERED if run.rendered else "",
         "sections": _sections(gains is not None, influence is not None),
         "answers": answers(standings),
         "answer_figures": {split: p for (split, name), p in pictures.items() if name in _OF_ANSWER},
         "how_sure": how_sure(standings, run.confidence),
+        "certainty": certainty(run.confidence),
         "words": WORDS,
         "marks": marks(run.confidence),
         "interval": interval_name(run.confidence),
@@ -91,7 +94,12 @@ def _pictures_of(split: str, pictures: Mapping[tuple[str, str], Picture]) -> lis
 
 
 def _sections(is_tuned: bool, has_influence: bool) -> list[tuple[str, str]]:
-    sections = [("answer", "Answer"), ("results", "All results"), ("figures", "Figures"), ("queries", "Queries")]
+    sections = [
+        ("answer", "Answer"),
+        ("results", "All results"),
+        ("figures", "Figures"),
+        ("queries", "Best and worst queries"),
+    ]
     sections += [("tuning", "Tuning")] * is_tuned + [("calibration", "Calibration")] * has_influence
     return [*sections, ("protocol", "What was evaluated, and how"), ("provenance", "Provenance")]
 
@@ -106,7 +114,7 @@ def of_queries(run: Run, standings: Sequence[Standing], root: Path, reading: Rea
             rankings[key] = read_rank_file(path_of[key])
         rows = query_rows(rankings[key], standing.prompt_type, root, reading, _ENDS)
         groups.append(QueryGroup(standing.split, standing.prompt_type, standing.best.label, tuple(rows)))
-    return {"queries": groups, "protocol": protocol(_first_of_splits(rankings), run.confidence, standings)}
+    return {"queries": groups, "protocol": protocol(_first_of_splits(rankings), standings)}
 
 
 def _first_of_splits(rankings: Mapping[tuple[str, str, str], Ranking]) -> list[Ranking]:
