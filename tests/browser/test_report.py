@@ -69,10 +69,15 @@ def test_it_fits_a_phone_and_paper(report, check_accessible):
     report.set_viewport_size({"width": 360, "height": 740})
     assert report.evaluate("document.documentElement.scrollWidth") == 360
     check_accessible(report)
+    n = column(report, 1).count()
     report.emulate_media(media="print")
     assert not report.locator("nav").is_visible()
+    report.get_by_label("Filter rows:").first.fill("color")
+    report.locator("details").first.evaluate("part => (part.open = false)")
     report.evaluate("dispatchEvent(new Event('beforeprint'))")
-    assert report.locator("details pre").is_visible(), "what is folded is printed"
+    assert report.locator("details dl").is_visible(), "what is folded is printed"
+    assert not report.locator("details pre").is_visible(), "but all settings are not"
+    expect(column(report, 1)).to_have_count(n)
 
 
 def test_every_picture_is_there(report):

@@ -32,11 +32,28 @@ RENDERED = (
     "This benchmark's images are drawn by a program: no text-to-image model was tuned, and no prompt was written by a "
     "language model. Its results test the tool, not methods: which is best here says little about real synthesized images."
 )
-CALIBRATION = (
-    "Influence is the share of a query that a method gives to an image; it sums to 1 over database and "
-    "exemplars. A gain in log-likelihood above 0 is better than uniform influence, or than pretrained "
-    "features. A calibrated method has about the error that chance makes of it, and its 90 % sets hold 90 % "
-    "of the exemplars."
+INFLUENCE_WORDS = (
+    (
+        "influence",
+        "The share of a query that a method gives to an image. A score s has the weight exp(inv_tau s), relative to the "
+        "highest one, plus a constant, and at least 0; a weight over the sum of all, of the database and the query's "
+        "exemplars, is influence. inv_tau and the constant are fitted on val splits.",
+    ),
+    (
+        "gain, nats",
+        "In the log-likelihood of the exemplars, over the same influence for all images (uniform), or over the same "
+        "extractor's features as they are (pretrained). A gain of 1 nat makes them 2.7 times as likely.",
+    ),
+    ("effective number of images", "Over how many images the influence is spread."),
+    (
+        "90 % set",
+        "The fewest images that hold 90 % of a query's influence. Coverage is the share of the exemplars among them. It is "
+        "0.9 for a calibrated method, less for an overconfident and more for a too cautious one: its interval judges.",
+    ),
+    (
+        "calibration error",
+        "The share of the influence that is in the wrong bin of influence, from 0 to 1. Chance makes one in any case.",
+    ),
 )
 
 
@@ -90,8 +107,8 @@ def certainty(confidence: float) -> list[str]:
         "would tell as much.",
         f"The {level} of a paired difference is what a sign-flip test over entries does not reject. So it leaves out 0 just "
         f"where the test's own p is at most {1 - confidence:.2g}. The two means' own intervals may overlap all the same.",
-        "No interval is adjusted for the number of comparisons. p is, by Holm's method over all pairs of methods of a "
-        "split, prompt type and metric: of many pairs, one or the other may differ by chance.",
+        "No interval is adjusted for the number of comparisons. p values are, by Holm's method over all pairs of methods of "
+        "a split, prompt type and metric: of many pairs, one or the other may differ by chance.",
         "The best was chosen by the same queries, which flatters its lead a little.",
         "Images and mappers are taken as they are: what another seed of the synthesis or of the training would change is in "
         "no interval.",
