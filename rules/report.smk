@@ -6,6 +6,9 @@
 # made it; whatever changes a result changes a key that the page's key holds.
 
 
+REPORT_TABLES = ("summary", "comparisons", "published", "near_duplicates")
+
+
 def report_figures():
     """Return split (empty: of the whole run), name, and path without ending of each figure."""
     figures = [
@@ -27,7 +30,7 @@ def report_figure_keys():
 
 def report_tables():
     """Return the paths of the tables that the page has beside that of influence, by name."""
-    return {name: plan.path("table", table=name) for name in ("summary", "comparisons", "published")}
+    return {name: plan.path("table", table=name) for name in REPORT_TABLES}
 
 
 def report_reads():
@@ -42,7 +45,8 @@ def report_reads():
 def report_key():
     config = plan.config
     code = [code_of("report"), *map(sha256_file, TEMPLATES)]
-    settings = [config.benchmark, config.bootstrap.confidence, config.exif, label_rows(), described_methods(plan)]
+    settings = [config.benchmark, plan.rendered, config.bootstrap.confidence, config.exif]
+    settings += [label_rows(), described_methods(plan), described_extractors(plan)]
     return key_of("report", code=digest(code), settings=settings, reads=report_reads().values())
 
 
@@ -75,9 +79,13 @@ rule report:
         key=report_key(),
         reads=report_reads(),
         benchmark=plan.config.benchmark,
+        rendered=plan.rendered,
         confidence=plan.config.bootstrap.confidence,
         labels=label_rows(),
         methods=described_methods(plan),
+        # With a file that tells the dimension.
+        extractors=[[*row, plan.features(plan.database, row[0])[0]] for row in described_extractors(plan)],
+        tuned=list(plan.tuned),
         collections=described_collections(plan),
         # Split, extractor, variant and path of each rank file.
         ranks=[[s, *m, plan.path("ranks", split=s, **m._asdict())] for s in plan.config.splits for m in plan.methods],

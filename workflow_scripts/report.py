@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import pandas as pd
 from attribench.common.files import write_text
 from attribench.decode.reading import Reading
 from attribench.formats.ranking import labels_of
@@ -17,9 +18,12 @@ with job(snakemake):
     params, tables, config = snakemake.params, snakemake.input, snakemake.config
     run = Run(
         benchmark=params.benchmark,
+        rendered=params.rendered,
         confidence=params.confidence,
         labels=labels_of(params.labels),
         methods=params.methods,
+        extractors=params.extractors,
+        tuned=params.tuned,
         collections=params.collections,
         ranks=params.ranks,
     )
@@ -28,6 +32,7 @@ with job(snakemake):
     published = read_published_table(tables.published)
     reading = Reading(config["exif"], config["max_pixels"])
     page = of_results(run, compared, influence, published, params.figures)
-    page |= of_queries(run, compared, Path(config["root"]), reading)
+    near = pd.read_csv(tables.near_duplicates)
+    page |= of_queries(run, compared, Path(config["root"]), reading, near)
     page |= of_provenance(run, params.key, config, Path(snakemake.scriptdir).parent)
     write_text(snakemake.output[0], render(page))

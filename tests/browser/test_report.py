@@ -53,6 +53,10 @@ def test_a_table_is_filtered_by_words_and_by_a_columns_list(report):
     report.keyboard.press("Enter")
     report.locator(".dtcc-dropdown .dtcc-list-buttons button", has_text="media").click()
     expect(column(report, 2)).to_have_text(["media"] * 3)
+    field.fill("color")
+    expect(column(report, 2)).to_have_count(1)
+    report.evaluate("dispatchEvent(new Event('beforeprint'))")
+    expect(column(report, 2)).to_have_count(n)
 
 
 def test_it_is_accessible_and_its_headings_are_in_order(report, check_accessible):
@@ -71,8 +75,10 @@ def test_it_fits_a_phone_and_paper(report, check_accessible):
     check_accessible(report)
     report.emulate_media(media="print")
     assert not report.locator("nav").is_visible()
+    report.locator("details").first.evaluate("part => (part.open = false)")
     report.evaluate("dispatchEvent(new Event('beforeprint'))")
-    assert report.locator("details pre").is_visible(), "what is folded is printed"
+    assert report.locator("details dl").is_visible(), "what is folded is printed"
+    assert not report.locator("details pre").is_visible(), "but all settings are not"
 
 
 def test_every_picture_is_there(report):

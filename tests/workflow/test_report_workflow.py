@@ -44,6 +44,8 @@ def test_the_page_holds_everything_itself(finished):
     key = (finished.folder / "results/.keys/report.html").read_text().split()[0]
     assert f"<dd>{key}</dd>" in page
     assert "unknown: the code does not lie in a clone" in page, "of git"
+    assert re.search(r'<th scope="row">color</th>.*<td>float32</td><td>512</td>', page), "what an extractor is"
+    assert "This benchmark's images are drawn by a program" in page.replace("&#39;", "'")
     for stage in ("rank", "contact", "tables"):
         assert f'<th scope="row">{stage}</th>' in page, "its run time"
 

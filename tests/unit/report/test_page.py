@@ -10,7 +10,7 @@ import pytest
 from attribench.decode.reading import AS_PUBLISHED
 from attribench.formats.ranking import Method
 from attribench.provenance.fingerprints import recorded_content, write_fingerprints
-from attribench.report import TEMPLATES, machine, page, results
+from attribench.report import TEMPLATES, data, machine, page, results
 from attribench.report.costs import folder_sizes, stage_costs
 from attribench.report.pictures import figure_picture, first_sentence
 from attribench.report.queries import ends, query_rows
@@ -18,7 +18,7 @@ from attribench.report.report import Run, of_provenance, of_queries, of_results
 from attribench.report.settings import changed_settings, settings_digest, settings_text
 from attribench.tables.published import PUBLISHED_COLUMNS, Number, published_table
 from helpers.config import REPOSITORY
-from helpers.rankings import four_entries
+from helpers.rankings import four_entries, make_ranking
 from helpers.standings import made_standings, summary_and_comparisons
 from matplotlib.figure import Figure
 from PIL import Image
@@ -36,6 +36,7 @@ def test_a_figure_is_drawn_from_its_svg_with_its_caption(tmp_path):
     picture = figure_picture(tmp_path / "zoo_recall", "recall")
     assert picture.alt == "Recall at 0.5 of k."
     assert picture.caption == "Recall at 0.5 of k. On zoo, with 95 % intervals."
+    assert picture.vector == f"{tmp_path}/zoo_recall.pdf"
     head, _, content = picture.source.partition(",")
     assert (
         head == "data:image/svg+xml;base64" and base64.b64decode(content) == (tmp_path / "zoo_recall.svg").read_bytes()
@@ -145,6 +146,23 @@ def test_machine_and_versions_are_known_here():
     assert all(machine.machine().values())
 
 
+def test_facts_about_the_data():
+    one = make_ranking([[1], [2]], [0, 1], ["gpt"] * 2, split="one")
+    more = make_ranking([[1, 2], [1, 2], [1, 2, 3]], [0, 0, 1], ["gpt"] * 3, split="more")
+    first, second = data.exemplar_counts([one, more])
+    assert first == (
+        "Each of the 2 entries of one has 1 exemplar. With one exemplar, average precision is one over its rank."
+    )
+    assert second == "Each of the 2 entries of more has 2 to 3 exemplars (median 2.5)."
+    standings = made_standings({"a": {"gpt": [1] * 8}, "a_tuned": {"gpt": [2] * 8}})
+    [sentence] = data.checked_overlap(standings, ["tuned"])
+    assert sentence.startswith("No image of zoo is one that tuned is tuned on")
+    assert data.checked_overlap(standings, []) == [], "a mapper from elsewhere"
+    near = pd.DataFrame({"split": ["zoo", "zoo", "farm"], "similarity": [1.0, 0.8, 0.7]})
+    assert "2 on zoo and 1 on farm over all methods, 1 of them copies." in data.near_duplicates_found(near)
+    assert data.near_duplicates_found(near[:0]).endswith("to each method: none.")
+
+
 def test_marks_in_the_table_of_results():
     good, mixed, bad = [1, 1] * 6, [1, 2] * 6, [60] * 12
     table = results.summary_rows(made_standings({"a": {"gpt": mixed}, "b": {"gpt": mixed[::-1]}, "c": {"gpt": bad}}))
@@ -154,10 +172,27 @@ def test_marks_in_the_table_of_results():
     assert cells["b"].is_tied and cells["b"].mark == results.TIED
     assert cells["c"].mark == results.CHANCE
     assert cells["(random ranking)"].order == pytest.approx(0.051, abs=1e-3)
-    gains = results.gains(made_standings({"a": {"gpt": bad}, "a_tuned": {"gpt": good}, "b": {"gpt": good}}))
+    entries = {("zoo", "gpt", Method("a", "tuned")): "12 / 0 / 0"}
+    gains = results.gains(made_standings({"a": {"gpt": bad}, "a_tuned": {"gpt": good}, "b": {"gpt": good}}), entries)
     [row] = gains.rows
-    assert [cell.text for cell in row[2:5]] == ["a_tuned", "0.017", "1.000"] and row[-1].text == "better"
-    assert results.gains(made_standings({"a": {"gpt": bad}})) is None
+    assert [cell.text for cell in row[2:5]] == ["a_tuned", "0.017", "1.000"]
+    assert [cell.text for cell in row[-2:]] == ["better", "12 / 0 / 0"]
+    assert results.gains(made_standings({"a": {"gpt": bad}}), {}) is None
+
+
+def test_what_is_said_of_tuning_comes_from_the_figures_data(tmp_path):
+    (tmp_path / "variants.csv").write_text(
+        "prompt_type,extractor,variant,entry,pretrained,mapped\ngpt,a,t,0,0.1,0.2\ngpt,a,t,1,0.1,0.1\nmedia,a,t,0,0.2,0.1\n"
+    )
+    t = Method("a", "t")
+    assert results.entries_of(tmp_path / "variants.csv", "zoo") == {
+        ("zoo", "gpt", t): "1 / 0 / 1",
+        ("zoo", "media", t): "0 / 1 / 0",
+    }
+    (tmp_path / "curves.csv").write_text(
+        "extractor,variant,penalty,step,val_mAP,chosen\na,t,0.0,25,0.5,False\na,t,1.0,50,0.6494,True\n"
+    )
+    assert results.chosen_mappers(tmp_path / "curves.csv", {t: "A"}) == ["A: step 50, penalty 1, val mAP 0.649"]
 
 
 def test_text_of_a_page_is_escaped():
@@ -169,19 +204,36 @@ def test_text_of_a_page_is_escaped():
     assert evil not in html and html.count("&lt;script&gt;") == 6
 
 
+def made_run(benchmark, rendered, labels):
+    nothing = dict.fromkeys(("methods", "extractors", "tuned", "collections", "ranks"), ())
+    return Run(benchmark=benchmark, rendered=rendered, confidence=0.95, labels=labels, **nothing)
+
+
 def test_figures_stand_where_they_belong(tmp_path):
     names = ("metrics", "differences", "variants", "influence")
     for name in names:
         save(Figure(figsize=(2, 1)), tmp_path / f"zoo_{name}")
+    (tmp_path / "zoo_variants.csv").write_text("prompt_type,extractor,variant,entry,pretrained,mapped\n")
     standings = made_standings({"a": {"gpt": [60] * 8}, "a_tuned": {"gpt": [1] * 8}})
     labels = {mean.method: mean.label for mean in standings[0].means}
-    run = Run(benchmark="sample", confidence=0.95, labels=labels, methods=(), collections=(), ranks=())
+    run = Run(
+        benchmark="sample",
+        rendered=True,
+        confidence=0.95,
+        labels=labels,
+        methods=(),
+        extractors=(),
+        tuned=(),
+        collections=(),
+        ranks=(),
+    )
     figures = [("zoo", name, str(tmp_path / f"zoo_{name}")) for name in names]
     found = of_results(run, standings, None, pd.DataFrame(columns=PUBLISHED_COLUMNS), figures)
     [(split, shown)] = found["figures"]
     assert split == "zoo" and [picture.title for picture in shown] == ["Metrics with intervals"]
     assert found["answer_figures"]["zoo"].title == "Which method is better, and by how much"
     assert [of for of, _ in found["tuning_figures"]] == [of for of, _ in found["influence_figures"]] == ["zoo"]
+    assert "drawn by a program" in found["warning"] and "A few images of a style" in found["subtitle"]
     assert ("tuning", "Tuning") in found["sections"] and "calibration" not in dict(found["sections"])
 
 
@@ -190,20 +242,40 @@ def test_the_templates_that_belong_to_the_key_are_all_there_are():
     assert set(TEMPLATES) == {path for path in folder.iterdir() if path.is_file() and path.suffix != ".py"}
 
 
-def test_influence_is_a_row_for_each_split_prompt_type_and_method():
-    rows = [
-        ("zoo", "gpt", "clip", "gain_over_uniform", 2.5, 1.0, 4.0),
-        ("zoo", "gpt", "clip", "coverage@0.9", 0.8, np.nan, np.nan),
-        ("zoo", "gpt", "clip", "log_likelihood", -3.0, -4.0, -2.0),
-        ("zoo", "gpt", "dino", "gain_over_uniform", -np.inf, np.nan, np.nan),
-    ]
+def made_influence(*rows):
     columns = ["split", "prompt_type", "label", "metric", "value", "ci_low", "ci_high"]
-    table = results.influence_rows(pd.DataFrame(rows, columns=columns))
-    assert table.columns[3:] == ("gain over uniform, nats", "coverage of 90 % sets")
-    assert [[cell.text for cell in row[2:]] for row in table.rows] == [
-        ["clip", "2.500 [1.000, 4.000]", "0.800"],
+    return pd.DataFrame([("zoo", *row) for row in rows], columns=columns)
+
+
+def test_influence_is_a_row_for_each_split_prompt_type_and_method():
+    table = made_influence(
+        ("gpt", "clip", "gain_over_uniform", 2.5, 1.0, 4.0),
+        ("gpt", "clip", "effective_number", 1013.4, 979.7, 1048.3),
+        ("gpt", "clip", "log_likelihood", -3.0, -4.0, -2.0),
+        ("gpt", "dino", "gain_over_uniform", -np.inf, np.nan, np.nan),
+    )
+    found = results.influence_rows(table)
+    assert found.columns[3:] == ("gain over uniform, nats", "effective number of images")
+    assert [[cell.text for cell in row[2:]] for row in found.rows] == [
+        ["clip", "2.500 [1.000, 4.000]", "1,013 [980, 1,048]"],
         ["dino", results.NOTHING, results.NOTHING],
     ]
+
+
+def test_calibration_is_judged_by_the_interval_of_coverage():
+    table = made_influence(
+        ("gpt", "clip", "coverage@0.9", 0.76, 0.66, 0.84),
+        ("media", "clip", "coverage@0.9", 0.88, 0.8, 0.93),
+        ("gpt", "color", "coverage@0.9", 0.99, 0.95, 1.0),
+        ("gpt", "few", "coverage@0.9", 0.9, np.nan, np.nan),
+    )
+    judged = [row[-1].text for row in results.calibration_rows(table).rows]
+    assert judged == ["overconfident", "not told from calibrated", "too cautious", "too few entries to tell"]
+    [sentence] = results.calibration_sentences(table)
+    assert sentence.startswith(
+        "zoo, 90 % sets: those of clip (0.76 with gpt) hold too few exemplars (overconfident); those of color (0.99"
+    )
+    assert sentence.endswith("those of few (0.90 with gpt) cannot be judged, for want of entries.")
 
 
 def test_published_numbers_stand_beside_ours():
@@ -215,9 +287,22 @@ def test_published_numbers_stand_beside_ours():
 
 
 def test_a_run_without_a_valid_query_has_a_page(tmp_path):
-    run = Run(benchmark="sample", confidence=0.95, labels={}, methods=(), collections=(), ranks=())
+    run = Run(
+        benchmark="mine",
+        rendered=False,
+        confidence=0.95,
+        labels={},
+        methods=(),
+        extractors=(),
+        tuned=(),
+        collections=(),
+        ranks=(),
+    )
     config = {"results": str(tmp_path), "features": str(tmp_path / "features")}
     context = of_results(run, [], None, pd.DataFrame(columns=PUBLISHED_COLUMNS), [])
-    context |= of_queries(run, [], tmp_path, AS_PUBLISHED) | of_provenance(run, "a-key", config, REPOSITORY)
+    context |= of_queries(run, [], tmp_path, AS_PUBLISHED, pd.DataFrame()) | of_provenance(
+        run, "a-key", config, REPOSITORY
+    )
     html = page.render(context)
     assert "Which feature attributes best" in html and "a-key" in html
+    assert "A text-to-image model was tuned" in html and "drawn by a program" not in html

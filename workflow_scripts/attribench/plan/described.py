@@ -1,4 +1,4 @@
-"""A run's methods and collections in words, for its report."""
+"""A run's methods, extractors and collections in words, for its report."""
 
 import os
 
@@ -28,27 +28,31 @@ def described_collections(plan: Plan) -> list[list[str]]:
     return [[name, ", ".join(use), plan.path("fingerprints", collection=name)] for name, use in uses.items()]
 
 
+def described_extractors(plan: Plan) -> list[list[str]]:
+    """Return the name of each extractor, its library, model, weights, preprocessing and precision."""
+    names = dict.fromkeys(method.extractor for method in plan.labels if method.variant != SCORES)
+    return [[name, *_extractor(plan, name)] for name in names]
+
+
 def _described(plan: Plan, method: Method) -> str:
     if method.variant == SCORES:
         return "scores from a file"
-    return f"{_extractor(plan, method)}; {_variant(plan, method)}"
+    return f"extractor {method.extractor}; {_variant(plan, method)}"
 
 
-def _extractor(plan: Plan, method: Method) -> str:
-    entry = plan.config.extractor_registry[method.extractor]
-    if method.extractor not in plan.network_inputs:
-        return "features from files"
+def _extractor(plan: Plan, name: str) -> list[str]:
+    entry = plan.config.extractor_registry[name]
+    if name not in plan.network_inputs:
+        return ["features from files", "", "", "", ""]
     # Not where files lie, which is another place on another machine.
     model = os.path.basename(entry.model) if entry.library == "python" else entry.model
     is_file = isinstance(entry.pretrained, WeightsFile)
     weights = os.path.basename(entry.pretrained.file) if is_file else entry.pretrained
-    network = [
-        entry.library,
-        *([model] if model else []),
-        *([] if entry.library == "color" else [f"weights {weights}"]),
+    is_network = entry.library != "color"
+    return [
+        *(entry.library, model or "", weights if is_network else ""),
+        *(plan.preprocessing[name], plan.config.precision_of(name)),
     ]
-    preprocessing = f"preprocessing {plan.preprocessing[method.extractor]}"
-    return ", ".join([*network, preprocessing, plan.config.precision_of(method.extractor)])
 
 
 def _variant(plan: Plan, method: Method) -> str:

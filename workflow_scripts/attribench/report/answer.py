@@ -9,17 +9,23 @@ from attribench.tables.standings import Mean, Outcome, Standing
 
 _TUNED_ON = ("train", "val")  # of the column `seen`
 _FLATTERED = "But its mappers were tuned on this split, which flatters it."
-_NAMED = 4  # methods in a list; of more, the number alone
+_NAMED = 4  # methods in a list; of more, their number
+_OUTCOMES = {
+    Outcome.AHEAD: "ahead of",
+    Outcome.UNADJUSTED: "likely ahead of",
+    Outcome.TIED: "not told apart from",
+    Outcome.UNKNOWN: "higher, without an interval, than",
+}
 
 
 @dataclass(frozen=True)
 class Answer:
-    """Hold what is said of a split: which method to `use`, `why`, how `sure` that is, and sentences of each prompt type."""
+    """Hold what is said of a split: the method to `use`, `why`, how `sure` that is, and sentences of each prompt type."""
 
     split: str
     use: str
     why: str
-    sure: str
+    sure: tuple[str, ...]
     details: tuple[tuple[str, tuple[str, ...]], ...]
 
 
@@ -36,7 +42,7 @@ def answers(standings: Sequence[Standing]) -> list[Answer]:
         )
         use, why, sure = _verdict(by_map)
         if any(standing.best.seen in _TUNED_ON for standing in by_map):
-            sure += f" {_FLATTERED}"
+            sure += (_FLATTERED,)
         out.append(Answer(split, use, why, sure, details))
     return out
 
@@ -55,98 +61,58 @@ def plain_number(value: float) -> str:
 # --- of a split -------------------------------------------------------------------------------------------------------
 
 
-def _verdict(standings: Sequence[Standing]) -> tuple[str, str, str]:
-    """Return which method to use on a split, why, and how sure that is, over all its prompt types."""
+def _verdict(standings: Sequence[Standing]) -> tuple[str, str, tuple[str, ...]]:
+    """Return which method to use on a split, why, and how sure that is, with each of its prompt types."""
     leaders = list(dict.fromkeys(standing.best.label for standing in standings))
-    values = listing([f"{plain_number(s.best.value)} {_with([s.prompt_type])}" for s in standings])
-    why = f"It has the highest mAP{_everywhere(standings)}: {values}."
+    values = listing([f"{plain_number(s.best.value)} {_with(s.prompt_type)}" for s in standings])
+    everywhere = "" if len(standings) == 1 else " with every prompt type"
+    why = f"It has the highest mAP{everywhere}: {values}."
     if len(leaders) > 1:
-        which = "; ".join(f"{s.best.label} ({plain_number(s.best.value)}) {_with([s.prompt_type])}" for s in standings)
-        return "It depends on the prompt type", f"Highest mAP: {which}.", _depends(standings)
+        which = "; ".join(f"{s.best.label} ({plain_number(s.best.value)}) {_with(s.prompt_type)}" for s in standings)
+        return "It depends on the prompt type", f"Highest mAP: {which}.", _leads_of(standings)
     if all(math.isnan(standing.best.low) for standing in standings):
         n = max(standing.n_entries for standing in standings)
         few = f"{n} entr{'y is' if n == 1 else 'ies are'} too few for intervals, so this may be chance."
-        return f"Perhaps {leaders[0]}", why, f"We are not: {few}"
+        return f"Perhaps {leaders[0]}", why, (f"We are not: {few}",)
     if not any(standing.is_above_chance(mean) for standing in standings for mean in standing.means):
         level = interval_name(standings[0].confidence)
-        return (
-            "None of them",
-            why,
-            f"No method is shown to be better than chance: each {level} holds what chance gives.",
-        )
+        none = f"No method is shown to be better than chance: each {level} holds what chance gives."
+        return "None of them", why, (none,)
     if all(len(standing.means) == 1 for standing in standings):
-        return (
-            leaders[0],
-            why,
-            "It is better than chance, but the only method of this run: it cannot be compared.",
-        )
-    return _use(standings), why, _certainty(standings)
+        alone = "It is better than chance, but the only method of this run: it cannot be compared."
+        return leaders[0], why, (alone,)
+    return _use(standings), why, _leads_of(standings)
 
 
 def _use(standings: Sequence[Standing]) -> str:
     """Return which method to use: the one leader, or one of those that no prompt type tells from it."""
     leader, level = standings[0].best.label, f"{100 * standings[0].confidence:.4g} %"
-    equals = [set(_labels_with([standing], Outcome.TIED)) for standing in standings]
+    equals = [[mean.label for mean in standing.with_outcome(Outcome.TIED)] for standing in standings]
     tied = [mean.label for mean in standings[0].others if all(mean.label in labels for labels in equals)]
     if len(tied) > 2:
         return f"Use {leader}, or one of {len(tied)} others that cannot be told from it at the {level} level"
     return f"Use {' or '.join([leader, *tied])}"
 
 
-def _with(prompt_types: Sequence[str]) -> str:
-    return f"with {listing(prompt_types)} prompts"
+def _with(prompt_type: str) -> str:
+    return f"with {prompt_type} prompts"
 
 
-def _everywhere(standings: Sequence[Standing]) -> str:
-    return "" if len(standings) == 1 else " with every prompt type"
+def _leads_of(standings: Sequence[Standing]) -> tuple[str, ...]:
+    """Return of each prompt type by how much its leader is before the next, and of which methods how surely."""
+    return tuple(_lead_of(standing) for standing in standings if len(standing.means) > 1)
 
 
-def _depends(standings: Sequence[Standing]) -> str:
-    """Return how sure each prompt type's leader is of its lead."""
-    return " ".join(f"{_with([s.prompt_type]).capitalize()}, {_certainty([s])}" for s in standings)
-
-
-def _certainty(standings: Sequence[Standing]) -> str:
-    """Return how sure it is that the one leader is best."""
-    level = f"{100 * standings[0].confidence:.4g} %"
+def _lead_of(standing: Standing) -> str:
+    following = standing.others[0]
+    pair = standing.lead(following.method)
+    by = f"+{difference_text(pair.value, pair.low, pair.high)} over the next, {following.label}"
     parts = [
-        f"{where}it cannot be told from {_few(labels)}, as the paired {level} interval holds 0"
-        for where, labels in _grouped(standings, Outcome.TIED)
+        f"{words} {_few([mean.label for mean in means])}"
+        for outcome, words in _OUTCOMES.items()
+        if (means := standing.with_outcome(outcome))
     ]
-    parts += [
-        f"{where}its lead over {_few(labels)} is likely, not certain"
-        for where, labels in _grouped(standings, Outcome.UNADJUSTED)
-    ]
-    parts += [
-        f"{where}its lead over {_few(labels)} cannot be judged, for want of entries"
-        for where, labels in _grouped(standings, Outcome.UNKNOWN)
-    ]
-    weak = _labels_with(standings, Outcome.TIED, Outcome.UNADJUSTED, Outcome.UNKNOWN)
-    rest = [mean.label for mean in standings[0].others if mean.label not in weak]
-    if not weak:
-        everyone = "the other method" if len(rest) == 1 else f"each of the other {len(rest)} methods"
-        return f"it is ahead of {everyone}{_everywhere(standings)}, at the {level} level."
-    tail = f" It is ahead of {_few(rest)}, at the {level} level." if rest else ""
-    n_ahead = sum(len(standing.with_outcome(Outcome.AHEAD)) for standing in standings)
-    n = sum(len(standing.others) for standing in standings)
-    if len(standings) > 1 and n_ahead:
-        which = "(each other method with each prompt type)"
-        tail = f" In {n_ahead} of {n} comparisons {which}, it is ahead at the {level} level."
-    return "; ".join(parts) + "." + tail
-
-
-def _labels_with(standings: Sequence[Standing], *outcomes: Outcome) -> list[str]:
-    return list(dict.fromkeys(mean.label for standing in standings for mean in standing.with_outcome(*outcomes)))
-
-
-def _grouped(standings: Sequence[Standing], outcome: Outcome) -> list[tuple[str, list[str]]]:
-    """Return the methods of an outcome by the prompt types with which it is so: `with gpt, `, or nothing for all of them."""
-    groups: dict[str, list[str]] = {}
-    for label in _labels_with(standings, outcome):
-        of_label = [s.prompt_type for s in standings if label in [mean.label for mean in s.with_outcome(outcome)]]
-        where = "" if len(of_label) == len(standings) else f"{_with(of_label)}, "
-        groups.setdefault(where, []).append(label)
-    return [*groups.items()]
+    return f"{_with(standing.prompt_type).capitalize()}: {by}. It is {'; '.join(parts)}."
 
 
 # --- of a prompt type -------------------------------------------------------------------------------------------------
@@ -162,6 +128,9 @@ def _sentences(standing: Standing, others: Sequence[Standing]) -> list[str]:
     if best.low == best.low and not standing.is_above_chance(best):
         sentences.append("So it is not shown to be better than chance.")
     sentences += filter(None, [_ahead(standing), _unadjusted(standing), _tied(standing), _unknown(standing)])
+    if any(pair.p_holm == pair.p_holm for pair in standing.pairs):
+        n = len(standing.pairs)
+        sentences.append(f"(p is adjusted for {n} pair{'s' if n > 1 else ''}, by Holm's method; intervals are not.)")
     if best.seen in _TUNED_ON:
         sentences.append(_FLATTERED)
     disagreeing: dict[str, list[str]] = {}
@@ -183,7 +152,8 @@ def _leads(standing: Standing, outcome: Outcome) -> str:
     texts = []
     for mean in chosen[:_NAMED]:
         pair = standing.lead(mean.method)
-        texts.append(f"{mean.label} by {difference_text(pair.value, pair.low, pair.high)}")
+        p = f" (p {pair.p_holm:.2g})" if pair.p_holm == pair.p_holm else ""
+        texts.append(f"{mean.label} by {difference_text(pair.value, pair.low, pair.high)}{p}")
     if len(chosen) > _NAMED:
         rest = len(chosen) - _NAMED
         texts.append(f"{rest} more by more than that" if rest > 1 else "one more by more than that")
@@ -199,11 +169,10 @@ def _unadjusted(standing: Standing) -> str:
     leads, chosen = _leads(standing, Outcome.UNADJUSTED), standing.with_outcome(Outcome.UNADJUSTED)
     if not chosen:
         return ""
-    p = max(standing.lead(mean.method).p_holm for mean in chosen)
     which = "these intervals leave" if len(chosen) > 1 else "this interval leaves"
     return (
         f"It is likely ahead of {leads}: {which} out 0, but of {len(standing.pairs)} pairs that are compared at once, one "
-        f"or the other does so by chance (p {p:.2g} after Holm's adjustment)."
+        "or the other may do so by chance."
     )
 
 
@@ -219,7 +188,8 @@ def _unknown(standing: Standing) -> str:
 
 
 def _few(labels: Sequence[str]) -> str:
-    return listing(labels) if len(labels) <= _NAMED else f"{len(labels)} other methods"
+    rest = len(labels) - _NAMED
+    return listing([*labels[:_NAMED], f"{rest} other{'s' if rest > 1 else ''}"] if rest > 0 else labels)
 
 
 def listing(words: Iterable[str]) -> str:

@@ -5,9 +5,10 @@ const address = URL.createObjectURL(new Blob([bytes], { type: "text/javascript" 
 const { default: DataTable } = await import(address);
 URL.revokeObjectURL(address);
 
+const tables = [];
 for (const table of document.querySelectorAll("table.sortable")) {
   const names = [...table.querySelectorAll("th.name")].map((_, index) => index);
-  new DataTable(table, {
+  tables.push(new DataTable(table, {
     autoWidth: false,
     columnDefs: [
       { targets: names, columnControl: [["searchList"]], orderSequence: ["asc", "desc", ""] },
@@ -18,9 +19,12 @@ for (const table of document.querySelectorAll("table.sortable")) {
     layout: { topStart: "search", topEnd: null, bottomStart: "info", bottomEnd: null },
     order: [],
     paging: false,
-  });
+  }));
 }
 document.documentElement.dataset.ready = "true";
 
-// What is folded is printed too.
-addEventListener("beforeprint", () => document.querySelectorAll("details").forEach((part) => (part.open = true)));
+// All rows are printed, whatever is filtered, and what is folded; only the settings stay on the screen.
+addEventListener("beforeprint", () => {
+  for (const table of tables) table.search("").columns().columnControl.searchClear().draw();
+  for (const part of document.querySelectorAll("details:not(.screen)")) part.open = true;
+});

@@ -31,7 +31,10 @@ TITLES = {
 
 @dataclass(frozen=True)
 class Picture:
-    """Hold a picture of the page: its content as a data address, what it shows in words, and how wide it is, in pixels."""
+    """Hold a picture of the page: its content as a data address, what it shows in words, and how wide it is, in pixels.
+
+    vector: the path of the same figure for print.
+    """
 
     source: str
     alt: str
@@ -39,6 +42,7 @@ class Picture:
     height: int
     title: str = ""
     caption: str = ""
+    vector: str = ""
 
 
 def figure_picture(stem: Path | str, name: str) -> Picture:
@@ -56,7 +60,7 @@ def figure_picture(stem: Path | str, name: str) -> Picture:
             source = _address("image/svg+xml", drawing)
         else:
             source = _address("image/webp", _webp(image.convert("RGB"), _FIGURE_QUALITY))
-    return Picture(source, first_sentence(caption), width, height, title, caption)
+    return Picture(source, first_sentence(caption), width, height, title, caption, f"{stem}.pdf")
 
 
 def first_sentence(text: str) -> str:

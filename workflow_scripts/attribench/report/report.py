@@ -10,13 +10,15 @@ import pandas as pd
 from attribench.decode.reading import Reading
 from attribench.formats.rank_file import read_rank_file
 from attribench.formats.ranking import Method, Ranking
+from attribench.formats.shards import open_feature_shard
 from attribench.plots.style import interval_name
 from attribench.provenance.fingerprints import recorded_content
 from attribench.report import costs, machine, results, settings
 from attribench.report.answer import answers
+from attribench.report.data import checked_overlap, exemplar_counts, near_duplicates_found
 from attribench.report.pictures import Picture, figure_picture
 from attribench.report.queries import query_rows
-from attribench.report.words import CALIBRATION, WORDS, how_sure, marks, protocol, subtitle
+from attribench.report.words import INFLUENCE_WORDS, RENDERED, WORDS, certainty, how_sure, marks, protocol, subtitle
 from attribench.tables.standings import Standing
 
 _ENDS = 2  # best and worst queries of each split and prompt type
@@ -30,14 +32,18 @@ Figures = Sequence[tuple[str, str, str]]  # split (empty: of the whole run), nam
 class Run:
     """Hold what a run was, from its settings.
 
-    methods: label and description. collections: name, what it is, and where its given files are recorded. ranks: split,
-    extractor, variant, path of the rank file.
+    rendered: whether a program drew its images. methods: label and description. extractors: name, library, model, weights,
+    preprocessing, precision, and a shard of theirs. tuned: the variants that the workflow tuned itself. collections: name,
+    what it is, and where its given files are recorded. ranks: split, extractor, variant, path of the rank file.
     """
 
     benchmark: str
+    rendered: bool
     confidence: float
     labels: Mapping[Method, str]
     methods: Sequence[tuple[str, str]]
+    extractors: Sequence[Sequence[str]]
+    tuned: Sequence[str]
     collections: Sequence[tuple[str, str, str]]
     ranks: Sequence[tuple[str, str, str, str]]
 
@@ -63,14 +69,23 @@ def of_results(
     splits = list(dict.fromkeys(standing.split for standing in standings))
     pictures = {(split, name): figure_picture(stem, name) for split, name, stem in figures}
     by_split = [(split, _pictures_of(split, pictures)) for split in splits]
-    gains = results.gains(standings)
+    entries = {
+        key: counts
+        for split, name, stem in figures
+        if name == "variants"
+        for key, counts in results.entries_of(Path(f"{stem}.csv"), split).items()
+    }
+    gains = results.gains(standings, entries)
+    curves = [Path(f"{stem}.csv") for _, name, stem in figures if name == "learning_curves"]
     return {
         "title": f"Data attribution on benchmark {run.benchmark}",
-        "subtitle": subtitle(standings, len(run.labels)),
+        "subtitle": subtitle(standings, len(run.labels), run.rendered),
+        "warning": RENDERED if run.rendered else "",
         "sections": _sections(gains is not None, influence is not None),
         "answers": answers(standings),
         "answer_figures": {split: p for (split, name), p in pictures.items() if name in _OF_ANSWER},
         "how_sure": how_sure(standings, run.confidence),
+        "certainty": certainty(run.confidence),
         "words": WORDS,
         "marks": marks(run.confidence),
         "interval": interval_name(run.confidence),
@@ -79,8 +94,11 @@ def of_results(
         "figures": [(split, shown) for split, shown in by_split if shown],
         "gains": gains,
         "tuning_figures": [(split, p) for (split, name), p in pictures.items() if name in _OF_TUNING],
+        "chosen": [sentence for path in curves for sentence in results.chosen_mappers(path, run.labels)],
         "influence": results.influence_rows(influence) if influence is not None else None,
-        "calibration": CALIBRATION,
+        "calibration": results.calibration_rows(influence) if influence is not None else None,
+        "calibrated": results.calibration_sentences(influence) if influence is not None else [],
+        "influence_words": INFLUENCE_WORDS,
         "influence_figures": [(split, p) for (split, name), p in pictures.items() if name in _OF_INFLUENCE],
     }
 
@@ -91,12 +109,19 @@ def _pictures_of(split: str, pictures: Mapping[tuple[str, str], Picture]) -> lis
 
 
 def _sections(is_tuned: bool, has_influence: bool) -> list[tuple[str, str]]:
-    sections = [("answer", "Answer"), ("results", "All results"), ("figures", "Figures"), ("queries", "Queries")]
+    sections = [
+        ("answer", "Answer"),
+        ("results", "All results"),
+        ("figures", "Figures"),
+        ("queries", "Best and worst queries"),
+    ]
     sections += [("tuning", "Tuning")] * is_tuned + [("calibration", "Calibration")] * has_influence
     return [*sections, ("protocol", "What was evaluated, and how"), ("provenance", "Provenance")]
 
 
-def of_queries(run: Run, standings: Sequence[Standing], root: Path, reading: Reading) -> dict[str, Any]:
+def of_queries(
+    run: Run, standings: Sequence[Standing], root: Path, reading: Reading, near_duplicates: pd.DataFrame
+) -> dict[str, Any]:
     """Return the best and worst queries by the best method of each split and prompt type, and how images were ranked."""
     path_of = {(split, extractor, variant): path for split, extractor, variant, path in run.ranks}
     groups, rankings = [], {}
@@ -106,7 +131,16 @@ def of_queries(run: Run, standings: Sequence[Standing], root: Path, reading: Rea
             rankings[key] = read_rank_file(path_of[key])
         rows = query_rows(rankings[key], standing.prompt_type, root, reading, _ENDS)
         groups.append(QueryGroup(standing.split, standing.prompt_type, standing.best.label, tuple(rows)))
-    return {"queries": groups, "protocol": protocol(_first_of_splits(rankings), run.confidence, standings)}
+    of_splits = _first_of_splits(rankings)
+    return {
+        "queries": groups,
+        "protocol": protocol(of_splits, standings),
+        "data_facts": [
+            *exemplar_counts(of_splits),
+            *checked_overlap(standings, run.tuned),
+            near_duplicates_found(near_duplicates),
+        ],
+    }
 
 
 def _first_of_splits(rankings: Mapping[tuple[str, str, str], Ranking]) -> list[Ranking]:
@@ -135,14 +169,24 @@ def of_provenance(run: Run, key: str, config: Mapping[str, Any], repository: Pat
     facts["Digest of the settings"] = settings.settings_digest(config)
     return {
         "methods": list(run.methods),
+        "extractors": [(*facts, _dimension(shard)) for *facts, shard in run.extractors],
         "collections": [_collection(*collection) for collection in run.collections],
         "provenance": [*(facts | machine.machine()).items()],
         "changed": settings.changed_settings(config, repository / "config.yaml"),
         "config": settings.settings_text(config),
         "versions": machine.versions(),
         "costs": costs.stage_costs(folder / "benchmarks"),
+        "tables": f"{config['results']}/tables",
         "sizes": costs.folder_sizes(folder, *beside),
     }
+
+
+def _dimension(shard: str) -> str:
+    """Return the length of the feature vectors in a shard, which may have been removed since."""
+    if not Path(shard).exists():
+        return "unknown"
+    with open_feature_shard(shard) as reader:
+        return f"{reader.identity.dimension:,}"
 
 
 def _collection(name: str, what: str, record: str) -> Collection:

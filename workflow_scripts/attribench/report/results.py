@@ -3,27 +3,42 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import pandas as pd
 
 from attribench.formats.ranking import PRETRAINED, SCORES, Method
-from attribench.report.answer import difference_text, plain_number
+from attribench.report.answer import difference_text, listing, plain_number
 from attribench.tables.standings import Mean, Outcome, Standing
 
 NOTHING = "\N{EN DASH}"
 _LAST = -1e9  # by what a missing value is sorted
 # Marks beside values, and what they mean; the best value is bold.
 TIED, UNADJUSTED, CHANCE, SEEN = "\N{ALMOST EQUAL TO}", "~", "\N{DEGREE SIGN}", "\N{DAGGER}"
-# Metrics of influence.csv that the page shows, with their headings.
+# Metrics of influence.csv that the page shows, with their headings, in two tables.
 _INFLUENCE = {
     "gain_over_uniform": "gain over uniform, nats",
     "gain_over_pretrained": "gain over pretrained, nats",
     "mass_on_exemplars": "influence of the exemplars",
-    "calibration_error": "calibration error",
-    "calibration_error_if_calibrated": "error if calibrated",
-    "coverage@0.9": "coverage of 90 % sets",
     "effective_number": "effective number of images",
 }
+_SHARE = 0.9  # of the influence, in the sets by which calibration is judged
+_COVERAGE = f"coverage@{_SHARE}"
+_CALIBRATION = {
+    _COVERAGE: f"coverage of {100 * _SHARE:.0f} % sets",
+    "calibration_error": "calibration error",
+    "calibration_error_if_calibrated": "error if calibrated",
+}
+_VERDICTS = {
+    "overconfident": "hold too few exemplars (overconfident)",
+    "too cautious": "hold too many exemplars (too cautious)",
+    "not told from calibrated": "cannot be told from calibrated ones",
+    "too few entries to tell": "cannot be judged, for want of entries",
+}
+
+
+_ENTRIES = "entries better / worse / equal"
+Entries = Mapping[tuple[str, str, Method], str]  # by split, prompt type and method
 
 
 @dataclass(frozen=True)
@@ -92,8 +107,11 @@ def _plain(value: float) -> Cell:
     return Cell(NOTHING, _LAST) if math.isnan(value) else Cell(plain_number(value), value)
 
 
-def gains(standings: Sequence[Standing]) -> Table | None:
-    """Return what each variant gains over its extractor's features as they are, in mAP; None where there is no variant."""
+def gains(standings: Sequence[Standing], entries: Entries) -> Table | None:
+    """Return what each variant gains over its extractor's features as they are, in mAP; None where there is no variant.
+
+    entries: of how many entries the variant is better, worse, and equal.
+    """
     rows = []
     for standing in (standing for standing in standings if standing.metric == "mAP"):
         by_method = {mean.method: mean for mean in standing.means}
@@ -112,27 +130,91 @@ def gains(standings: Sequence[Standing]) -> Table | None:
                     *names(standing.split, standing.prompt_type, mean.label),
                     *(_plain(by_method[base].value), _plain(mean.value)),
                     Cell(difference_text(pair.value, pair.low, pair.high), pair.value),
-                    *names(judged),
+                    *names(judged, entries.get((standing.split, standing.prompt_type, method), NOTHING)),
                 )
             )
-    columns = ("split", "prompt type", "method", "mAP, pretrained", "mAP, this variant", "gain", "judgement")
+    columns = ("split", "prompt type", "method", "mAP, pretrained", "mAP, this variant", "gain", "judgement", _ENTRIES)
     return Table(columns, tuple(rows), 3) if rows else None
 
 
 def influence_rows(table: pd.DataFrame) -> Table:
-    """Return a row for each split, prompt type and method of influence.csv, with a column for each metric that is shown."""
-    shown = [metric for metric in _INFLUENCE if (table["metric"] == metric).any()]
+    """Return a row for each split, prompt type and method of influence.csv: what influence gains, and where it lies."""
+    return _influence_table(table, _INFLUENCE)
+
+
+def calibration_rows(table: pd.DataFrame) -> Table:
+    """Return a row for each split, prompt type and method of influence.csv: how well it is calibrated, and a judgement."""
+    return _influence_table(table, _CALIBRATION, "judgement")
+
+
+def calibration_sentences(table: pd.DataFrame) -> list[str]:
+    """Return for each split whose sets hold too few exemplars, whose too many, and whose just as many as they say."""
+    sentences = []
+    for split, of_split in table[table["metric"] == _COVERAGE].groupby("split", sort=False):
+        parts = []
+        for verdict, words in _VERDICTS.items():
+            found = of_split[[_judged(row) == verdict for row in of_split.itertuples()]]
+            methods = [
+                f"{label} ({listing(f'{row.value:.2f} with {row.prompt_type}' for row in rows.itertuples())})"
+                for label, rows in found.groupby("label", sort=False)
+            ]
+            parts += [f"those of {listing(methods)} {words}"] if methods else []
+        sentences.append(f"{split}, {100 * _SHARE:.0f} % sets: {'; '.join(parts)}.")
+    return sentences
+
+
+def _judged(row) -> str:
+    """Return the verdict on a row of coverage, by its interval: the sets should hold the same share of exemplars."""
+    overconfident, cautious, calibrated, unknown = _VERDICTS
+    if math.isnan(row.ci_low):
+        return unknown
+    return overconfident if row.ci_high < _SHARE else cautious if row.ci_low > _SHARE else calibrated
+
+
+def _influence_table(table: pd.DataFrame, headings: Mapping[str, str], *judgement: str) -> Table:
+    shown = [metric for metric in headings if (table["metric"] == metric).any()]
     rows = []
     for (split, prompt_type, label), part in table.groupby(["split", "prompt_type", "label"], sort=False):
         of_metric = {row.metric: row for row in part.itertuples()}
-        cells = [
-            Cell(difference_text(row.value, row.ci_low, row.ci_high), row.value)
-            if (row := of_metric.get(metric)) is not None and math.isfinite(row.value)
-            else Cell(NOTHING, _LAST)
-            for metric in shown
-        ]
-        rows.append((*names(split, prompt_type, label), *cells))
-    return Table(("split", "prompt type", "method", *(_INFLUENCE[metric] for metric in shown)), tuple(rows), 3)
+        cells = [_influence_cell(of_metric.get(metric)) for metric in shown]
+        judged = names(_judged(of_metric[_COVERAGE]) if _COVERAGE in of_metric else NOTHING) if judgement else ()
+        rows.append((*names(split, prompt_type, label), *cells, *judged))
+    columns = ("split", "prompt type", "method", *(headings[metric] for metric in shown), *judgement)
+    return Table(columns, tuple(rows), 3)
+
+
+def _influence_cell(row) -> Cell:
+    if row is None or not math.isfinite(row.value):
+        return Cell(NOTHING, _LAST)
+    if row.metric != "effective_number":
+        return Cell(difference_text(row.value, row.ci_low, row.ci_high), row.value)
+    interval = f" [{row.ci_low:,.0f}, {row.ci_high:,.0f}]" if row.ci_low == row.ci_low else ""
+    return Cell(f"{row.value:,.0f}{interval}", row.value)
+
+
+def entries_of(path: Path, split: str) -> Entries:
+    """Return how many entries are better, worse and equal by each variant, from the data of the figure `variants`."""
+    groups = pd.read_csv(path).groupby(["prompt_type", "extractor", "variant"], sort=False)
+    return {
+        (split, prompt_type, Method(extractor, variant)): " / ".join(
+            str(int(n.sum()))
+            for n in (
+                rows["mapped"] > rows["pretrained"],
+                rows["mapped"] < rows["pretrained"],
+                rows["mapped"] == rows["pretrained"],
+            )
+        )
+        for (prompt_type, extractor, variant), rows in groups
+    }
+
+
+def chosen_mappers(path: Path, labels: Mapping[Method, str]) -> list[str]:
+    """Return which step and weight of the penalty were chosen for each tuned method, from its learning curve."""
+    curves = pd.read_csv(path)
+    return [
+        f"{labels[Method(row.extractor, row.variant)]}: step {row.step}, penalty {row.penalty:g}, val mAP {row.val_mAP:.3f}"
+        for row in curves[curves["chosen"]].itertuples()
+    ]
 
 
 def published_rows(table: pd.DataFrame, labels: Mapping[Method, str]) -> Table | None:

@@ -13,60 +13,109 @@ WORDS = (
     ("entry", "One tuned model: the exemplars that it was tuned on, and the images that it synthesized since."),
     ("exemplar", "An image that a model was tuned on. It is what the model's images are to be traced back to."),
     ("query", "One synthesized image, of which the exemplars are sought."),
-    ("prompt type", "How the prompt of a query was made: written by a language model (gpt), an object, a medium."),
-    ("split", "A set of entries that is evaluated together."),
+    (
+        "prompt type",
+        "How a query's prompt was made. gpt: by a language model; object: an object; media: another medium.",
+    ),
+    ("split", "A set of entries that is evaluated together. Mappers are tuned on training and val splits."),
     ("database", "Other images, among which the exemplars of each query are ranked."),
-    ("method", "A feature extractor (with a variant, which maps its features), or scores from elsewhere."),
+    ("method", "A feature extractor with a variant (pretrained: its features as they are), or scores from elsewhere."),
+    ("mapper", "A learned map of features: one for real images, one for synthesized ones."),
+    (
+        "head",
+        "The form of a mapper. linear: a matrix and a bias; channel: a factor for each number; mlp: a small network.",
+    ),
     ("mAP", "The mean average precision: 1 where all exemplars come before every database image."),
     ("recall@k", "The share of a query's exemplars that are among the first k images."),
 )
-CALIBRATION = (
-    "Influence is the share of a query that a method gives to an image; it sums to 1 over database and "
-    "exemplars. A gain in log-likelihood above 0 is better than uniform influence, or than pretrained "
-    "features. A calibrated method has about the error that chance makes of it, and its 90 % sets hold 90 % "
-    "of the exemplars."
+RENDERED = (
+    "This benchmark's images are drawn by a program: no text-to-image model was tuned, and no prompt was written by a "
+    "language model. Its results test the tool, not methods: which is best here says little about real synthesized images."
+)
+INFLUENCE_WORDS = (
+    (
+        "influence",
+        "The share of a query that a method gives to an image. A score s has the weight exp(inv_tau s), relative to the "
+        "highest one, plus a constant, and at least 0; a weight over the sum of all, of the database and the query's "
+        "exemplars, is influence. inv_tau and the constant are fitted on val splits.",
+    ),
+    (
+        "gain, nats",
+        "In the log-likelihood of the exemplars, over the same influence for all images (uniform), or over the same "
+        "extractor's features as they are (pretrained). A gain of 1 nat makes them 2.7 times as likely.",
+    ),
+    ("effective number of images", "Over how many images the influence is spread."),
+    (
+        "90 % set",
+        "The fewest images that hold 90 % of a query's influence. Coverage is the share of the exemplars among them. It is "
+        "0.9 for a calibrated method, less for an overconfident and more for a too cautious one: its interval judges.",
+    ),
+    (
+        "calibration error",
+        "The share of the influence that is in the wrong bin of influence, from 0 to 1. Chance makes one in any case.",
+    ),
 )
 
 
-def subtitle(standings: Sequence[Standing], n_methods: int) -> str:
+def subtitle(standings: Sequence[Standing], n_methods: int, rendered: bool) -> str:
     """Return what was done, in a sentence or two for who has not heard of it."""
     splits = list(dict.fromkeys(standing.split for standing in standings))
     methods = "1 method" if n_methods == 1 else f"{n_methods} methods"
-    return (
-        "A text-to-image model was tuned on a few images, the exemplars. Given an image that it made, which "
-        f"feature finds them again among many others? Here {methods} on {listing(splits)}."
+    task = (
+        "A few images of a style or an object, the exemplars, stand for what a text-to-image model was tuned on, and others "
+        "of it for what the model made since. Given one of the latter, "
+        if rendered
+        else "A text-to-image model was tuned on a few images, the exemplars. Given an image that it made, "
     )
+    return f"{task}which feature finds the exemplars among many other images? Here {methods} on {listing(splits)}."
 
 
 def how_sure(standings: Sequence[Standing], confidence: float) -> str:
-    """Return what makes an answer sure, and from how many entries it comes."""
+    """Return from how many entries the answers come, and what their words mean."""
     level = interval_name(confidence)
     by_map = [standing for standing in standings if standing.metric == "mAP"]
-    counts = list(dict.fromkeys(f"{s.n_entries} tuned models and {s.n_queries} queries" for s in by_map))
+    counts = list(dict.fromkeys(f"{s.n_entries} entries and {s.n_queries} queries" for s in by_map))
     text = f"{counts[0]} for each split and prompt type" if len(counts) == 1 else ""
     text = text or "; ".join(
-        f"{s.n_entries} models, {s.n_queries} queries on {s.split}, {s.prompt_type}" for s in by_map
+        f"{s.n_entries} entries, {s.n_queries} queries on {s.split}, {s.prompt_type}" for s in by_map
     )
     return (
-        f"Methods are compared on the same queries ({text}). The {level}s come from the spread between tuned "
-        "models, since queries of one model are alike. A method is ahead of another where the interval of their "
-        "difference leaves out 0, also after Holm's adjustment for all pairs; its lead is likely, not certain, "
-        f"where it does so only before. With fewer than {LEAST_ENTRIES} models there is no interval."
+        f"Methods are compared on the same queries ({text}). In brackets: the {level} of the paired difference, not "
+        "adjusted for the number of comparisons. Ahead: it leaves out 0, and p, adjusted for all pairs of methods, is at "
+        f"most {1 - confidence:.2g}. Likely ahead: it leaves out 0, but the adjusted p is larger. Not told apart: it holds "
+        "0."
     )
 
 
 def marks(confidence: float) -> str:
     """Return what the marks in the table of results mean."""
-    level = interval_name(confidence)
     return (
-        f"In brackets: {level}s. Bold: the best of a split, prompt type and metric. Underlined and "
-        f"{results.TIED}: cannot be told from the best, as the paired {level} holds 0. {results.UNADJUSTED}: "
-        "likely behind the best, though not after Holm's adjustment for all pairs. No mark: behind the best. "
-        f"{results.CHANCE}: not shown to be better than chance. {results.SEEN}: tuned on this split."
+        f"In brackets: {interval_name(confidence)}s of the mean. Bold: the best of a split, prompt type and metric. The "
+        f"others are compared with it as in the answer. Underlined and {results.TIED}: not told apart from the best. "
+        f"{results.UNADJUSTED}: likely behind it. No mark: behind it. {results.CHANCE}: not shown to be better than chance. "
+        f"{results.SEEN}: tuned on this split."
     )
 
 
-def protocol(rankings: Sequence[Ranking], confidence: float, standings: Sequence[Standing]) -> list[str]:
+def certainty(confidence: float) -> list[str]:
+    """Return how intervals and p values are made, and what they leave out, a sentence or two each."""
+    level = interval_name(confidence)
+    return [
+        "Only the spread between entries counts, since queries of one entry are alike. With fewer than "
+        f"{LEAST_ENTRIES} entries there is no interval.",
+        f"The {level} of a mean is Wilson's, at the effective number of entries: of how many that are nothing but 0 or 1 "
+        "would tell as much.",
+        f"The {level} of a paired difference is what a sign-flip test over entries does not reject. So it leaves out 0 just "
+        f"where the test's own p is at most {1 - confidence:.2g}. The two means' own intervals may overlap all the same.",
+        "No interval is adjusted for the number of comparisons. p values are, by Holm's method over all pairs of methods of "
+        "a split, prompt type and metric: of many pairs, one or the other may differ by chance.",
+        "The best was chosen by the same queries, which flatters its lead a little.",
+        "Images and mappers are taken as they are: what another seed of the synthesis or of the training would change is in "
+        "no interval.",
+    ]
+
+
+def protocol(rankings: Sequence[Ranking], standings: Sequence[Standing]) -> list[str]:
     """Return how methods were evaluated, a sentence or two each; `rankings` has one of each split."""
     hard = any(ranking.hard_negatives for ranking in rankings)
     is_one = len({ranking.n_database for ranking in rankings}) == 1
@@ -86,14 +135,9 @@ def protocol(rankings: Sequence[Ranking], confidence: float, standings: Sequence
     if ceilings:
         lowest = min(ceilings, key=lambda standing: standing.ceiling)
         sentences.append(
-            "recall@k cannot reach 1 where a query has more than k exemplars: the lowest ceiling is "
-            f"{lowest.ceiling:.3f}, of {lowest.metric} on {lowest.split}."
+            "recall@k cannot reach 1 where a query has more than k exemplars: on "
+            f"{lowest.split}, {lowest.metric} is at most {lowest.ceiling:.3f}."
         )
-    sentences += [
-        f"A {interval_name(confidence)} of a mean is Wilson's, at the effective number of entries; of a paired "
-        "difference, it is what a sign-flip test over entries does not reject. Significance is adjusted by "
-        "Holm's method over all pairs of methods of a split, prompt type and metric.",
-    ]
     if invalid:
         sentences.append(
             f"{invalid} queries are invalid (tables/invalid_images.csv): they are counted, and not averaged."
