@@ -120,13 +120,17 @@ def test_contact_sheet_picture(root, tmp_path):
         assert close.sum() / side**2 == pytest.approx(expected, rel=0.05)
     assert not (picture == (0, 0, 255)).all(axis=2).any()  # the sides are cut off
     assert_legible(plot.figure)
-    assert "6 queries, spread over entries and prompt types" in plot.caption and "100 database images" in plot.caption
+    assert plot.caption.startswith("6 of the 6 queries of style (left)") and "contact_sheet.method" in plot.caption
+    assert "Chosen: spread over entries and prompt types" in plot.caption and "100 database images" in plot.caption
 
 
 def test_exemplars_that_are_shown_of_many_are_named_by_their_place(root):
     many = make_ranking([[*range(1, 31)], [5]], [0, 1], ["gpt", "gpt"], k=8)
     texts = [text for text, _ in drawn_texts(contact_sheet(many, root).figure)]
     assert {"4 of 30 exemplars", "best", "11th", "20th", "worst", "#1", "#11", "#20", "#30"} <= {*texts}
+    figure = contact_sheet(make_ranking([[5]], [0], ["gpt"], k=8), root).figure
+    assert_legible(figure)
+    assert "1 exemplar" in [text for text, _ in drawn_texts(figure)], "not cut, though wider than the image below it"
 
 
 def test_ranks_of_large_databases_fit_under_their_images(root):
@@ -222,9 +226,10 @@ def test_the_best_the_worst_or_listed_queries_are_chosen():
 
 def test_what_was_chosen_is_said(root):
     for choose, said in (
-        ("best", "The 2 queries with the highest average precision by clip, of different entries."),
-        ("worst", "The 2 queries with the lowest average precision by clip, of different entries."),
-        (["q/a/0.png"], "Of the queries that the config lists, the 1 query of this split."),
+        ("best", "Chosen: those with the highest average precision by clip, of different entries."),
+        ("worst", "Chosen: those with the lowest average precision by clip, of different entries."),
+        (["q/a/0.png"], "1 of the 6 queries of style"),
+        (["q/a/0.png"], "Chosen: those that the config lists."),
     ):
         plot = contact_sheet(ranking(), root, 2, choose=choose)
         assert said in plot.caption
