@@ -12,6 +12,7 @@ from matplotlib.colors import to_hex, to_rgb
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
 from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
 from matplotlib.patheffects import withStroke
 from matplotlib.textpath import TextPath
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
@@ -147,6 +148,13 @@ def method_handles(styles: Mapping[Method, MethodStyle], marked: bool) -> list[L
         )
         for style in styles.values()
     ]
+
+
+def ceiling_handles(ceilings: Iterable[float]) -> list[Line2D | Patch]:
+    """Return the legend's line of a ceiling and, where one of `ceilings` is below 1, the area out of reach."""
+    area = Patch(facecolor=BEYOND, edgecolor="#CFCFCF", linewidth=0.5, label="out of reach")
+    is_below = any(ceiling < 1 - 1e-12 for ceiling in ceilings)
+    return [Line2D([], [], **CEILING_LINE, label="ceiling"), *([area] if is_below else [])]
 
 
 def interval_name(confidence: float) -> str:
