@@ -125,7 +125,7 @@ def test_without_valid_queries_that_is_said():
 
 
 def test_the_same_bytes_and_the_settings_left_alone(tmp_path):
-    before, of_methods = dict(matplotlib.rcParams), made_up(2)
+    before, of_methods = dict(matplotlib.rcParams), made_up(2, prompts=["gpt"])
     for name in ("one", "other"):
         save_plot(calibration_figure(of_methods, RESAMPLING, "style"), tmp_path / name / "influence")
     for ending in (".png", ".svg", ".pdf", ".csv", ".txt"):

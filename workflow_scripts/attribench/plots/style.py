@@ -1,6 +1,7 @@
 """The style that all figures share: fonts, colours of methods, number formats."""
 
 import re
+import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from matplotlib.font_manager import FontProperties
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.patheffects import withStroke
-from matplotlib.textpath import TextPath
+from matplotlib.textpath import text_to_path
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
 from attribench.formats.ranking import PRETRAINED, SCORES, Method, method_labels
@@ -86,7 +87,8 @@ _RC = {
 @contextmanager
 def plot_style() -> Iterator[None]:
     """Use matplotlib's own defaults and this module's settings while the block runs, not the user's matplotlibrc."""
-    with matplotlib.style.context(["default", _RC]):
+    with matplotlib.style.context(["default", _RC]), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing")  # of which the log has one line
         yield
 
 
@@ -187,7 +189,7 @@ def message_figure(text: str, width: float = 5.5) -> Figure:
 def text_width(text: str, size: float = SIZE, weight: str = "normal") -> float:
     """Return the inches that one line of `text` takes at `size` points."""
     font = FontProperties(family=FONT, size=size, weight=weight)
-    return TextPath((0, 0), text, prop=font).get_extents().width / 72 if text.strip() else 0.0
+    return text_to_path.get_text_width_height_descent(text, font, ismath=False)[0] / 72 if text.strip() else 0.0
 
 
 def wrapped(text: str, width: float, size: float = SIZE, weight: str = "normal") -> str:
