@@ -41,7 +41,7 @@ _COLUMNS = [
 ]
 _HEIGHT = 1.7  # inches of a panel
 _LEAST = 1e-3  # of the influence, or of the exemplars: a bin that has less is not drawn
-_LOW = 1e-6  # the least influence on the axes
+_LOW = 1e-8  # the least influence on the axes
 _ZERO = 0.06  # of the height of the axis: how far below it the row of 0 is
 
 
@@ -148,7 +148,7 @@ def _reliability_panel(axes, data: pd.DataFrame, styles: dict[Method, MethodStyl
     decades = [tick for tick in LogLocator(base=10, numticks=5).tick_values(low, 1.3) if low <= tick <= 1.3]
     axes.set(xscale="log", yscale="log", xlim=(low, 1.3), ylim=(low * (low / 1.3) ** (2 * _ZERO), 1.3))
     axes.xaxis.set_major_locator(FixedLocator(decades))
-    axes.yaxis.set_major_locator(FixedLocator([zero, *decades]))
+    axes.yaxis.set_major_locator(FixedLocator([zero, *(tick for tick in decades if tick > 3 * low)]))
     for axis in (axes.xaxis, axes.yaxis):
         axis.set_major_formatter(FuncFormatter(lambda value, _: "0" if value < low else f"{value:g}"))
         axis.set_minor_locator(NullLocator())
