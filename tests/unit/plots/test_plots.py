@@ -274,6 +274,10 @@ def test_nothing_that_is_drawn_ends_out_of_reach():
         figure = size_curves(rows.assign(database_size=10)).figure
         spans = [patch.get_y() for patch in axes_of(figure, "gpt", "recall@5").patches]
         assert spans == pytest.approx([expected])
+    for n, is_below in ((1, False), (3, True)):  # exemplars of a query
+        figure = recall_curves([make_ranking([[*range(2, n + 2)]], [0], ["gpt"])], [5]).figure
+        assert ("out of reach" in [text for text, _ in drawn_texts(figure)]) is is_below
+        assert figure.axes[0].collections[0].get_datalim(figure.axes[0].transData).y1 == 1
 
 
 def test_methods_have_their_labels_in_every_figure():

@@ -161,6 +161,17 @@ def test_recall_curves_have_the_intervals_of_the_summary_at_the_marked_ks():
     assert recall_curves(rankings, [5], "style").data["ci_low"].isna().all()
 
 
+def test_learning_curves_name_what_was_chosen_and_each_penalty():
+    """A penalty has the same dashes in all panels, also where a method tried it alone."""
+    figure = learning_curves({TWELVE[0]: small_curve()[3:], TWELVE[1]: small_curve()}).figure
+    texts = [text for text, _ in drawn_texts(figure)]
+    assert texts.count("chosen: step 40, penalty 1") == 2 and {"penalty 0", "penalty 1"} <= {*texts}
+    alone, *both = (
+        line.get_linestyle() for axes in figure.axes[::2] for line in axes.lines if len(line.get_xdata()) == 3
+    )
+    assert both == ["-", alone] and alone != "-"
+
+
 def test_intervals_stand_at_their_points_unless_one_would_hide_another():
     axes, styles = Figure().add_axes((0, 0, 1, 1), xlim=(0, 10)), method_styles(TWELVE[:3])
     ends = (([5], [0.1], [0.4]), ([5], [0.3], [0.6]), ([5], [0.7], [0.9]))
