@@ -18,7 +18,6 @@ from attribench.plots.variants import variant_scatter
 from attribench.tables.statistics import Resampling
 from attribench.tables.tables import COMPARISON_COLUMNS
 from helpers.rankings import make_ranking
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.text import Text
 
 
@@ -28,12 +27,12 @@ def drawn_texts(figure) -> list[tuple[str, object]]:
 
     def record(self, renderer, *args, **kwargs):
         if self.get_visible() and self.get_text().strip():
-            texts.append((self.get_text(), self.get_window_extent(renderer)))
+            texts.append((self.get_text(), self.get_window_extent(renderer).frozen()))
         return draw(self, renderer, *args, **kwargs)
 
     try:
         Text.draw = record
-        FigureCanvasAgg(figure).draw()
+        figure.draw_without_rendering()
     finally:
         Text.draw = draw
     return texts
@@ -52,14 +51,14 @@ def assert_legible(figure, width: float = 5.5) -> None:
     small = {text.get_text(): text.get_size() for text in figure.findobj(Text) if text.get_text().strip()}
     assert min(small.values()) >= 7, small
     width, height = figure.bbox.size
+    low, high = np.array([box.min for _, box in texts]), np.array([box.max for _, box in texts])
     for i, (text, box) in enumerate(texts):
-        inside = box.x0 > -1 and box.y0 > -1 and box.x1 < width + 1 and box.y1 < height + 1
+        inside = (low[i] > -1).all() and (high[i] < [width + 1, height + 1]).all()
         assert inside, f"{text!r} leaves the figure: {box} of {width} x {height}"
-        for other, other_box in texts[i + 1 :]:
-            overlap_x = min(box.x1, other_box.x1) - max(box.x0, other_box.x0)
-            overlap_y = min(box.y1, other_box.y1) - max(box.y0, other_box.y0)
-            # Boxes leave space for letters below and above the line, so a little overlap in height shows no touch.
-            assert overlap_x < 1 or overlap_y < 0.025 * figure.dpi, f"{text!r} and {other!r} overlap"
+        x, y = (np.minimum(high[i], high[i + 1 :]) - np.maximum(low[i], low[i + 1 :])).T
+        # Boxes leave space for letters below and above the line, so a little overlap in height shows no touch.
+        touched = np.flatnonzero((x >= 1) & (y >= 0.025 * figure.dpi))
+        assert not len(touched), f"{text!r} and {texts[i + 1 + touched[0]][0]!r} overlap"
 
 
 def small_ranking(extractor="clip", variant="pretrained", ranks=((1, 4), (3,), (), (11,)), **changes) -> Ranking:

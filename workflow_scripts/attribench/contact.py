@@ -63,9 +63,10 @@ def contact_sheet(
         rows = [_query_row(ranking, q, n_neighbours, picked) for q, picked in shown.items()]
         figure = draw_rows(look.width, title, _legend(ranking), rows, root, reading)
         text = caption(
-            f"Queries of {ranking.split} (left), the {n_neighbours} images that {label} ranks nearest, and up to "
+            f"{_shown_of(queries, [ranking])} (left), the {n_neighbours} images that {label} ranks nearest, and up to "
             f"{N_EXEMPLARS} of the query's exemplars with their ranks, from the best to the worst.",
-            how_chosen(choose, len(queries), label),
+            how_chosen(choose, label),
+            "The config's contact_sheet.method says whose ranking it is.",
             f"A frame with a check mark: an exemplar of the query's entry. {protocol([ranking])}",
         )
         return Plot(figure, data, text)
@@ -106,13 +107,19 @@ def comparison_sheet(
         blocks = [_block(by_method, labels, q, n_neighbours, picked) for q, picked in shown.items()]
         figure = draw_blocks(look.width, title, _legend(first), blocks, root, reading)
         text = caption(
-            f"The same queries of {first.split} by all methods: a row a method, with the query's average precision (AP), "
+            f"{_shown_of(queries, rankings)} by all methods: a row a method, with the query's average precision (AP), "
             f"the {n_neighbours} images that it ranks nearest, and the ranks that it gives to up to {N_EXEMPLARS} of the "
             "query's exemplars, which stand above.",
-            how_chosen(choose, len(queries), "all methods"),
+            how_chosen(choose, "all methods"),
             f"A frame with a check mark: an exemplar of the query's entry. {protocol(rankings)}",
         )
         return Plot(figure, data, text)
+
+
+def _shown_of(queries: list[int], rankings: Sequence[Ranking]) -> str:
+    """Return `3 of the 240 queries of SPLIT`: how many are shown of those that are valid for all methods."""
+    n_valid = int(valid_queries(rankings).sum())
+    return f"{len(queries):,} of the {count(n_valid, 'query', 'queries')} of {rankings[0].split}"
 
 
 def _why_nothing(

@@ -107,7 +107,11 @@ def test_metric_bars_draw_values_intervals_chance_and_ceiling():
     assert 0.45 in [round(bar.get_width(), 9) for bar in recall.patches]
     ends = [segment[:, 0].round(9).tolist() for lines in recall.collections for segment in lines.get_segments()]
     assert [0.4, 0.5] in ends and [0.01, 0.01] in ends and [0.95, 0.95] in ends
-    assert "0.450" in [text for text, _ in drawn_texts(figure)]
+    number = next(box for text, box in drawn_texts(figure) if text == "0.450")
+    own, following = (axes.get_window_extent() for axes in figure.axes)
+    assert 0 < 2 * (number.x0 - own.x1) < following.x0 - number.x1, (
+        "a number stands nearer to its bar than to the next one"
+    )
 
 
 def test_metric_bars_refuse_what_is_ambiguous():
@@ -162,7 +166,8 @@ def test_size_curves_of_one_size_and_of_none():
     figure, data = parts(size_curves(sizes_table([("clip", "tuned")], ["gpt"], [5], [1500])))
     assert_legible(figure)
     assert data["database_size"].tolist() == [1500, 1500]
-    [bar] = [s for lines in axes_of(figure, "gpt", "mAP").collections for s in lines.get_segments() if s[0, 0] == 1500]
+    segments = [s for lines in axes_of(figure, "gpt", "mAP").collections for s in lines.get_segments()]
+    [bar] = [s for s in segments if s[0, 0] == pytest.approx(1500)]
     assert bar[:, 1].tolist() == data.loc[0, ["ci_low", "ci_high"]].tolist()
     figure, data = parts(size_curves(sizes_table([("clip", "tuned")], ["gpt"], [5], [10]), split="absent"))
     assert data.empty and drawn_texts(figure)[0][0] == "no database sizes to show"
@@ -212,7 +217,7 @@ FOUR = [("some_extractor", "pretrained"), ("some_extractor", "tuned"), ("b", "pr
 
 @pytest.mark.parametrize(
     "methods, n_prompts, ks, n_database, width",
-    [(FIVE_BY_THREE, 2, 3, 1500, 5.5), (TWELVE, 2, 6, 10**6, 5.5), (TWELVE[:1], 1, 1, 5, 5.5), (FOUR, 5, 2, 1500, 4.0)],
+    [(FIVE_BY_THREE, 2, 2, 1500, 5.5), (TWELVE, 2, 5, 10**6, 5.5), (TWELVE[:1], 1, 1, 5, 5.5), (FOUR, 5, 1, 1500, 4.0)],
     ids=["5x3", "12", "1", "narrow"],
 )
 def test_texts_neither_overlap_nor_leave_the_figure(methods, n_prompts, ks, n_database, width):
@@ -269,6 +274,10 @@ def test_nothing_that_is_drawn_ends_out_of_reach():
         figure = size_curves(rows.assign(database_size=10)).figure
         spans = [patch.get_y() for patch in axes_of(figure, "gpt", "recall@5").patches]
         assert spans == pytest.approx([expected])
+    for n, is_below in ((1, False), (3, True)):  # exemplars of a query
+        figure = recall_curves([make_ranking([[*range(2, n + 2)]], [0], ["gpt"])], [5]).figure
+        assert ("out of reach" in [text for text, _ in drawn_texts(figure)]) is is_below
+        assert figure.axes[0].collections[0].get_datalim(figure.axes[0].transData).y1 == 1
 
 
 def test_methods_have_their_labels_in_every_figure():
@@ -282,9 +291,9 @@ def test_methods_have_their_labels_in_every_figure():
         lambda labels: recall_curves(rankings, [5], look=Look(labels=labels)),
         lambda labels: rank_distribution(rankings, look=Look(labels=labels)),
     ):
-        for given, expected in ((None, plain), (labels, set(labels.values()))):
-            texts = {text for text, _ in drawn_texts(draw(given).figure)}
-            assert expected <= texts and not any("_pretrained" in text for text in texts)
+        assert {*labels.values()} <= {text for text, _ in drawn_texts(draw(labels).figure)}
+    texts = {text for text, _ in drawn_texts(draw(None).figure)}
+    assert plain <= texts and not any("_pretrained" in text for text in texts)
 
 
 def test_a_method_given_twice_is_refused():
@@ -349,15 +358,11 @@ def test_the_same_bytes_whatever_the_process_and_settings(tmp_path):
         assert b"atplotlib v" not in content and b"oftware" not in content and b"<dc:date>" not in content, name
 
 
-def test_drawing_leaves_the_settings_alone(tmp_path):
+def test_csv_is_the_data_returned_and_the_settings_are_left_alone(tmp_path):
     before = dict(matplotlib.rcParams)
-    save_plot(recall_curves([small_ranking()], [5]), tmp_path / "curves")
-    assert dict(matplotlib.rcParams) == before
-
-
-def test_csv_is_the_data_returned(tmp_path):
     plot = recall_curves([small_ranking()], [5])
     png, svg, pdf, csv, txt = save_plot(plot, tmp_path / "new" / "curves")
+    assert dict(matplotlib.rcParams) == before
     assert pd.read_csv(csv).equals(plot.data)
     assert b"\r" not in csv.read_bytes() and svg.read_bytes().startswith(b"<?xml")
     assert txt.read_text() == plot.caption + "\n" and pdf.read_bytes().startswith(b"%PDF")
@@ -369,10 +374,9 @@ def test_csv_is_the_data_returned(tmp_path):
 def test_letters_that_the_font_lacks_come_from_another_or_are_named_once(tmp_path, caplog, recwarn):
     """STIX, which matplotlib has beside DejaVu Sans, has the first of these letters; no font has the other."""
     lent, none = "\N{LATIN SMALL LETTER K WITH PALATAL HOOK}", chr(0x10FFFD)
-    for label in (f"a {none} b", f"k{lent}"):
-        plot = recall_curves([small_ranking()], [5], look=Look(labels={Method("clip", "pretrained"): label}))
-        svg = save_plot(plot, tmp_path / "curves")[1].read_text()
-        save_plot(plot, tmp_path / "again")
+    labels = {Method("clip", "pretrained"): f"a {none} b", Method("dino", "tuned"): f"k{lent}"}
+    plot = recall_curves([small_ranking(*method) for method in labels], [5], look=Look(labels=labels))
+    svg, _ = (save_plot(plot, tmp_path / name)[1].read_text() for name in ("curves", "again"))
     [record] = caplog.records
     assert f"{none!r} (U+10FFFD), such as in {f'a {none} b'!r}" in record.message
     logs = [tmp_path / name for name in ("a.log", "b.log", "none.log")]

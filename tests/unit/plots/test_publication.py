@@ -14,6 +14,7 @@ from attribench.plots.differences import difference_forest
 from attribench.plots.distribution import rank_distribution
 from attribench.plots.learning import learning_curves
 from attribench.plots.look import Look
+from attribench.plots.points import draw_intervals
 from attribench.plots.save import save_plot
 from attribench.plots.sizes import size_curves
 from attribench.plots.style import luminance, method_styles
@@ -23,6 +24,7 @@ from helpers.figures import comparisons, drawn_texts, random_rankings, sizes_tab
 from helpers.rankings import make_ranking
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_rgb
+from matplotlib.figure import Figure
 
 FIVE_BY_THREE = [Method(e, v) for e in ("clip", "dino", "moco", "vit", "sscd") for v in ("pretrained", "tuned", "mlp")]
 TWELVE = [Method(f"extractor{i}", "pretrained") for i in range(12)]
@@ -110,8 +112,8 @@ def test_captions_say_what_is_shown_and_the_settings_used():
     methods = [Method("clip", "pretrained"), Method("clip", "tuned")]
     rankings = random_rankings(methods, ["gpt", "media"], 12, 1500)
     said = protocol(rankings)
-    counts = "; ".join(f"{prompt}: 12 queries of 12 entries" for prompt in ("gpt", "media"))
-    assert said == f"Each query ranks 1,500 database images and its own exemplars; {counts}."
+    counts = "gpt and media: 12 queries of 12 entries each"
+    assert said == f"Ranked: 1,500 database images and the query's own exemplars; {counts}."
     hard = random_rankings(methods, ["gpt"], 2, 1500)
     hard = [type(r)(**{**r.__dict__, "hard_negatives": True}) for r in hard]
     assert "all exemplars of the split (hard negatives)" in protocol(hard)
@@ -131,7 +133,11 @@ def test_captions_say_what_is_shown_and_the_settings_used():
         (variant_scatter(rankings, "style"), "What tuning changed on style", said),
         (forest, "Which method is better on style", "90 % intervals", "p at most 0.1", said),
         (forest, "500 random sign vectors at most, seed 3", "Holm's adjustment over the 1 pair "),
-        (learning_curves({methods[1]: small_curve()}), "A line per weight of the penalty: 0 and 1."),
+        (learning_curves({methods[1]: small_curve()}), "A line per weight of the penalty that was tried: 0 and 1."),
+        (
+            learning_curves({methods[0]: small_curve()[3:], methods[1]: small_curve()}),
+            "0 and 1, not all by each method.",
+        ),
     ):
         assert all(part in plot.caption for part in parts), plot.caption
         assert "\n" not in plot.caption and "  " not in plot.caption and plot.caption.endswith(".")
@@ -153,6 +159,25 @@ def test_recall_curves_have_the_intervals_of_the_summary_at_the_marked_ks():
     bars = [segment for lines in figure.axes[0].collections[1:] for segment in lines.get_segments()]
     assert len(bars) == 4 and "95 % interval" in [text for text, _ in drawn_texts(figure)]
     assert recall_curves(rankings, [5], "style").data["ci_low"].isna().all()
+
+
+def test_learning_curves_name_what_was_chosen_and_each_penalty():
+    """A penalty has the same dashes in all panels, also where a method tried it alone."""
+    figure = learning_curves({TWELVE[0]: small_curve()[3:], TWELVE[1]: small_curve()}).figure
+    texts = [text for text, _ in drawn_texts(figure)]
+    assert texts.count("chosen: step 40, penalty 1") == 2 and {"penalty 0", "penalty 1"} <= {*texts}
+    alone, *both = (
+        line.get_linestyle() for axes in figure.axes[::2] for line in axes.lines if len(line.get_xdata()) == 3
+    )
+    assert both == ["-", alone] and alone != "-"
+
+
+def test_intervals_stand_at_their_points_unless_one_would_hide_another():
+    axes, styles = Figure().add_axes((0, 0, 1, 1), xlim=(0, 10)), method_styles(TWELVE[:3])
+    ends = (([5], [0.1], [0.4]), ([5], [0.3], [0.6]), ([5], [0.7], [0.9]))
+    draw_intervals(axes, dict(zip(styles, ends, strict=True)), styles)
+    x = {low: at for lines in axes.collections for (at, low), _ in lines.get_segments()}
+    assert x[0.7] == pytest.approx(5) and x[0.1] < 5 < x[0.3] and x[0.1] + x[0.3] == pytest.approx(10)
 
 
 def test_a_forest_has_the_better_method_first_and_marks_what_is_significant():

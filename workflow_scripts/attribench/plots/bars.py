@@ -8,7 +8,6 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.patches import Patch
 
 from attribench.formats.ranking import Method
 from attribench.plots.captions import caption, intervals, listing
@@ -28,6 +27,7 @@ from attribench.plots.style import (
     TEXT,
     MethodStyle,
     beside,
+    ceiling_handles,
     interval_name,
     message_figure,
     plot_style,
@@ -39,7 +39,7 @@ from attribench.tables.statistics import NO_INTERVAL
 # Inches.
 _PROMPT, _METRIC, _TICKS, _GAP = 0.19, 0.16, 0.24, 0.04
 _BAR = 0.135
-_PANEL, _NUMBERS = 0.5, 0.36  # the least width of a panel; that of the column of numbers beside it
+_PANEL, _NUMBERS = 0.45, 0.48  # the least width of a panel; that of the column of numbers beside it, and of a gap
 _LABELS = 0.3  # of the width, at most
 _LIMIT = 1.02  # of every panel: metrics and prompt types can be compared
 
@@ -118,9 +118,7 @@ def _handles(data: pd.DataFrame, confidence: float) -> list:
     if data["chance"].notna().any():
         handles.append(Line2D([], [], **CHANCE_LINE, label="chance: random ranking"))
     if data["ceiling"].notna().any():
-        handles.append(Line2D([], [], **CEILING_LINE, label="ceiling"))
-        if (data["ceiling_high"].fillna(data["ceiling"]) < 1).any():
-            handles.append(Patch(facecolor=BEYOND, edgecolor="#CFCFCF", linewidth=0.5, label="out of reach"))
+        handles += ceiling_handles(data["ceiling_high"].fillna(data["ceiling"]))
     return handles
 
 
@@ -154,7 +152,7 @@ def _panel(
     # From the end of the ceiling's interval on: with other entries the ceiling, and so the mean, could be higher.
     end = table["ceiling_high"].fillna(table["ceiling"]).to_numpy()
     known = ~np.isnan(end)
-    axes.barh(y[known], _LIMIT - end[known], left=end[known], height=_BAR, color=BEYOND, zorder=0.5)
+    axes.barh(y[known], 1 - end[known], left=end[known], height=_BAR, color=BEYOND, zorder=0.5)
     axes.vlines(ceiling, y - half, y + half, **CEILING_LINE, zorder=3)
     axes.vlines(chance, y - half, y + half, **CHANCE_LINE, zorder=3)
     drawn = ~np.isnan(value)

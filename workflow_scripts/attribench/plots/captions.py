@@ -9,7 +9,7 @@ from attribench.formats.ranking import Ranking
 from attribench.plots.ranks import prompt_types
 from attribench.tables.statistics import NO_INTERVAL
 
-BESIDE = "Vertical lines, beside their points so that none hides another,"  # where intervals stand
+BESIDE = "Vertical lines, beside each other where one would hide another,"  # where intervals stand
 
 
 def caption(*sentences: str) -> str:
@@ -33,9 +33,12 @@ def protocol(rankings: Sequence[Ranking]) -> str:
     least, most = (pick(ranking.n_database for ranking in rankings) for pick in (min, max))
     images = count(most, "database image") if least == most else f"{least:,} to {most:,} database images"
     has_hard_negatives = any(ranking.hard_negatives for ranking in rankings)
-    others = "all exemplars of the split (hard negatives)" if has_hard_negatives else "its own exemplars"
-    counts = [f"{name or 'queries'}: {_queries(rankings, name)}" for name in prompt_types(rankings)]
-    return f"Each query ranks {images} and {others}; {'; '.join(counts)}."
+    others = "all exemplars of the split (hard negatives)" if has_hard_negatives else "the query's own exemplars"
+    by_count: dict[str, list[str]] = {}
+    for name in prompt_types(rankings):
+        by_count.setdefault(_queries(rankings, name), []).append(name or "queries")
+    counts = [f"{listing(names)}: {n}{' each' * (len(names) > 1)}" for n, names in by_count.items()]
+    return f"Ranked: {images} and {others}; {'; '.join(counts)}."
 
 
 def _queries(rankings: Sequence[Ranking], prompt_type: str) -> str:
@@ -47,7 +50,10 @@ def _queries(rankings: Sequence[Ranking], prompt_type: str) -> str:
 
 
 def intervals(
-    data: pd.DataFrame, confidence: float, of: str = "of the mean, over entries", where: str = "Intervals"
+    data: pd.DataFrame,
+    confidence: float,
+    of: str = "of the mean (Wilson score, over entries)",
+    where: str = "Intervals",
 ) -> str:
     """Return what the intervals in the columns ci_low and ci_high of `data` are: `of` what, and `where` they stand."""
     known = data["ci_low"].notna()

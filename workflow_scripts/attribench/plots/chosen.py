@@ -7,7 +7,6 @@ import numpy as np
 
 from attribench.formats.ranking import Ranking
 from attribench.metrics import average_precision
-from attribench.plots.captions import count
 
 SPREAD, BEST = "spread", "best"
 
@@ -72,15 +71,14 @@ def _spread_queries(rankings: Sequence[Ranking], n: int) -> list[int]:
     return chosen
 
 
-def how_chosen(choose: str | Sequence[str], n: int, of: str) -> str:
-    """Return a caption's sentence on how `n` queries were chosen, by the average precision `of` which methods."""
-    queries = count(n, "query", "queries")
+def how_chosen(choose: str | Sequence[str], of: str) -> str:
+    """Return a caption's sentence on how its queries were chosen, by the average precision `of` which methods."""
     if not isinstance(choose, str):
-        return f"Of the queries that the config lists, the {queries} of this split."
+        return "Chosen: those that the config lists."
     if choose == SPREAD:
-        return f"{queries}, spread over entries and prompt types, whatever their ranks."
+        return "Chosen: spread over entries and prompt types, whatever their ranks."
     extreme = "highest" if choose == BEST else "lowest"
-    return f"The {queries} with the {extreme} average precision by {of}, of different entries."
+    return f"Chosen: those with the {extreme} average precision by {of}, of different entries."
 
 
 def spread(n: int, wanted: int) -> list[int]:

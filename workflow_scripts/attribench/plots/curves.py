@@ -5,7 +5,6 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 from matplotlib.lines import Line2D
-from matplotlib.patches import Patch
 
 from attribench.formats.ranking import Method, Ranking
 from attribench.plots.captions import BESIDE, caption, intervals, listing, protocol
@@ -21,6 +20,7 @@ from attribench.plots.style import (
     LINE,
     MUTED,
     MethodStyle,
+    ceiling_handles,
     message_figure,
     method_handles,
     plot_style,
@@ -145,7 +145,7 @@ def _panel(
     # Methods differ in chance and ceiling only where they lack different images; the first then stands for all.
     first = next(iter(shown.values()))
     axes.plot(first["k"], first["ceiling"], **CEILING_LINE, zorder=2)
-    axes.fill_between(first["k"], first["ceiling"], 1.04, color=BEYOND, linewidth=0, zorder=0.5)
+    axes.fill_between(first["k"], first["ceiling"], 1, color=BEYOND, linewidth=0, zorder=0.5)
     axes.plot(first["k"], first["chance"], **CHANCE_LINE, zorder=2)
     for method, curve in shown.items():
         style = styles[method]
@@ -162,7 +162,6 @@ def _panel(
 def _handles(data: pd.DataFrame, styles: Mapping[Method, MethodStyle], marked: list[int], confidence: float) -> list:
     handles: list = method_handles(styles, bool(marked))
     handles += interval_handles(data[data["k"].isin(marked)].assign(value=data["recall"]), confidence)
-    handles.append(Line2D([], [], **CEILING_LINE, label="ceiling"))
-    handles.append(Patch(facecolor=BEYOND, edgecolor="#CFCFCF", linewidth=0.5, label="out of reach"))
+    handles += ceiling_handles(data["ceiling"])
     handles.append(Line2D([], [], **CHANCE_LINE, label="chance: random ranking"))
     return handles

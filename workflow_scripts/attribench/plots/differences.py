@@ -205,13 +205,18 @@ def _caption(
 ) -> str:
     n_pairs = len(table.drop_duplicates(_NAMES))
     return caption(
-        f"Which method is better on {split}, and by how much: differences in {METRIC} of two methods, paired on the queries "
-        "that are valid for both, the better minus the worse by their mean over prompt types, a panel per prompt type.",
+        f"Which method is better on {split}, and by how much: differences in {METRIC}, paired on the queries that are valid "
+        "for both methods, a panel per prompt type. Of each pair, it is the method with the higher mean over prompt types "
+        "minus the other.",
         "Of all pairs, those with the best method are shown, and those of a variant with the same extractor pretrained."
         if is_choice
         else "",
         protocol,
-        intervals(data.assign(value=data["difference"]), resampling.confidence, "of the difference, over entries"),
+        intervals(
+            data.assign(value=data["difference"]),
+            resampling.confidence,
+            "of the difference: what the test does not reject",
+        ),
         f"Filled, with a star: p at most {1 - resampling.confidence:.4g} in a sign-flip test over entries "
         f"({resampling.samples:,} random sign vectors at most, seed {resampling.seed}), by Holm's adjustment over the "
         f"{count(n_pairs, 'pair')} of a prompt type; intervals are not adjusted.",

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 from matplotlib.lines import Line2D
-from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
+from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullLocator
 
 from attribench.formats.influence import LEVELS, Influence
 from attribench.formats.ranking import Method, Ranking
@@ -41,7 +41,8 @@ _COLUMNS = [
 ]
 _HEIGHT = 1.7  # inches of a panel
 _LEAST = 1e-3  # of the influence, or of the exemplars: a bin that has less is not drawn
-_LOW = 1e-6  # the least influence on the axes
+_LOW = 1e-8  # the least influence on the axes
+_ZERO = 0.06  # of the height of the axis: how far below it the row of 0 is
 
 
 def calibration_figure(
@@ -83,6 +84,7 @@ def calibration_figure(
             "the dashed diagonal, influence is what it says.",
             protocol(rankings),
             intervals(_of_coverage(data), resampling.confidence, where=BESIDE),
+            "The row 0, below the axis of reliability, has shares of 0, and intervals that reach it begin at 0.",
             f"Intervals of reliability come from {resampling.samples:,} draws of entries (seed {resampling.seed}); bins "
             "with less than a thousandth of the influence and of the exemplars are not drawn.",
             f"{note[0].upper()}{note[1:]}." if note else "",
@@ -91,8 +93,8 @@ def calibration_figure(
 
 
 def _least_shown(data: pd.DataFrame) -> float:
-    """Return where the axes of reliability begin: below the least influence and share above 0, within reason."""
-    numbers = data.loc[data["panel"] == "reliability", ["predicted", "observed"]].to_numpy()
+    """Return where the axes of reliability begin: below the least influence, share and end above 0, within reason."""
+    numbers = data.loc[data["panel"] == "reliability", ["predicted", "observed", "ci_low"]].to_numpy()
     return max(_LOW, min(numbers[numbers > 0].min(initial=0.01), 0.01) / 1.5)
 
 
@@ -141,14 +143,20 @@ def _points(panel: str, *columns: np.ndarray) -> pd.DataFrame:
 
 
 def _reliability_panel(axes, data: pd.DataFrame, styles: dict[Method, MethodStyle], low: float) -> None:
-    axes.set(xscale="log", yscale="log", xlim=(low, 1.3), ylim=(low, 1.3))
+    """Draw a log axis from `low` on, and below it a row of 0."""
+    zero = low * (low / 1.3) ** _ZERO
+    decades = [tick for tick in LogLocator(base=10, numticks=5).tick_values(low, 1.3) if low <= tick <= 1.3]
+    axes.set(xscale="log", yscale="log", xlim=(low, 1.3), ylim=(low * (low / 1.3) ** (2 * _ZERO), 1.3))
+    axes.xaxis.set_major_locator(FixedLocator(decades))
+    axes.yaxis.set_major_locator(FixedLocator([zero, *(tick for tick in decades if tick > 3 * low)]))
     for axis in (axes.xaxis, axes.yaxis):
-        axis.set_major_locator(LogLocator(base=10, numticks=5))
-        axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        axis.set_major_formatter(FuncFormatter(lambda value, _: "0" if value < low else f"{value:g}"))
         axis.set_minor_locator(NullLocator())
+    axes.axhline(low, color=MUTED, linewidth=0.5)
     axes.set(xlabel="influence (predicted)", ylabel="observed share")
-    # What is below the axes stands at their edge.
-    _lines(axes, data.assign(**data[["predicted", "observed"]].clip(lower=low)), styles, low)
+    shares = data[["observed", "ci_low", "ci_high"]]
+    shown = data.assign(**shares.mask(shares < low, zero), predicted=data["predicted"].clip(lower=low))
+    _lines(axes, shown, styles, low)
 
 
 def _coverage_panel(axes, data: pd.DataFrame, styles: dict[Method, MethodStyle]) -> None:
@@ -165,14 +173,14 @@ def _lines(axes, data: pd.DataFrame, styles: dict[Method, MethodStyle], low: flo
     ends = {}
     for method, style in styles.items():
         rows = data[(data["extractor"] == method.extractor) & (data["variant"] == method.variant)]
-        ends[method] = (rows["predicted"], rows["ci_low"].clip(lower=low), rows["ci_high"].clip(lower=low))
-        points = _apart_at(rows[["predicted", "observed"]].to_numpy(), low)
-        axes.plot(*points.T, color=style.colour, linestyle=style.line, linewidth=LINE, **style.mark)
+        ends[method] = (rows["predicted"], rows["ci_low"], rows["ci_high"])
+        points = _apart_below(rows[["predicted", "observed"]].to_numpy(), low)
+        axes.plot(*points.T, color=style.colour, linestyle=style.line, linewidth=LINE, clip_on=False, **style.mark)
     draw_intervals(axes, ends, styles)
 
 
-def _apart_at(points: np.ndarray, low: float) -> np.ndarray:
-    """Return `points` [n, 2] with NaN around those at the edge `low`: lines go between others alone."""
+def _apart_below(points: np.ndarray, low: float) -> np.ndarray:
+    """Return `points` [n, 2] with NaN around those below `low`: lines go between others alone."""
     gap = np.full(2, np.nan)
-    parts = [[gap, point, gap] if point[1] <= low else [point] for point in points]
+    parts = [[gap, point, gap] if point[1] < low else [point] for point in points]
     return np.array([point for part in parts for point in part]).reshape(-1, 2)

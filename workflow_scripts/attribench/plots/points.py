@@ -1,35 +1,64 @@
 """Intervals of points that several methods have at the same x: beside each other, so that none hides another."""
 
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 from matplotlib.lines import Line2D
+from matplotlib.transforms import Affine2D
 
 from attribench.formats.ranking import Method
 from attribench.plots.style import TEXT, MethodStyle, interval_name
 from attribench.tables.statistics import NO_INTERVAL
 
-_STEP, _SPREAD = 1.7, 13.0  # points between two methods' intervals; all of them, at most
+_STEP, _SPREAD = 1.4, 13.0  # points between two intervals that would touch; all of a group, at most
 
 
 def draw_intervals(
     axes, of_methods: Mapping[Method, tuple[Sequence[float], ...]], styles: Mapping[Method, MethodStyle]
 ) -> None:
-    """Draw each method's intervals as vertical lines, those at one x moved apart by a little; the axis' limits are set.
+    """Draw each method's intervals as vertical lines at their x; those that would touch stand side by side around it.
 
-    of_methods: (x, low, high), each [n]; NaN where there is no interval.
+    of_methods: (x, low, high), each [n]; NaN where there is no interval. The axis' limits are set.
     """
     width = axes.get_position().width * axes.figure.get_figwidth() * 72
-    step = min(_STEP, _SPREAD / max(1, len(of_methods))) / width
-    to_axes = axes.transScale + axes.transLimits
-    for i, (method, (x, low, high)) in enumerate(of_methods.items()):
-        x, low, high = (np.asarray(part, np.float64) for part in (x, low, high))
-        known = ~np.isnan(low)
-        offset = (i - (len(of_methods) - 1) / 2) * step
-        at = to_axes.transform(np.stack([x[known], low[known]], axis=1))
-        moved = to_axes.inverted().transform(at + np.array([offset, 0]))[:, 0]
-        axes.vlines(moved, low[known], high[known], color=styles[method].colour, linewidth=0.8, zorder=2.6)
+    to_points = axes.transScale + axes.transLimits + Affine2D().scale(width, 1)
+    bars = []
+    for method, ends in of_methods.items():
+        x, low, high = np.asarray(ends, np.float64)[:, ~np.isnan(np.asarray(ends[1], np.float64))]
+        at = to_points.transform(np.stack([x, low], axis=1))
+        bars += [_Bar(*bar, styles[method].colour) for bar in zip(at[:, 0], low, high, strict=True)]
+    drawn = []
+    for group in _that_touch(bars):
+        middle, step = sum(bar.x for bar in group) / len(group), min(_STEP, _SPREAD / len(group))
+        for i, bar in enumerate(sorted(group, key=lambda bar: bar.x)):
+            drawn.append(bar._replace(x=middle + (i - (len(group) - 1) / 2) * step))
+    if drawn:
+        x, low, high, colours = zip(*drawn, strict=True)
+        x = to_points.inverted().transform(np.stack([x, np.zeros(len(x))], axis=1))[:, 0]
+        axes.vlines(x, low, high, color=colours, linewidth=0.8, zorder=2.6)
+
+
+class _Bar(NamedTuple):
+    x: float  # points from the left
+    low: float
+    high: float
+    colour: str
+
+
+def _that_touch(bars: Sequence[_Bar]) -> list[list[_Bar]]:
+    """Return `bars` in groups: each would touch another one of its group, and none of another group."""
+    groups: list[list[_Bar]] = []
+    for bar in bars:
+        touched = [
+            group
+            for group in groups
+            if any(abs(bar.x - o.x) < _STEP and bar.low <= o.high and o.low <= bar.high for o in group)
+        ]
+        groups = [group for group in groups if group not in touched]
+        groups.append([*(other for group in touched for other in group), bar])
+    return groups
 
 
 def interval_handles(data: pd.DataFrame, confidence: float) -> list[Line2D]:

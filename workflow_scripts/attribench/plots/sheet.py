@@ -149,8 +149,10 @@ def draw_rows(
     n_nearest, n_exemplars = (
         max(len(part) for part in parts) for parts in ([r.nearest for r in rows], [r.exemplars for r in rows])
     )
-    text = max(text_width(row.caption, SMALL) for row in rows)
-    lines, per_line, side = _thumbnails_of_rows(width, n_nearest, n_exemplars, text)
+    text, note = (
+        max(text_width(line, SMALL) for line in lines) for lines in ([r.caption for r in rows], [r.note for r in rows])
+    )
+    lines, per_line, side = _thumbnails_of_rows(width, n_nearest, n_exemplars, text, note)
     query = side + LINE  # as high as a thumbnail with its label
     block = 2 * LINE + 0.06 + max(lines * (side + LINE), side + 2 * LINE) + 0.05
     head = _head_height(title, legend, width)
@@ -163,7 +165,7 @@ def draw_rows(
         _draw_heading(canvas, y, row.heading, row.name, width - EDGE)
         y += LINE + 0.06
         canvas.text(nearest_x, y + LINE / 2, row.caption)
-        canvas.text(exemplars_x, y + LINE / 2, fitted(row.note, width - exemplars_x), color=MUTED)
+        canvas.text(exemplars_x, y + LINE / 2, row.note, color=MUTED)
         y += LINE
         canvas.image(row.query, EDGE, y, query)
         for position, shown in enumerate(row.nearest):
@@ -175,16 +177,19 @@ def draw_rows(
     return canvas.figure
 
 
-def _thumbnails_of_rows(width: float, n_nearest: int, n_exemplars: int, text: float) -> tuple[int, int, float]:
+def _thumbnails_of_rows(
+    width: float, n_nearest: int, n_exemplars: int, text: float, note: float
+) -> tuple[int, int, float]:
     """Return lines of nearest images, images in a line, and the side of an image: at least `_LEAST`.
 
-    text: the width of the text over the nearest images, which may be wider than they are.
+    text, note: the widths of the texts over the nearest images and over the exemplars, which may be wider than they are.
     """
     left = width - 2 * EDGE - LINE - 2 * COLUMN_GAP
 
     def side_of(per_line: int) -> float:
-        beside_text = (left - text - (n_exemplars - 1) * GAP) / (n_exemplars + 1)
-        return min(beside_text, (left - (per_line + n_exemplars - 2) * GAP) / (per_line + n_exemplars + 1))
+        # Images, and the inches beside them: of a column, the images and their gaps, or none and the text over them.
+        columns = [[(n, (n - 1) * GAP), (0, over)] for n, over in ((per_line, text), (n_exemplars, note))]
+        return min((left - a - b) / (1 + m + n) for m, a in columns[0] for n, b in columns[1])
 
     most = next((n for n in range(n_nearest, 0, -1) if side_of(n) >= _LEAST), 1)
     lines = -(-n_nearest // most)

@@ -4,7 +4,6 @@ import math
 
 import pandas as pd
 from matplotlib.lines import Line2D
-from matplotlib.patches import Patch
 from matplotlib.ticker import FixedFormatter, FixedLocator, NullFormatter
 
 from attribench.formats.ranking import Method
@@ -21,6 +20,7 @@ from attribench.plots.style import (
     LINE,
     SMALL,
     MethodStyle,
+    ceiling_handles,
     message_figure,
     method_handles,
     plot_style,
@@ -98,7 +98,7 @@ def _panel(axes, rows: pd.DataFrame, styles: dict[Method, MethodStyle]) -> None:
     ceiling, end = first["ceiling"].iloc[0], first["ceiling_high"].iloc[0]
     if not math.isnan(ceiling):
         axes.axhline(ceiling, **CEILING_LINE, zorder=2)
-        axes.axhspan(ceiling if math.isnan(end) else end, _TOP, color=BEYOND, linewidth=0, zorder=0.5)
+        axes.axhspan(ceiling if math.isnan(end) else end, 1, color=BEYOND, linewidth=0, zorder=0.5)
     x, chance = first["database_size"], first["chance"]
     if len(first) == 1:  # a line through a single size would not be seen
         axes.hlines(chance, x / _MARGIN**0.5, x * _MARGIN**0.5, **CHANCE_LINE, zorder=2)
@@ -139,8 +139,7 @@ def _is_round(size: int) -> bool:
 def _handles(data: pd.DataFrame, styles: dict[Method, MethodStyle], confidence: float) -> list:
     handles: list = [*method_handles(styles, marked=True), *interval_handles(data, confidence)]
     if data["ceiling"].notna().any():
-        handles.append(Line2D([], [], **CEILING_LINE, label="ceiling"))
-        handles.append(Patch(facecolor=BEYOND, edgecolor="#CFCFCF", linewidth=0.5, label="out of reach"))
+        handles += ceiling_handles(data["ceiling_high"].fillna(data["ceiling"]))
     if data["chance"].notna().any():
         handles.append(Line2D([], [], **CHANCE_LINE, label="chance: random ranking"))
     return handles

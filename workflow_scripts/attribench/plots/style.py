@@ -1,6 +1,7 @@
 """The style that all figures share: fonts, colours of methods, number formats."""
 
 import re
+import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,8 +13,9 @@ from matplotlib.colors import to_hex, to_rgb
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
 from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
 from matplotlib.patheffects import withStroke
-from matplotlib.textpath import TextPath
+from matplotlib.textpath import text_to_path
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
 from attribench.formats.ranking import PRETRAINED, SCORES, Method, method_labels
@@ -85,7 +87,8 @@ _RC = {
 @contextmanager
 def plot_style() -> Iterator[None]:
     """Use matplotlib's own defaults and this module's settings while the block runs, not the user's matplotlibrc."""
-    with matplotlib.style.context(["default", _RC]):
+    with matplotlib.style.context(["default", _RC]), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing")  # of which the log has one line
         yield
 
 
@@ -149,6 +152,13 @@ def method_handles(styles: Mapping[Method, MethodStyle], marked: bool) -> list[L
     ]
 
 
+def ceiling_handles(ceilings: Iterable[float]) -> list[Line2D | Patch]:
+    """Return the legend's line of a ceiling and, where one of `ceilings` is below 1, the area out of reach."""
+    area = Patch(facecolor=BEYOND, edgecolor="#CFCFCF", linewidth=0.5, label="out of reach")
+    is_below = any(ceiling < 1 - 1e-12 for ceiling in ceilings)
+    return [Line2D([], [], **CEILING_LINE, label="ceiling"), *([area] if is_below else [])]
+
+
 def interval_name(confidence: float) -> str:
     """Return `95 % interval`, what the legend calls an interval of `confidence` in (0, 1)."""
     return f"{100 * confidence:.4g} % interval"
@@ -179,7 +189,7 @@ def message_figure(text: str, width: float = 5.5) -> Figure:
 def text_width(text: str, size: float = SIZE, weight: str = "normal") -> float:
     """Return the inches that one line of `text` takes at `size` points."""
     font = FontProperties(family=FONT, size=size, weight=weight)
-    return TextPath((0, 0), text, prop=font).get_extents().width / 72 if text.strip() else 0.0
+    return text_to_path.get_text_width_height_descent(text, font, ismath=False)[0] / 72 if text.strip() else 0.0
 
 
 def wrapped(text: str, width: float, size: float = SIZE, weight: str = "normal") -> str:
