@@ -1,5 +1,6 @@
 """What the page says where it has no answer. (tests/browser/test_demo.py has what it shows where it has one.)"""
 
+import os
 import shutil
 import subprocess
 
@@ -61,6 +62,22 @@ def test_images_that_are_not_on_this_disk_are_named_with_a_hint(page, tmp_path, 
     hint = "8 of these 8 images are not on this disk, or not readable."
     [text] = [element.value for element in shown.markdown if hint in element.value]
     assert f"Expected at {tmp_path}/" in text
+
+
+def test_rows_that_are_gone_or_cut_are_made_anew(page, tmp_path, finished_demo):
+    shutil.copytree(finished_demo.parent / "results", tmp_path / "results")
+    shown = page(f"results={tmp_path / 'results'}")
+    for damage in (shutil.rmtree, lambda folder: os.truncate(folder / "tiny/pretrained/rows.f32", 100)):
+        damage(tmp_path / "results/demo")
+        shown.run()
+        assert not shown.exception and not shown.error
+        assert [header.value for header in shown.subheader] == ["Images by influence", "Ranking"]
+
+
+def test_a_results_folder_that_cannot_be_written_is_named(page, tmp_path, finished_demo):
+    shutil.copytree(finished_demo.parent / "results", tmp_path / "results", ignore=shutil.ignore_patterns("demo"))
+    (tmp_path / "results/demo").write_text("a file in the place of the folder")
+    assert "results/demo" in texts(page(f"results={tmp_path / 'results'}").error)
 
 
 def test_settings_that_are_not_valid_are_named(page):

@@ -69,7 +69,10 @@ def show(files: Sequence[str], pairs: Sequence[str]) -> None:
         if choice:
             _warn_of_lost(wanted)
             _try_to_answer(run, choice)
-    except InputError as error:
+    except (
+        InputError,
+        OSError,
+    ) as error:  # OSError: a file that goes while it is read, a folder that cannot be written
         _say(error)
 
 
@@ -170,7 +173,11 @@ def _ready(files: MethodFiles, split: str) -> ReadyMethod:
 
     threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     try:
-        return _caches()["method"].get(file_times(files, split), lambda: get_ready(files, threads, show_progress))
+        return _caches()["method"].get(
+            file_times(files, split),
+            lambda: get_ready(files, threads, show_progress),
+            lambda ready: ready.rows.are_there,
+        )
     finally:
         bar.empty()
 
