@@ -3,6 +3,7 @@
 import os
 import shutil
 import subprocess
+import sys
 
 import pytest
 from attribench.demo.page import _plain
@@ -101,11 +102,25 @@ def test_make_demo_passes_on_what_it_is_given():
         "PORT=9000",
     ]
     done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=True)
-    words = done.stdout.replace("\\\n", " ").split()
-    assert words[words.index("run") :] == [
-        *("run", "workflow_scripts/demo.py", "--server.address", "localhost", "--server.port", "9000", "--"),
-        *("--configfile", "mine.yaml", "--config", "benchmark=abc", "root=/data"),
+    script, settings = "workflow_scripts/demo.py", "--configfile mine.yaml --config benchmark=abc root=/data"
+    assert done.stdout.splitlines()[-2:] == [
+        f".venv/bin/python {script} {settings}",
+        f".venv/bin/streamlit run {script} --server.address localhost --server.port 9000 -- {settings}",
     ]
+
+
+def test_settings_that_are_not_valid_are_said_before_the_server_starts(tmp_path):
+    def checked(*words):
+        command = [sys.executable, "workflow_scripts/demo.py", *words]
+        return subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True)
+
+    for words, message in (
+        (["--configfile", "nofile.yaml"], "nofile.yaml: the config file does not exist"),
+        (["--config", "root=null", "extractors=[dinosaur]"], "unknown value `dinosaur`"),
+    ):
+        done = checked(*words)
+        assert done.returncode == 1 and message in done.stderr and "Traceback" not in done.stderr
+    assert checked("--config", "root=null", f"results={tmp_path}").returncode == 0
 
 
 @pytest.mark.parametrize("text, shown", [("a_b: [x](y) <z>", r"a\_b\: \[x\](y) \<z\>"), ("1\n2", "1  \n2")])

@@ -60,11 +60,6 @@ def show(files: Sequence[str], pairs: Sequence[str]) -> None:
     try:
         changed = tuple(os.stat(file).st_mtime_ns for file in files if os.path.exists(file))
         run = _caches()["run"].get((tuple(files), tuple(pairs), changed), lambda: Run(files, pairs))
-        if not run.methods:
-            raise InputError(
-                f"{', '.join(run.score_methods)} gives scores of a split's queries in files, and has no features to compare "
-                "images by; expected an extractor among the config key extractors"
-            )
         choice = _choose(run)
         if choice:
             _warn_of_lost(wanted)

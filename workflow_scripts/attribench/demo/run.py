@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from attribench.common.errors import InputError
 from attribench.decode.reading import Reading
 from attribench.extract.registry import ExtractorEntry
 from attribench.formats.features import CollectionFiles
@@ -40,7 +41,7 @@ class Run:
     """Give access to the results of the run that some config files describe.
 
     files, pairs: as for `read_settings`. Raises InputError for settings that are not valid, for a root or a results folder
-    that is not there, and for results of another benchmark.
+    that is not there, for results of another benchmark, and where no method has features.
     """
 
     def __init__(self, files: Sequence[Path | str] = (), pairs: Sequence[str] = ()):
@@ -53,8 +54,13 @@ class Run:
         self.config = plan.config
         self.labels: dict[Method, str] = plan.labels
         self.methods = [method for method in plan.methods if method.variant != SCORES]
-        self.score_methods = [method.extractor for method in plan.methods if method.variant == SCORES]
+        self._score_methods = [method.extractor for method in plan.methods if method.variant == SCORES]
         self.splits = list(plan.config.splits)
+        if not self.methods:
+            raise InputError(
+                f"{', '.join(self._score_methods)} gives scores of a split's queries in files, and has no features to "
+                "compare images by; expected an extractor among the config key extractors"
+            )
 
     @property
     def missing_method_lines(self) -> list[str]:
@@ -62,7 +68,7 @@ class Run:
         without = [
             f"{self._plan.in_root(path)}, the mapper of {e} {v}" for (e, v), path in self._plan.missing_variants.items()
         ]
-        of_scores = [f"{name} has scores and no features" for name in self.score_methods]
+        of_scores = [f"{name} has scores and no features" for name in self._score_methods]
         return [f"Not shown: {line}." for line in [*(f"{line}, is missing" for line in without), *of_scores]]
 
     @property
