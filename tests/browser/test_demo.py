@@ -129,7 +129,7 @@ def test_a_link_reproduces_what_was_chosen_by_keyboard(page, address, config):
     opened(page, address)
     choose(page, "Entry", "animal 2")
     choose(page, "Query", "gpt · 2-gpt-1")
-    choose(page, "Variant", "tuned")
+    choose(page, "Extractor and variant", "tiny tuned")
     rows = table(page)
     scores, influence = of_library(config, "tiny", "tuned", "queries/2-gpt-1.png")
     assert [float(row[3]) for row in rows[: len(scores)]] == [round(score, 4) for score in scores]
@@ -139,8 +139,8 @@ def test_a_link_reproduces_what_was_chosen_by_keyboard(page, address, config):
     assert link.startswith(address)
     opened(page, link)
     assert table(page) == rows
-    opened(page, f"{address}/?extractor=clip")
-    expect(page.get_by_text("The link asks for what this run does not have: extractor clip.")).to_be_visible()
+    opened(page, f"{address}/?method=cl_ip")
+    expect(page.get_by_text("The link asks for what this run does not have: method cl_ip.")).to_be_visible()
 
 
 def test_two_extractors_stand_side_by_side(page, address, check_accessible):

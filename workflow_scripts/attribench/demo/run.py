@@ -13,6 +13,7 @@ from attribench.formats.features import CollectionFiles
 from attribench.formats.ranking import SCORES, Method
 from attribench.plan.config import load
 from attribench.plan.config_files import read_settings
+from attribench.plan.labels import labels_of_config
 from attribench.plan.plan import Plan
 
 _MAX_PIXELS = 50_000_000  # of an image of one's own: what decoding takes stays below 1 GB
@@ -65,16 +66,18 @@ class Run:
     @property
     def missing_method_lines(self) -> list[str]:
         """Return a line for each of the run's methods that the page cannot show."""
-        without = [
-            f"{self._plan.in_root(path)}, the mapper of {e} {v}" for (e, v), path in self._plan.missing_variants.items()
-        ]
-        of_scores = [f"{name} has scores and no features" for name in self._score_methods]
+        missing = {Method(*names): path for names, path in self._plan.missing_variants.items()}
+        labels = labels_of_config(self.config, list(missing))
+        without = [f"{self._plan.in_root(path)}, the mapper of {labels[method]}" for method, path in missing.items()]
+        of_scores = [f"{self.labels[Method(name, SCORES)]} has scores and no features" for name in self._score_methods]
         return [f"Not shown: {line}." for line in [*(f"{line}, is missing" for line in without), *of_scores]]
 
     @property
     def reading(self) -> Reading:
         """Return how images are read, as the run reads them; a larger one than the page takes is refused."""
-        return Reading(self.config.exif, min(self.config.max_pixels, _MAX_PIXELS))
+        if self.config.max_pixels <= _MAX_PIXELS:
+            return Reading(self.config.exif, self.config.max_pixels)
+        return Reading(self.config.exif, _MAX_PIXELS, limited_by="this page's own limit")
 
     def command(self, **changes: str) -> str:
         """Return the command that makes all results, with this run's settings and the `changes`."""
