@@ -128,5 +128,12 @@ def test_text_is_shown_as_it_is(text, shown):
     assert _plain(text) == shown
 
 
+def test_menus_and_headings_call_a_method_by_its_label_as_it_is(page):
+    label = "_b_ 100% $x$ tuned"
+    shown = page("plots={labels: {tiny: _b_ 100% $x$}}", choose={"method": label})
+    assert shown.selectbox(key="method").value == label
+    assert shown.header[-1].value == r"\_b\_ 100\% \$x\$ tuned"
+
+
 def test_code_in_messages_has_no_backslashes():
     assert _message("a_b: run `make x_y` or `z") == r"a\_b\: run `make x_y` or \`z"
