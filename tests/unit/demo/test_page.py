@@ -132,7 +132,7 @@ def test_menus_and_headings_call_a_method_by_its_label_as_it_is(page):
     label = "_b_ 100% $x$ tuned"
     shown = page("plots={labels: {tiny: _b_ 100% $x$}}", choose={"method": label})
     assert shown.selectbox(key="method").value == label
-    assert shown.header[-1].value == r"\_b\_ 100\% \$x\$ tuned"
+    assert shown.main.header[0].value == r"\_b\_ 100\% \$x\$ tuned"
 
 
 def test_code_in_messages_has_no_backslashes():
