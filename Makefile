@@ -21,9 +21,10 @@ report: $(READY)  ## make the page about the run, results/report.html, and what 
 	$(BIN)/snakemake --cores all report
 
 # CONFIG names config files, as --configfile does, SETTINGS pairs KEY=VALUE, as --config does.
+demo: RUN = $(if $(CONFIG),--configfile $(CONFIG)) $(if $(SETTINGS),--config $(SETTINGS))
 demo: $(READY)  ## open the live page of what was run: make demo CONFIG=mine.yaml PORT=8502
-	@$(BIN)/streamlit run workflow_scripts/demo.py --server.address $(ADDRESS) --server.port $(PORT) -- \
-	  $(if $(CONFIG),--configfile $(CONFIG)) $(if $(SETTINGS),--config $(SETTINGS))
+	@$(BIN)/python workflow_scripts/demo.py $(RUN)
+	@$(BIN)/streamlit run workflow_scripts/demo.py --server.address $(ADDRESS) --server.port $(PORT) -- $(RUN)
 
 test: $(READY)  ## run every test
 	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder

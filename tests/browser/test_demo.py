@@ -129,7 +129,7 @@ def test_a_link_reproduces_what_was_chosen_by_keyboard(page, address, config):
     opened(page, address)
     choose(page, "Entry", "animal 2")
     choose(page, "Query", "gpt · 2-gpt-1")
-    choose(page, "Variant", "tuned")
+    choose(page, "Extractor and variant", "tiny tuned")
     rows = table(page)
     scores, influence = of_library(config, "tiny", "tuned", "queries/2-gpt-1.png")
     assert [float(row[3]) for row in rows[: len(scores)]] == [round(score, 4) for score in scores]
@@ -139,8 +139,8 @@ def test_a_link_reproduces_what_was_chosen_by_keyboard(page, address, config):
     assert link.startswith(address)
     opened(page, link)
     assert table(page) == rows
-    opened(page, f"{address}/?extractor=clip")
-    expect(page.get_by_text("The link asks for what this run does not have: extractor clip.")).to_be_visible()
+    opened(page, f"{address}/?method=cl_ip")
+    expect(page.get_by_text("The link asks for what this run does not have: method cl_ip.")).to_be_visible()
 
 
 def test_two_extractors_stand_side_by_side(page, address, check_accessible):
@@ -160,7 +160,7 @@ def test_two_extractors_stand_side_by_side(page, address, check_accessible):
     check_accessible(page)
 
 
-def test_uploads_are_answered_and_bad_ones_leave_the_page_up(page, address, config, check_accessible):
+def test_uploads_are_answered_and_bad_ones_leave_the_page_up(page, address, config, check_accessible, tmp_path):
     opened(page, address)
     page.get_by_text("an image of mine").click()
     expect(page.get_by_text("Drop an image at the left.")).to_be_visible()
@@ -188,3 +188,12 @@ def test_uploads_are_answered_and_bad_ones_leave_the_page_up(page, address, conf
     frames[0].save(moving, "GIF", save_all=True, append_images=frames[1:])
     upload.set_input_files({"name": "moving.gif", "mimeType": "image/gif", "buffer": moving.getvalue()})
     expect(page.get_by_text("2; the first one is taken")).to_be_visible()
+    with open(tmp_path / "large.png", "wb") as file:
+        file.truncate((50 << 20) + 1)
+    upload.set_input_files(tmp_path / "large.png")
+    reason = page.get_by_text("File must be 50.0MB or smaller.")
+    expect(reason).to_be_visible()
+    assert reason.bounding_box()["width"] > 100  # not for readers of screens alone
+    said = page.locator(".query").evaluate("query => getComputedStyle(query, '::before').content")
+    assert "was not taken. This is the answer about:" in said
+    check_accessible(page)

@@ -100,7 +100,7 @@ BAD = {
     "PDF": (b"%PDF-1.7\n1 0 obj", "no image"),
     "truncated JPEG": (encoded(PICTURE, "JPEG")[:700], "truncated"),
     "truncated PNG": (encoded(PICTURE, "PNG")[:500], "truncated|Error"),
-    "huge": (encoded(Image.new("1", (9000, 6000)), "PNG"), "expected at most 50000000"),
+    "huge": (encoded(Image.new("1", (9000, 6000)), "PNG"), "expected at most 50000000, by this page's own limit"),
     "floats": (encoded(Image.fromarray(np.full((9, 9), 7, np.float32)), "TIFF"), "expected 0 to 1"),
 }
 

@@ -8,8 +8,10 @@ import pytest
 from attribench.decode.reading import AS_PUBLISHED
 from attribench.demo.attribution import Attribution, Candidate
 from attribench.demo.markup import answer_line, mosaic, parts_bar, percent, query_card, ranking_table, seconds_text
-from attribench.demo.table import as_csv
+from attribench.demo.table import as_csv, file_name
 from attribench.demo.thumbnails import thumbnail
+from attribench.formats.manifest import ManifestRow
+from attribench.formats.ranking import Method
 from PIL import Image
 
 SHARES = [0.4, 0.1, 0.025]
@@ -46,6 +48,7 @@ def test_areas_are_as_influence():
     assert sides == [176, 88, 44] and [(side / 176) ** 2 for side in sides] == [1, 0.25, 0.0625]
     assert 'alt="Rank 1, exemplar, 40.0 %: &lt;x&gt;.png"' in html
     assert 'aria-label="Rank 3, database image, 2.5 %: z.png (not here, or not readable)"' in html
+    assert 'title="d/z.png"' in html and "<span>z.png</span>" in html
     assert "width: 88px" in mosaic(ANSWER, picture, 1.6)
 
 
@@ -93,6 +96,13 @@ def test_csv_has_every_image_and_what_remains():
         **{"entry": "3", "path": "a/<x>.png", "score": "0.9", "influence": "0.4"},
     }
     assert rows[4]["influence"] == rows[5]["influence"] == ""
+
+
+def test_the_csv_is_named_after_query_and_methods():
+    methods = [Method("clip", "tuned"), Method("dino", "pretrained")]
+    query = ManifestRow("synth/a b/0.png", "query", 7, "gpt")
+    assert file_name(query, query.path, methods) == "entry-7_gpt_0_clip_tuned_dino_pretrained.csv"
+    assert file_name(None, "my cat.png", methods[:1]) == "my-cat_clip_tuned.csv"
 
 
 def test_thumbnails_are_small_and_of_images_alone(tmp_path):

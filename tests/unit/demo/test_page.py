@@ -1,10 +1,12 @@
 """What the page says where it has no answer. (tests/browser/test_demo.py has what it shows where it has one.)"""
 
+import os
 import shutil
 import subprocess
+import sys
 
 import pytest
-from attribench.demo.page import _plain
+from attribench.demo.page import _message, _plain
 from helpers.clone import REPOSITORY
 from streamlit.testing.v1 import AppTest
 
@@ -52,24 +54,40 @@ def test_without_influence_it_says_what_the_config_lacks_for_it(page):
 def test_methods_of_scores_alone_cannot_be_chosen(page):
     registry = "score_registry={unlearn: s.h5}"
     shown = page("extractors=[]", "score_methods=[unlearn]", registry, "influence=false", "variants=[pretrained]")
-    assert "unlearn gives scores of a split's queries" in texts(shown.error)
+    assert _plain("unlearn gives scores of a split's queries") in texts(shown.error)
 
 
 def test_images_that_are_not_on_this_disk_are_named_with_a_hint(page, tmp_path, finished_demo):
     shutil.copy(finished_demo.parent / "root/zoo.json", tmp_path)
     shown = page(f"root={tmp_path}", choose={"images": "8"})
-    hint = "8 of these 8 images are not on this disk, or not readable."
+    hint = _plain("8 of these 8 images are not on this disk, or not readable.")
     [text] = [element.value for element in shown.markdown if hint in element.value]
-    assert f"Expected at {tmp_path}/" in text
+    assert _plain(f"Expected at {tmp_path}/") in text
+
+
+def test_rows_that_are_gone_or_cut_are_made_anew(page, tmp_path, finished_demo):
+    shutil.copytree(finished_demo.parent / "results", tmp_path / "results")
+    shown = page(f"results={tmp_path / 'results'}")
+    for damage in (shutil.rmtree, lambda folder: os.truncate(folder / "tiny/pretrained/rows.f32", 100)):
+        damage(tmp_path / "results/demo")
+        shown.run()
+        assert not shown.exception and not shown.error
+        assert [header.value for header in shown.subheader] == ["Images by influence", "Ranking"]
+
+
+def test_a_results_folder_that_cannot_be_written_is_named(page, tmp_path, finished_demo):
+    shutil.copytree(finished_demo.parent / "results", tmp_path / "results", ignore=shutil.ignore_patterns("demo"))
+    (tmp_path / "results/demo").write_text("a file in the place of the folder")
+    assert _plain("results/demo") in texts(page(f"results={tmp_path / 'results'}").error)
 
 
 def test_settings_that_are_not_valid_are_named(page):
-    assert "`recall\\_ks`\\: found 'x'" in texts(page("recall_ks=x").error)
+    assert r"`recall_ks`\: found \'x\'" in texts(page("recall_ks=x").error)
 
 
 def test_a_link_to_what_is_not_there_is_said_to_be_lost(page):
-    shown = page("top_k=10", choose={"extractor": "clip", "images": "20"})
-    assert texts(shown.warning) == "The link asks for what this run does not have: extractor clip."
+    shown = page("top_k=10", choose={"method": "cl_ip", "images": "20"})
+    assert texts(shown.warning) == r"The link asks for what this run does not have: method cl\_ip."
     assert shown.slider(key="images").value == 20
 
 
@@ -84,13 +102,38 @@ def test_make_demo_passes_on_what_it_is_given():
         "PORT=9000",
     ]
     done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=True)
-    words = done.stdout.replace("\\\n", " ").split()
-    assert words[words.index("run") :] == [
-        *("run", "workflow_scripts/demo.py", "--server.address", "localhost", "--server.port", "9000", "--"),
-        *("--configfile", "mine.yaml", "--config", "benchmark=abc", "root=/data"),
+    script, settings = "workflow_scripts/demo.py", "--configfile mine.yaml --config benchmark=abc root=/data"
+    assert done.stdout.splitlines()[-2:] == [
+        f".venv/bin/python {script} {settings}",
+        f".venv/bin/streamlit run {script} --server.address localhost --server.port 9000 -- {settings}",
     ]
 
 
-@pytest.mark.parametrize("text, shown", [("a_b: [x](y) <z>", r"a\_b\: \[x\](y) \<z\>"), ("1\n2", "1  \n2")])
-def test_messages_are_shown_as_they_are(text, shown):
+def test_settings_that_are_not_valid_are_said_before_the_server_starts(tmp_path):
+    def checked(*words):
+        command = [sys.executable, "workflow_scripts/demo.py", *words]
+        return subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True)
+
+    for words, message in (
+        (["--configfile", "nofile.yaml"], "nofile.yaml: the config file does not exist"),
+        (["--config", "root=null", "extractors=[dinosaur]"], "unknown value `dinosaur`"),
+    ):
+        done = checked(*words)
+        assert done.returncode == 1 and message in done.stderr and "Traceback" not in done.stderr
+    assert checked("--config", "root=null", f"results={tmp_path}").returncode == 0
+
+
+@pytest.mark.parametrize("text, shown", [("a_b: [x](y) <z>", r"a\_b\: \[x\]\(y\) \<z\>"), ("1\n2", "1  \n2")])
+def test_text_is_shown_as_it_is(text, shown):
     assert _plain(text) == shown
+
+
+def test_menus_and_headings_call_a_method_by_its_label_as_it_is(page):
+    label = "_b_ 100% $x$ tuned"
+    shown = page("plots={labels: {tiny: _b_ 100% $x$}}", choose={"method": label})
+    assert shown.selectbox(key="method").value == label
+    assert shown.main.header[0].value == r"\_b\_ 100\% \$x\$ tuned"
+
+
+def test_code_in_messages_has_no_backslashes():
+    assert _message("a_b: run `make x_y` or `z") == r"a\_b\: run `make x_y` or \`z"

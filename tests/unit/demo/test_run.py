@@ -11,14 +11,14 @@ from attribench.formats.ranking import Method
 
 
 def test_methods_and_their_files(finished_demo):
-    run = Run([finished_demo])
+    run = Run([finished_demo], ["plots={labels: {color: colours, tuned: _t_}}"])
     assert run.methods == [Method("tiny", "pretrained"), Method("tiny", "tuned"), Method("color", "pretrained")]
     files = [run.files_of(method) for method in run.methods]
     assert [missing_files(one, "zoo") for one in files] == [[], [], []]
     assert [bool(one.mapper) for one in files] == [False, True, False]
     assert [os.path.basename(one.calibrator) for one in files] == ["pretrained.pth", "tiny_tuned.pth", "pretrained.pth"]
     [line] = run.missing_method_lines
-    assert "color tuned, is missing" in line and "weights/mapper/color_tuned.pth" in line
+    assert line.endswith("the mapper of colours _t_, is missing.") and "weights/mapper/color_tuned.pth" in line
 
 
 def test_tuned_variants_take_the_checkpoint_that_the_workflow_makes():

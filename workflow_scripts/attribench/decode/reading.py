@@ -20,7 +20,8 @@ _LARGE = 25_000_000  # pixels, which take up to 400 MB
 _QUICK = 16_000_000  # pixels; of more, what a quicker decoder needs beside the image counts
 # PNG files that kornia_rs decodes to Pillow's pixels in less than half the time: by the header's bytes for depth and colour.
 _QUICK_PNG = {b"\x08\x00": "mono", b"\x08\x02": "rgb", b"\x08\x06": "rgba"}
-_BY_LIMIT = ", by the config key max_pixels"  # ends the reason of an image that is too large
+_BY_CONFIG = "the config key max_pixels"
+_BY_LIMIT = f", by {_BY_CONFIG}"  # ends the reason of an image that is too large
 _TURNS = {  # by EXIF's number of the orientation
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -37,12 +38,14 @@ class Reading:
     """Say how image files are read.
 
     exif: `apply` turns an image as its EXIF orientation says. max_pixels: a larger image counts as invalid; None for no
-    limit. one_large: is held while a large image is in memory; a lock, where several processes decode.
+    limit. one_large: is held while a large image is in memory; a lock, where several processes decode. limited_by: what sets
+    max_pixels, in words.
     """
 
     exif: Exif = "ignore"
     max_pixels: int | None = None
     one_large: AbstractContextManager = field(default_factory=nullcontext)
+    limited_by: str = _BY_CONFIG
 
     @contextmanager
     def image(self, path: Path | str, at_least: tuple[int, int] | None = None) -> Iterator[Image.Image]:
@@ -64,7 +67,9 @@ class Reading:
     def _refuse_large(self, image: Image.Image) -> None:
         if self.max_pixels is not None and _pixels(image) > self.max_pixels:
             width, height = image.size
-            raise UnreadableImage(f"{width} x {height} pixels; expected at most {self.max_pixels}{_BY_LIMIT}")
+            raise UnreadableImage(
+                f"{width} x {height} pixels; expected at most {self.max_pixels}, by {self.limited_by}"
+            )
 
     def _decode(self, image: Image.Image, file: BinaryIO) -> Image.Image:
         if image.format == "PNG" and self.exif == "ignore" and _pixels(image) <= _QUICK:

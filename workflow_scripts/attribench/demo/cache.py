@@ -16,10 +16,10 @@ class Cache:
     def __init__(self, most: int):
         self._most, self._lock, self._results = most, threading.Lock(), OrderedDict()
 
-    def get(self, key: Hashable, make: Callable[[], Any]) -> Any:
-        """Return the result of `make` for `key`, which is called if it is not kept. What it raises is not kept."""
+    def get(self, key: Hashable, make: Callable[[], Any], is_good: Callable[[Any], bool] = lambda result: True) -> Any:
+        """Return the result for `key`; `make` makes it if none is kept that `is_good`. What it raises is not kept."""
         with self._lock:
-            if key not in self._results:
+            if key not in self._results or not is_good(self._results[key]):
                 self._results[key] = make()
                 while len(self._results) > self._most:
                     self._results.popitem(last=False)

@@ -86,7 +86,7 @@ def mosaic(answer: Attribution, picture: Picture, top: float) -> str:
         side = max(_SMALLEST, round(_LARGEST * math.sqrt(share)))
         value = f"{one.score:.3f}" if one.influence is None else percent(one.influence)
         what = "exemplar" if one.is_exemplar else "database image"
-        image = _image(picture(one.path), f"Rank {one.rank}, {what}, {value}: {_name(one)}", side)
+        image = _image(picture(one.path), f"Rank {one.rank}, {what}, {value}: {_name(one)}", side, one.path)
         tag = '<span class="tag">exemplar</span>' if one.is_exemplar else '<span class="database">database</span>'
         kind = ' class="exemplar"' if one.is_exemplar else ""
         figures.append(f"<li{kind}><figure>{image}<figcaption>{value}<br>{tag}</figcaption></figure></li>")
@@ -130,13 +130,13 @@ def _row(one: Candidate, picture: Picture, first: Candidate, is_shared: bool) ->
     )
 
 
-def _image(picture: str | None, text: str, side: int | None = None) -> str:
-    """Return an image with the alternative `text`, or a grey square in its place."""
+def _image(picture: str | None, text: str, side: int | None = None, path: str = "") -> str:
+    """Return an image with the alternative `text`, or a grey square in its place, with the end of its `path`."""
     size = f' style="width: {side}px; height: {side}px"' if side else ""
     if picture is None:
         label = escape(f"{text} (not here, or not readable)")
-        inside = "not here" if side is None or side > 70 else ""
-        return f'<span class="none" role="img" aria-label="{label}"{size}>{inside}</span>'
+        inside = f"<span>{escape(PurePosixPath(path).name) or 'not here'}</span>"
+        return f'<span class="none" role="img" aria-label="{label}" title="{escape(path)}"{size}>{inside}</span>'
     return f'<img src="{picture}" alt="{escape(text)}"{size}>'
 
 

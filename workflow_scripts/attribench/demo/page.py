@@ -1,6 +1,7 @@
 """The live page, by Streamlit: what is chosen at the side, the answer beside it."""
 
 import os
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
@@ -20,7 +21,7 @@ from attribench.demo.candidates import QueryImage, SplitFeatures, alone, entry_t
 from attribench.demo.markup import answer_line, mosaic, parts_bar, query_card, ranking_table, seconds_text
 from attribench.demo.method import Network, ReadyMethod, get_ready
 from attribench.demo.run import MethodFiles, Run, missing_files
-from attribench.demo.table import as_csv
+from attribench.demo.table import as_csv, file_name
 from attribench.demo.thumbnails import thumbnail
 from attribench.formats.manifest import ManifestRow
 from attribench.formats.ranking import Method
@@ -60,29 +61,32 @@ def show(files: Sequence[str], pairs: Sequence[str]) -> None:
     try:
         changed = tuple(os.stat(file).st_mtime_ns for file in files if os.path.exists(file))
         run = _caches()["run"].get((tuple(files), tuple(pairs), changed), lambda: Run(files, pairs))
-        if not run.methods:
-            raise InputError(
-                f"{', '.join(run.score_methods)} gives scores of a split's queries in files, and has no features to compare "
-                "images by; expected an extractor among the config key extractors"
-            )
         choice = _choose(run)
         if choice:
             _warn_of_lost(wanted)
             _try_to_answer(run, choice)
-    except InputError as error:
+    except (
+        InputError,
+        OSError,
+    ) as error:  # OSError: a file that goes while it is read, a folder that cannot be written
         _say(error)
 
 
 def _say(error: Exception | str) -> None:
     """Show what is wrong; the page stays up."""
-    st.error(_plain(str(error)), icon=":material/error:")
+    st.error(_message(str(error)), icon=":material/error:")
 
 
 def _plain(text: str) -> str:
     """Return `text` so that Markdown shows it as it is."""
-    for mark in "\\*_[]#$:<>~":
-        text = text.replace(mark, f"\\{mark}")
-    return text.replace("\n", "  \n")
+    return re.sub(r"([!-/:-@\[-`{-~])", r"\\\1", text).replace("\n", "  \n")
+
+
+def _message(text: str) -> str:
+    """Return a message so that Markdown shows it as it is, with what stands between backticks as code."""
+    return "".join(
+        part if part[0] == "`" == part[-1] else _plain(part) for part in re.split("(`[^`\n]+`)", text) if part
+    )
 
 
 # --- what is chosen ---------------------------------------------------------------------------------------------------
@@ -97,13 +101,11 @@ def _choose(run: Run) -> Choice | None:
         split = st.selectbox("Split", run.splits, key="split", **bound)
         where = st.container()
         st.header("Method", anchor=False)
-        extractors = list(dict.fromkeys(method.extractor for method in run.methods))
-        extractor = st.selectbox("Extractor", extractors, key="extractor", **bound)
-        variants = [method.variant for method in run.methods if method.extractor == extractor]
-        method = Method(extractor, st.selectbox("Variant", variants, key="variant", **bound))
-        labels = {run.labels[other]: other for other in run.methods if other != method}
-        other = st.selectbox("Side by side with", [_NOTHING, *labels], key="with", **bound)
-        methods = [method, *([labels[other]] if other in labels else [])]
+        by_label = {run.labels[method]: method for method in run.methods}
+        label = st.selectbox("Extractor and variant", list(by_label), key="method", **bound)
+        others = [other for other in by_label if other != label]
+        other = st.selectbox("Side by side with", [_NOTHING, *others], key="with", **bound)
+        methods = [by_label[label], *([by_label[other]] if other in others else [])]
         n_first = st.slider("Images shown", 4, 48, 12, 4, key="images", **bound)
         for line in run.missing_method_lines:
             st.html(f'<div class="at"><p class="note">{escape(line)}</p></div>')
@@ -113,7 +115,7 @@ def _choose(run: Run) -> Choice | None:
             return None
     with where:
         if image == _QUERY:
-            query = _choose_query(_split(run.files_of(method), split))
+            query = _choose_query(_split(run.files_of(methods[0]), split))
             return Choice(split, methods, query, None, query.path, True, n_first)
         upload = st.file_uploader("Your image", key="upload", max_upload_size=50)
         joins = [split, _NO_EXEMPLARS]
@@ -150,7 +152,9 @@ def _warn_of_lost(wanted: dict[str, str]) -> None:
     """Say where the link that opened the page asks for what this run does not have."""
     lost = [f"{key} {value}" for key, value in wanted.items() if str(st.session_state.get(key, value)) != value]
     if lost and not st.session_state.get("moved"):
-        st.warning(f"The link asks for what this run does not have: {', '.join(lost)}.", icon=":material/link_off:")
+        st.warning(
+            f"The link asks for what this run does not have: {_plain(', '.join(lost))}.", icon=":material/link_off:"
+        )
     st.session_state["moved"] = True
 
 
@@ -166,11 +170,15 @@ def _ready(files: MethodFiles, split: str) -> ReadyMethod:
     bar = st.empty()
 
     def show_progress(share: float) -> None:
-        bar.progress(share, f"Preparing {files.label}, once: {share:.0%}")
+        bar.progress(share, f"Preparing {_plain(files.label)}, once: {share:.0%}")
 
     threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     try:
-        return _caches()["method"].get(file_times(files, split), lambda: get_ready(files, threads, show_progress))
+        return _caches()["method"].get(
+            file_times(files, split),
+            lambda: get_ready(files, threads, show_progress),
+            lambda ready: ready.rows.are_there,
+        )
     finally:
         bar.empty()
 
@@ -178,7 +186,7 @@ def _ready(files: MethodFiles, split: str) -> ReadyMethod:
 def _network(run: Run, files: MethodFiles) -> Network:
     config = run.config
     name = files.method.extractor
-    with st.spinner(f"Loading {name}"):
+    with st.spinner(f"Loading {_plain(name)}"):
         return _caches()["network"].get((config.root, name), lambda: Network(files, config.root, config.device))
 
 
@@ -259,12 +267,18 @@ def _show_answer(
     def picture(path: str) -> str | None:
         return thumbnail(run.image(path), run.reading)
 
-    st.header(ready.files.label, anchor=False)
+    st.header(_plain(ready.files.label), anchor=False)
     bar = parts_bar(answer) if ready.calibrator else ""
-    made = ", for rows that are kept" if ready.made else ""
+    getting_ready = (
+        "Writing the rows of this method, which are kept for later,"
+        if ready.made
+        else "Opening the kept rows of this method"
+    )
     n = answer.n_database + answer.n_exemplars
-    times = f"Answered in {seconds_text(seconds)}, over {n:,} images. Start-up of this method: {seconds_text(ready.seconds)}"
-    st.html(f'<div class="at"><p class="answer">{answer_line(answer)}</p>{bar}<p class="note">{times}{made}.</p></div>')
+    times = (
+        f"Answered in {seconds_text(seconds)}, over {n:,} images. {getting_ready} took {seconds_text(ready.seconds)}."
+    )
+    st.html(f'<div class="at"><p class="answer">{answer_line(answer)}</p>{bar}<p class="note">{times}</p></div>')
     if ready.calibrator is None:
         _say_no_influence(run)
     st.subheader("Images by influence" if ready.calibrator else "Images by score", anchor=False)
@@ -272,7 +286,7 @@ def _show_answer(
     if absent := [one for one in answer.first if picture(one.path) is None]:
         text = f"{len(absent)} of these {len(answer.first)} images are not on this disk, or not readable."
         hints = dict.fromkeys(run.hint(one.path, not one.is_exemplar) for one in absent)
-        st.markdown("  \n".join([text, *list(hints)[:2]]))
+        st.markdown(_message("\n".join([text, *list(hints)[:2]])))
     st.subheader("Ranking", anchor=False)
     st.html(ranking_table(answer, picture, ready.files.label, others))
 
@@ -282,7 +296,7 @@ def _say_no_influence(run: Run) -> None:
     try:
         command = run.influence_command()
     except InputError as error:
-        st.info(_plain(f"Influence is off, so these are scores alone. With `influence: true`, {error}"))
+        st.info(_message(f"Influence is off, so these are scores alone. With `influence: true`, {error}"))
         return
     st.info("Influence is off, so these are scores alone. This makes influence:", icon=":material/info:")
     st.code(command, language=None, wrap_lines=True)
@@ -295,13 +309,17 @@ def _say_shared(answers: list[Attribution]) -> None:
 
 def _show_download_and_link(choice: Choice, answers: list[Attribution]) -> None:
     rows = [(*method, answer) for method, answer in zip(choice.methods, answers, strict=True)]
-    name = f"{Path(choice.name).stem}.csv"
     st.download_button(
-        "Download as CSV", as_csv(choice.name, rows), name, "text/csv", on_click="ignore", width="stretch"
+        "Download as CSV",
+        as_csv(choice.name, rows),
+        file_name(choice.query, choice.name, choice.methods),
+        "text/csv",
+        on_click="ignore",
+        width="stretch",
     )
     with st.popover("Link to this view", width="stretch"):
         if choice.query is None:
             st.write("A link cannot hold your image: it would be uploaded anew.")
-        keys = ("image", "split", "entry", "query", "extractor", "variant", "with", "images", "exemplars")
+        keys = ("image", "split", "entry", "query", "method", "with", "images", "exemplars")
         shown = {key: st.session_state[key] for key in keys if key in st.session_state}
         st.code(f"{(st.context.url or '').split('?')[0]}?{urlencode(shown)}", language=None, wrap_lines=True)

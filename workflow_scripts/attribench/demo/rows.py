@@ -52,6 +52,11 @@ class DatabaseRows:
         return np.where(self.valid, unit @ self.centre + products, np.nan)
 
     @property
+    def are_there(self) -> bool:
+        """Return whether the file of rows is there, whole."""
+        return self.data.exists() and self.data.stat().st_size == len(self.valid) * len(self.centre) * 4
+
+    @property
     def error(self) -> float:
         """Return how far `scores` can be from the canonical ones."""
         d = len(self.centre)
@@ -110,8 +115,7 @@ def open_rows(folder: Path, files: CollectionFiles, key: str) -> DatabaseRows | 
     with hdf5.open_checked(folder / "rows.h5", "index") as file:
         arrays = {name: hdf5.read_array(file[name]) for name in ("centre", "valid", "starts")}
         rows = DatabaseRows(folder / "rows.f32", files.shards, **arrays, longest=float(file.attrs["longest"]))
-    size = len(rows.valid) * len(rows.centre) * 4
-    return rows if rows.data.exists() and rows.data.stat().st_size == size else None
+    return rows if rows.are_there else None
 
 
 def make_rows(

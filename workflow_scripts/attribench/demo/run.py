@@ -6,12 +6,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from attribench.common.errors import InputError
 from attribench.decode.reading import Reading
 from attribench.extract.registry import ExtractorEntry
 from attribench.formats.features import CollectionFiles
 from attribench.formats.ranking import SCORES, Method
 from attribench.plan.config import load
 from attribench.plan.config_files import read_settings
+from attribench.plan.labels import labels_of_config
 from attribench.plan.plan import Plan
 
 _MAX_PIXELS = 50_000_000  # of an image of one's own: what decoding takes stays below 1 GB
@@ -40,7 +42,7 @@ class Run:
     """Give access to the results of the run that some config files describe.
 
     files, pairs: as for `read_settings`. Raises InputError for settings that are not valid, for a root or a results folder
-    that is not there, and for results of another benchmark.
+    that is not there, for results of another benchmark, and where no method has features.
     """
 
     def __init__(self, files: Sequence[Path | str] = (), pairs: Sequence[str] = ()):
@@ -53,22 +55,29 @@ class Run:
         self.config = plan.config
         self.labels: dict[Method, str] = plan.labels
         self.methods = [method for method in plan.methods if method.variant != SCORES]
-        self.score_methods = [method.extractor for method in plan.methods if method.variant == SCORES]
+        self._score_methods = [method.extractor for method in plan.methods if method.variant == SCORES]
         self.splits = list(plan.config.splits)
+        if not self.methods:
+            raise InputError(
+                f"{', '.join(self._score_methods)} gives scores of a split's queries in files, and has no features to "
+                "compare images by; expected an extractor among the config key extractors"
+            )
 
     @property
     def missing_method_lines(self) -> list[str]:
         """Return a line for each of the run's methods that the page cannot show."""
-        without = [
-            f"{self._plan.in_root(path)}, the mapper of {e} {v}" for (e, v), path in self._plan.missing_variants.items()
-        ]
-        of_scores = [f"{name} has scores and no features" for name in self.score_methods]
+        missing = {Method(*names): path for names, path in self._plan.missing_variants.items()}
+        labels = labels_of_config(self.config, list(missing))
+        without = [f"{self._plan.in_root(path)}, the mapper of {labels[method]}" for method, path in missing.items()]
+        of_scores = [f"{self.labels[Method(name, SCORES)]} has scores and no features" for name in self._score_methods]
         return [f"Not shown: {line}." for line in [*(f"{line}, is missing" for line in without), *of_scores]]
 
     @property
     def reading(self) -> Reading:
         """Return how images are read, as the run reads them; a larger one than the page takes is refused."""
-        return Reading(self.config.exif, min(self.config.max_pixels, _MAX_PIXELS))
+        if self.config.max_pixels <= _MAX_PIXELS:
+            return Reading(self.config.exif, self.config.max_pixels)
+        return Reading(self.config.exif, _MAX_PIXELS, limited_by="this page's own limit")
 
     def command(self, **changes: str) -> str:
         """Return the command that makes all results, with this run's settings and the `changes`."""
