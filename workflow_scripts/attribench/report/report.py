@@ -66,9 +66,14 @@ def of_results(
     figures: Figures,
 ) -> dict[str, Any]:
     """Return what the page says of results: answers, tables, figures; by the template's names."""
-    splits = list(dict.fromkeys(standing.split for standing in standings))
+    answered = {standing.split for standing in standings}
     pictures = {(split, name): figure_picture(stem, name) for split, name, stem in figures}
-    by_split = [(split, _pictures_of(split, pictures)) for split in splits]
+    of_tuning = [(split, p) for (split, name), p in pictures.items() if name in _OF_TUNING]
+    elsewhere = (*_OF_TUNING, *_OF_INFLUENCE)
+    of_split: dict[str, list[Picture]] = {}
+    for (split, name), picture in pictures.items():
+        if name not in elsewhere and not (name in _OF_ANSWER and split in answered):
+            of_split.setdefault(split, []).append(picture)
     entries = {
         key: counts
         for split, name, stem in figures
@@ -76,24 +81,26 @@ def of_results(
         for key, counts in results.entries_of(Path(f"{stem}.csv"), split).items()
     }
     gains = results.gains(standings, entries)
+    is_tuned = gains is not None or bool(of_tuning)
     curves = [Path(f"{stem}.csv") for _, name, stem in figures if name == "learning_curves"]
     return {
         "title": f"Data attribution on benchmark {run.benchmark}",
         "subtitle": subtitle(standings, len(run.labels), run.rendered),
         "warning": RENDERED if run.rendered else "",
-        "sections": _sections(gains is not None, influence is not None),
+        "sections": _sections(is_tuned, influence is not None),
         "answers": answers(standings),
         "answer_figures": {split: p for (split, name), p in pictures.items() if name in _OF_ANSWER},
         "how_sure": how_sure(standings, run.confidence),
         "certainty": certainty(run.confidence),
         "words": WORDS,
-        "marks": marks(run.confidence),
+        "marks": marks(standings, run.confidence),
         "interval": interval_name(run.confidence),
         "summary": results.summary_rows(standings),
         "published": results.published_rows(published, run.labels),
-        "figures": [(split, shown) for split, shown in by_split if shown],
+        "figures": list(of_split.items()),
+        "is_tuned": is_tuned,
         "gains": gains,
-        "tuning_figures": [(split, p) for (split, name), p in pictures.items() if name in _OF_TUNING],
+        "tuning_figures": of_tuning,
         "chosen": [sentence for path in curves for sentence in results.chosen_mappers(path, run.labels)],
         "influence": results.influence_rows(influence) if influence is not None else None,
         "calibration": results.calibration_rows(influence) if influence is not None else None,
@@ -101,11 +108,6 @@ def of_results(
         "influence_words": INFLUENCE_WORDS,
         "influence_figures": [(split, p) for (split, name), p in pictures.items() if name in _OF_INFLUENCE],
     }
-
-
-def _pictures_of(split: str, pictures: Mapping[tuple[str, str], Picture]) -> list[Picture]:
-    elsewhere = (*_OF_ANSWER, *_OF_TUNING, *_OF_INFLUENCE)
-    return [picture for (of, name), picture in pictures.items() if of == split and name not in elsewhere]
 
 
 def _sections(is_tuned: bool, has_influence: bool) -> list[tuple[str, str]]:
@@ -172,7 +174,7 @@ def of_provenance(run: Run, key: str, config: Mapping[str, Any], repository: Pat
         "extractors": [(*facts, _dimension(shard)) for *facts, shard in run.extractors],
         "collections": [_collection(*collection) for collection in run.collections],
         "provenance": [*(facts | machine.machine()).items()],
-        "changed": settings.changed_settings(config, repository / "config.yaml"),
+        "changed": settings.changed_settings(config),
         "config": settings.settings_text(config),
         "versions": machine.versions(),
         "costs": costs.stage_costs(folder / "benchmarks"),
