@@ -71,18 +71,24 @@ def subtitle(standings: Sequence[Standing], n_methods: int, rendered: bool) -> s
 
 
 def how_sure(standings: Sequence[Standing], confidence: float) -> str:
-    """Return from how many entries the answers come, and what their words mean."""
+    """Return from how many entries the answers come, and what their words mean, of those that they have."""
     level = interval_name(confidence)
     by_map = [standing for standing in standings if standing.metric == "mAP"]
     sizes = [f"{count(s.n_queries, 'query', 'queries')} of {count(s.n_entries, 'entry', 'entries')}" for s in by_map]
     text = f"{sizes[0]} for each split and prompt type" if len(set(sizes)) == 1 else ""
     text = text or "; ".join(f"{size} on {s.split}, {s.prompt_type}" for size, s in zip(sizes, by_map, strict=True))
-    return (
-        f"Methods are compared on the same queries ({text}). In brackets: the {level} of the paired difference, not "
-        "adjusted for the number of comparisons. Ahead: it leaves out 0, and p, adjusted for all pairs of methods, is at "
-        f"most {1 - confidence:.2g}. Likely ahead: it leaves out 0, but the adjusted p is larger. Not told apart: it holds "
-        "0."
-    )
+    outcomes = {standing.outcome(mean) for standing in by_map for mean in standing.means}
+    sentences = {
+        Outcome.AHEAD: "Ahead: it leaves out 0, and p, adjusted for all pairs of methods, is at most "
+        f"{1 - confidence:.2g}.",
+        Outcome.UNADJUSTED: "Likely ahead: it leaves out 0, but the adjusted p is larger.",
+        Outcome.TIED: "Not told apart: it holds 0.",
+    }
+    known = [sentence for outcome, sentence in sentences.items() if outcome in outcomes]
+    if any(pair.low == pair.low for standing in by_map for pair in standing.pairs):
+        brackets = f"In brackets: the {level} of the paired difference, not adjusted for the number of comparisons."
+        known.insert(0, brackets)
+    return " ".join([f"All methods have the same queries ({text}).", *known])
 
 
 def marks(standings: Sequence[Standing], confidence: float) -> str:
