@@ -11,12 +11,13 @@ from attribench.decode.reading import AS_PUBLISHED
 from attribench.formats.ranking import Method
 from attribench.plan.config import load
 from attribench.plan.config_files import read_settings
+from attribench.plots.chosen import extreme_queries
 from attribench.provenance.fingerprints import recorded_content, write_fingerprints
 from attribench.report import TEMPLATES, data, machine, page, results
 from attribench.report.costs import folder_sizes, stage_costs
 from attribench.report.pictures import figure_picture, first_sentence
-from attribench.report.queries import ends, query_rows
-from attribench.report.report import Run, of_provenance, of_queries, of_results
+from attribench.report.queries import query_rows
+from attribench.report.report import RunDescription, provenance_context, queries_context, results_context
 from attribench.report.settings import changed_settings, settings_digest
 from attribench.report.words import marks
 from attribench.tables.published import PUBLISHED_COLUMNS, Number, published_table
@@ -60,9 +61,9 @@ def test_the_first_sentence_ends_at_a_full_stop():
 def test_best_and_worst_are_of_different_entries_while_there_are_enough():
     precision = np.array([1.0, 1.0, 0.9, np.nan, 0.1, 0.1, 0.2, 0.5])
     entry = np.array([0, 0, 1, 1, 2, 2, 3, 3])
-    assert ends(precision, entry, 2) == ([0, 2], [4, 6])
-    assert ends(precision, entry, 9)[0] == [0, 2, 7, 4, 1, 6, 5], "all known ones"
-    assert ends(precision[:1], entry[:1], 2) == ([0], [])
+    assert extreme_queries(precision, entry, 2, is_best=True) == [0, 2]
+    assert extreme_queries(precision, entry, 2, is_best=False) == [4, 6]
+    assert extreme_queries(precision, entry, 9, is_best=True) == [0, 2, 7, 4, 1, 6, 5], "all known ones"
 
 
 def test_rows_of_queries_with_and_without_images(tmp_path):
@@ -71,7 +72,8 @@ def test_rows_of_queries_with_and_without_images(tmp_path):
     for query in range(len(ranking.query_path)):
         Image.new("RGB", (40, 20), "red").save(tmp_path / "zoo" / f"{query}.png")
     rows = query_rows(ranking, "gpt", tmp_path, AS_PUBLISHED, 2)
-    assert [row.end for row in rows] == ["best", "best", "worst", "worst"]
+    assert [row.extreme for row in rows] == ["best", "best", "worst", "worst"]
+    assert len({row.query.path for row in rows}) == 4, "none is among both"
     assert min(row.precision for row in rows[:2]) >= max(row.precision for row in rows[2:])
     for row in rows:
         assert row.query.picture.source.startswith("data:image/webp;base64,")
@@ -95,7 +97,7 @@ def test_costs_are_added_up_by_stage(tmp_path):
 
 
 def test_sizes_are_of_files_not_of_what_links_lead_to(tmp_path):
-    for name, n in (("a/x", 10), ("b/c/y", 2000), ("b/z", 500), ("b/.keys/z", 90)):
+    for name, n in (("a/x", 10), ("b/c/y", 2000), ("b/z", 500), ("b/.keys/z", 90), (".keys/x", 9)):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_bytes(b"0" * n)
     (tmp_path / "link").symlink_to(tmp_path / "b")
@@ -224,7 +226,7 @@ def test_text_of_a_page_is_escaped():
 
 def made_run(benchmark, rendered, labels):
     nothing = dict.fromkeys(("methods", "extractors", "tuned", "collections", "ranks"), ())
-    return Run(benchmark=benchmark, rendered=rendered, confidence=0.95, labels=labels, **nothing)
+    return RunDescription(benchmark=benchmark, rendered=rendered, confidence=0.95, labels=labels, **nothing)
 
 
 def made_page(folder, standings, figures):
@@ -232,9 +234,9 @@ def made_page(folder, standings, figures):
     labels = {mean.method: mean.label for standing in standings for mean in standing.means}
     run = made_run("mine", False, labels)
     config = load(read_settings([], [f"results={folder}"])).model_dump(mode="json")
-    context = of_results(run, standings, None, pd.DataFrame(columns=PUBLISHED_COLUMNS), figures)
-    context |= of_queries(run, [], folder, AS_PUBLISHED, pd.DataFrame())
-    return page.render(context | of_provenance(run, "a-key", config, REPOSITORY))
+    context = results_context(run, standings, None, pd.DataFrame(columns=PUBLISHED_COLUMNS), figures)
+    context |= queries_context(run, [], folder, AS_PUBLISHED, pd.DataFrame())
+    return page.render(context | provenance_context(run, "a-key", config, REPOSITORY))
 
 
 def test_figures_stand_where_they_belong(tmp_path):
@@ -246,7 +248,7 @@ def test_figures_stand_where_they_belong(tmp_path):
     labels = {mean.method: mean.label for mean in standings[0].means}
     run = made_run("sample", True, labels)
     figures = [("zoo", name, str(tmp_path / f"zoo_{name}")) for name in names]
-    found = of_results(run, standings, None, pd.DataFrame(columns=PUBLISHED_COLUMNS), figures)
+    found = results_context(run, standings, None, pd.DataFrame(columns=PUBLISHED_COLUMNS), figures)
     [(split, shown)] = found["figures"]
     assert split == "zoo" and [picture.title for picture in shown] == ["Metrics with intervals"]
     assert found["answer_figures"]["zoo"].title == "Which method is better, and by how much"

@@ -19,7 +19,6 @@ from attribench.common.files import sha256_file, write_text
 
 LIBRARY = Path(__file__).parents[1]
 _PACKAGE = LIBRARY.name
-KEY_FOLDER = ".keys"  # beside files that cannot carry their keys
 # Where this working folder's own products are noted, beside Snakemake's records of them, which go when this folder goes.
 _MADE_HERE = Path(".snakemake/attribench")
 
@@ -150,7 +149,7 @@ def was_made_here(path: Path | str) -> bool:
 
 def _key_file(path: Path | str) -> Path:
     path = Path(path)
-    return path.parent / KEY_FOLDER / path.name
+    return path.parent / ".keys" / path.name
 
 
 def _key_beside(path: Path | str) -> tuple[str | None, str]:

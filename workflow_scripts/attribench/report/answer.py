@@ -88,11 +88,10 @@ def _verdict_on_one(standings: Sequence[Standing]) -> tuple[str, str, tuple[str,
     chance = listing([plain_number(standing.chance) for standing in standings])
     why = f"{standings[0].best.label} has mAP {_values(standings)}; a random ranking has {chance}."
     alone = "It is the only method here: it cannot be compared."
-    if all(math.isnan(standing.best.low) for standing in standings):
-        return "One method, not shown to be better than chance", why, (_too_few(standings), alone)
     above = [_with(standing.prompt_type) for standing in standings if standing.is_above_chance(standing.best)]
     if not above:
-        return "One method, not shown to be better than chance", why, (alone,)
+        few = [_too_few(standings)] if all(math.isnan(standing.best.low) for standing in standings) else []
+        return "One method, not shown to be better than chance", why, (*few, alone)
     where = f" {listing(above)} only" if len(above) < len(standings) else ""
     return f"One method, better than chance{where}", why, (alone,)
 

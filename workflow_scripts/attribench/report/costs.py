@@ -5,8 +5,6 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from attribench.provenance.keys import KEY_FOLDER
-
 _MB = 1e6
 
 
@@ -51,8 +49,8 @@ def stage_costs(folder: Path | str) -> list[StageCost]:
 
 
 def folder_sizes(*folders: Path | str) -> list[FolderSize]:
-    """Return the size of each folder inside `folders` without the keys in it, links not followed, the largest first."""
-    inside = [path for folder in folders for path in sorted(Path(folder).glob("*")) if path.is_dir()]
+    """Return the size of each folder inside `folders`, the largest first; without links and hidden folders (keys)."""
+    inside = [path for folder in folders for path in sorted(Path(folder).glob("[!.]*")) if path.is_dir()]
     sizes = [_size_of(path) for path in dict.fromkeys(path for path in inside if not path.is_symlink())]
     return sorted(sizes, key=lambda size: -size.megabytes)
 
@@ -60,7 +58,7 @@ def folder_sizes(*folders: Path | str) -> list[FolderSize]:
 def _size_of(folder: Path) -> FolderSize:
     files, size = 0, 0
     for parent, folders, names in os.walk(folder):
-        folders[:] = [name for name in folders if name != KEY_FOLDER]
+        folders[:] = [name for name in folders if not name.startswith(".")]
         for name in names:
             try:
                 size += os.lstat(os.path.join(parent, name)).st_size

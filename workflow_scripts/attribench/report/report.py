@@ -21,7 +21,7 @@ from attribench.report.queries import query_rows
 from attribench.report.words import INFLUENCE_WORDS, RENDERED, WORDS, certainty, how_sure, marks, protocol, subtitle
 from attribench.tables.standings import Standing
 
-_ENDS = 2  # best and worst queries of each split and prompt type
+_EACH = 2  # so many of the best, and of the worst queries of each split and prompt type
 # Figures that stand beside what they show; all others have a section of their own.
 _OF_ANSWER, _OF_TUNING, _OF_INFLUENCE = ("differences",), ("variants", "learning_curves"), ("influence",)
 
@@ -29,7 +29,7 @@ Figures = Sequence[tuple[str, str, str]]  # split (empty: of the whole run), nam
 
 
 @dataclass(frozen=True, kw_only=True)
-class Run:
+class RunDescription:
     """Hold what a run was, from its settings.
 
     rendered: whether a program drew its images. methods: label and description. extractors: name, library, model, weights,
@@ -58,8 +58,8 @@ class QueryGroup:
     rows: tuple
 
 
-def of_results(
-    run: Run,
+def results_context(
+    run: RunDescription,
     standings: Sequence[Standing],
     influence: pd.DataFrame | None,
     published: pd.DataFrame,
@@ -121,8 +121,8 @@ def _sections(is_tuned: bool, has_influence: bool) -> list[tuple[str, str]]:
     return [*sections, ("protocol", "What was evaluated, and how"), ("provenance", "Provenance")]
 
 
-def of_queries(
-    run: Run, standings: Sequence[Standing], root: Path, reading: Reading, near_duplicates: pd.DataFrame
+def queries_context(
+    run: RunDescription, standings: Sequence[Standing], root: Path, reading: Reading, near_duplicates: pd.DataFrame
 ) -> dict[str, Any]:
     """Return the best and worst queries by the best method of each split and prompt type, and how images were ranked."""
     path_of = {(split, extractor, variant): path for split, extractor, variant, path in run.ranks}
@@ -131,7 +131,7 @@ def of_queries(
         key = (standing.split, *standing.best.method)
         if key not in rankings:
             rankings[key] = read_rank_file(path_of[key])
-        rows = query_rows(rankings[key], standing.prompt_type, root, reading, _ENDS)
+        rows = query_rows(rankings[key], standing.prompt_type, root, reading, _EACH)
         groups.append(QueryGroup(standing.split, standing.prompt_type, standing.best.label, tuple(rows)))
     of_splits = _first_of_splits(rankings)
     return {
@@ -160,7 +160,7 @@ class Collection:
     digest: str
 
 
-def of_provenance(run: Run, key: str, config: Mapping[str, Any], repository: Path) -> dict[str, Any]:
+def provenance_context(run: RunDescription, key: str, config: Mapping[str, Any], repository: Path) -> dict[str, Any]:
     """Return how the results were made: methods, data, settings, versions, machine, time and disk.
 
     Nothing of this belongs to the page's key, but for methods and names of collections: it is read as the job finds it.
