@@ -8,7 +8,7 @@ from attribench.decode.reading import Reading
 from attribench.formats.ranking import labels_of
 from attribench.provenance.job import job
 from attribench.report.page import render
-from attribench.report.report import Run, of_provenance, of_queries, of_results
+from attribench.report.report import RunDescription, provenance_context, queries_context, results_context
 from attribench.tables.influence import read_influence_table
 from attribench.tables.published import read_published_table
 from attribench.tables.standings import standings
@@ -16,7 +16,7 @@ from attribench.tables.tables import read_comparisons, read_summary
 
 with job(snakemake):
     params, tables, config = snakemake.params, snakemake.input, snakemake.config
-    run = Run(
+    run = RunDescription(
         benchmark=params.benchmark,
         rendered=params.rendered,
         confidence=params.confidence,
@@ -31,8 +31,8 @@ with job(snakemake):
     influence = read_influence_table(tables.influence[0]) if tables.influence else None
     published = read_published_table(tables.published)
     reading = Reading(config["exif"], config["max_pixels"])
-    page = of_results(run, compared, influence, published, params.figures)
+    page = results_context(run, compared, influence, published, params.figures)
     near = pd.read_csv(tables.near_duplicates)
-    page |= of_queries(run, compared, Path(config["root"]), reading, near)
-    page |= of_provenance(run, params.key, config, Path(snakemake.scriptdir).parent)
+    page |= queries_context(run, compared, Path(config["root"]), reading, near)
+    page |= provenance_context(run, params.key, config, Path(snakemake.scriptdir).parent)
     write_text(snakemake.output[0], render(page))

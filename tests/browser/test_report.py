@@ -73,6 +73,9 @@ def test_it_fits_a_phone_and_paper(report, check_accessible):
     report.set_viewport_size({"width": 360, "height": 740})
     assert report.evaluate("document.documentElement.scrollWidth") == 360
     check_accessible(report)
+    for tag in ("h2", "h3", "h4", "p", "dt", "dd", "li", "figcaption"):
+        report.locator(f"main {tag}").first.evaluate("part => part.append('L'.repeat(60))")
+    assert report.evaluate("document.documentElement.scrollWidth") == 360, "however long a name is"
     report.emulate_media(media="print")
     assert not report.locator("nav").is_visible()
     report.locator("details").first.evaluate("part => (part.open = false)")

@@ -148,7 +148,7 @@ def _cell(standing: Standing, method: Method, markup: _Markup) -> str:
     text = f"{mean.value:.3f}"
     if len(standing.means) > 1 and standing.is_best(mean):
         text = markup.bold(text)
-    elif mean is not standing.best and standing.lead(method).outcome(standing.confidence) is Outcome.TIED:
+    elif standing.outcome(mean) is Outcome.TIED:
         text = markup.underlined(text)
     sign = _sign(standing, method)
     return text + (markup.beside(sign) if sign else "")
@@ -176,7 +176,7 @@ def _reference_rows(columns: Sequence[Standing]) -> list[list[str]]:
 def _note(columns: Sequence[Standing], protocol: Protocol, markup: _Markup) -> str:
     """Return what was done, and what bold, underlined and raised mean, in the words of the marks that the table has."""
     level = interval_name(protocol.confidence)
-    outcomes = {s.lead(mean.method).outcome(s.confidence) for s in columns for mean in s.others}
+    outcomes = {standing.outcome(mean) for standing in columns for mean in standing.means}
     signs = {_sign(standing, mean.method) for standing in columns for mean in standing.means} - {""}
     among = "and the exemplars of all entries" if protocol.hard_negatives else "and its own exemplars"
     sentences = [f"Each query ranks {_sizes(protocol)} {among}; values are means over {_counts(columns)}."]

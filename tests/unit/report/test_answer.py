@@ -1,10 +1,12 @@
 """The answer's sentences: one for each shape that results can have."""
 
 import pytest
-from attribench.report.answer import answers, difference_text, listing, plain_number
+from attribench.plots.captions import listing
+from attribench.report.answer import answers, difference_text, plain_number
 from helpers.standings import made_standings
 
 GOOD, MIXED, SWAPPED, BAD = [1] * 12, [1, 2] * 6, [2, 1] * 6, [60] * 12
+NEAR = [2, 1] * 5 + [2, 2]
 CHANCE = [90, 3, 70, 50, 20, 30, 60, 80, 40, 10, 100, 55]
 
 
@@ -24,8 +26,9 @@ def details(found, prompt_type="gpt"):
 def test_a_clear_winner():
     found = answer({"bad": {"gpt": BAD}, "good": {"gpt": GOOD}, "worse": {"gpt": CHANCE}})
     assert found.use == "Use good"
-    assert found.why == "It has the highest mAP: 1.000 with gpt prompts."
-    assert sure(found).startswith("With gpt prompts: +0.9") and sure(found).endswith("It is ahead of worse and bad.")
+    assert found.why == "good has the highest mAP: 1.000 with gpt prompts."
+    assert sure(found).startswith("With gpt prompts, good has +0.9")
+    assert sure(found).endswith("It is ahead of worse and bad.")
     text = details(found)
     assert text.startswith("good has the highest mAP, 1.000 (95 % interval 0.")
     assert "a random ranking has 0.05" in text
@@ -36,28 +39,28 @@ def test_a_winner_on_every_prompt_type_names_both_values():
     found = answer({"bad": {"gpt": BAD, "object": BAD}, "good": {"gpt": GOOD, "object": MIXED}})
     assert (
         found.why
-        == "It has the highest mAP with every prompt type: 1.000 with gpt prompts and 0.750 with object prompts."
+        == "good has the highest mAP with every prompt type: 1.000 with gpt prompts and 0.750 with object prompts."
     )
-    assert [sentence.split(":")[0] for sentence in found.sure] == ["With gpt prompts", "With object prompts"]
+    assert [sentence.split(",")[0] for sentence in found.sure] == ["With gpt prompts", "With object prompts"]
 
 
 def test_a_tie_names_whom_the_best_cannot_be_told_from():
-    found = answer({"a": {"gpt": MIXED}, "b": {"gpt": SWAPPED}, "c": {"gpt": BAD}})
+    found = answer({"a": {"gpt": MIXED}, "b": {"gpt": NEAR}, "c": {"gpt": BAD}})
     assert found.use == "Use a or b"
-    assert sure(found).startswith("With gpt prompts: +0.000 [\N{MINUS SIGN}0.")
+    assert sure(found).startswith("With gpt prompts, a has +0.042 [\N{MINUS SIGN}0.")
     assert sure(found).endswith("over the next, b. It is ahead of c; not told apart from b.")
-    assert "It cannot be told from the next: it leads b by 0.000 [" in details(
+    assert "It cannot be told from the next: it leads b by 0.042 [" in details(
         found
     ) and "this interval holds 0" in details(found)
 
 
 def test_many_ties_are_counted():
-    found = answer({f"m{i}": {"gpt": MIXED if i % 2 else SWAPPED} for i in range(4)})
+    found = answer({f"m{i}": {"gpt": NEAR if i else MIXED} for i in range(4)})
     assert found.use == "Use m0, or one of 3 others that cannot be told from it at the 95 % level"
 
 
 def test_a_tie_with_one_prompt_type_says_with_which():
-    found = answer({"a": {"gpt": MIXED, "object": GOOD}, "b": {"gpt": SWAPPED, "object": BAD}})
+    found = answer({"a": {"gpt": MIXED, "object": GOOD}, "b": {"gpt": NEAR, "object": BAD}})
     assert found.use == "Use a"
     assert [sentence.split("It is ")[1] for sentence in found.sure] == ["not told apart from b.", "ahead of b."]
 
@@ -76,19 +79,53 @@ def test_another_leader_for_each_prompt_type():
     found = answer({"a": {"gpt": GOOD, "object": BAD}, "b": {"gpt": BAD, "object": GOOD}})
     assert found.use == "It depends on the prompt type"
     assert found.why == "Highest mAP: a (1.000) with gpt prompts; b (1.000) with object prompts."
-    assert found.sure[0].endswith("over the next, b. It is ahead of b.")
+    assert found.sure[0].startswith("With gpt prompts, a has +") and found.sure[0].endswith("It is ahead of b.")
     assert found.sure[1].endswith("over the next, a. It is ahead of a.")
 
 
-def test_one_method_alone():
-    found = answer({"a": {"gpt": GOOD}})
-    assert found.use == "a"
-    assert sure(found) == "It is better than chance, but the only method of this run: it cannot be compared."
+def test_equal_methods_are_all_the_best():
+    found = answer(
+        {f"m{i}": {"gpt": GOOD, "GPT two": MIXED} for i in range(12)} | {"bad": {"gpt": BAD, "GPT two": BAD}}
+    )
+    assert found.use == "Use m0, or one of 11 others that cannot be told from it at the 95 % level"
+    assert found.why.startswith("m0, m1 and 10 others have the same highest mAP with every prompt type: 1.000 with gpt")
+    assert found.sure[1].startswith("With GPT two prompts, m0 has 0.000 [")
+    assert found.sure[1].endswith("] over its equal, m1. It is likely ahead of bad.")
+    text = details(found)
+    assert text.startswith("m0, m1 and 10 others have the same highest mAP, 1.000; a random ranking has 0.05")
+    assert "m0 is likely ahead of bad by 0.98" in text and "more by" not in text and "cannot be told" not in text
+
+
+def test_equal_with_one_prompt_type_and_ahead_with_the_other():
+    found = answer({"a": {"gpt": GOOD, "object": MIXED}, "b": {"gpt": GOOD, "object": GOOD}})
+    assert found.why.startswith("b has the highest mAP with every prompt type: 1.000")
+
+
+@pytest.mark.parametrize(
+    ("ranks", "use", "why", "doubt"),
+    [
+        ({"gpt": GOOD, "object": GOOD}, "One method, better than chance", "1.000 with gpt", ""),
+        ({"gpt": GOOD, "object": BAD}, "One method, better than chance with gpt prompts only", "1.000 with gpt", ""),
+        ({"gpt": BAD}, "One method, not shown to be better than chance", "0.017 with gpt", ""),
+        (
+            {"gpt": [60] * 3},
+            "One method, not shown to be better than chance",
+            "0.017 with gpt",
+            "3 entries are too few",
+        ),
+    ],
+)
+def test_one_method_alone_is_compared_with_chance(ranks, use, why, doubt):
+    found = answer({"a": ranks})
+    assert found.use == use and found.why.startswith(f"a has mAP {why} prompts")
+    assert found.why.endswith("a random ranking has " + " and ".join(["0.051"] * len(ranks)) + ".")
+    assert sure(found).startswith(doubt) and sure(found).endswith("It is the only method here: it cannot be compared.")
+    assert details(found).startswith("a has mAP ")
 
 
 def test_none_better_than_chance():
-    found = answer({"a": {"gpt": CHANCE}, "b": {"gpt": CHANCE[::-1]}})
-    assert found.use == "None of them"
+    found = answer({"a": {"gpt": CHANCE}, "b": {"gpt": BAD}})
+    assert found.use == "None of them" and found.why.startswith("a has the highest mAP: 0.0")
     assert "No method is shown to be better than chance" in sure(found)
     assert "So it is not shown to be better than chance." in details(found)
 
@@ -116,7 +153,7 @@ def test_another_metric_that_disagrees_is_named():
 
 def test_of_many_methods_only_some_are_listed():
     found = answer({"good": {"gpt": [1] * 20}} | {f"m{i}": {"gpt": [20 + i] * 20} for i in range(7)})
-    assert "and 3 more by more than that." in details(found)
+    assert "and 3 more by as much or more" in details(found)
     assert sure(found).endswith("It is ahead of m0, m1, m2, m3 and 3 others.")
 
 

@@ -9,13 +9,17 @@ import pandas as pd
 import pytest
 from attribench.decode.reading import AS_PUBLISHED
 from attribench.formats.ranking import Method
+from attribench.plan.config import load
+from attribench.plan.config_files import read_settings
+from attribench.plots.chosen import extreme_queries
 from attribench.provenance.fingerprints import recorded_content, write_fingerprints
 from attribench.report import TEMPLATES, data, machine, page, results
 from attribench.report.costs import folder_sizes, stage_costs
 from attribench.report.pictures import figure_picture, first_sentence
-from attribench.report.queries import ends, query_rows
-from attribench.report.report import Run, of_provenance, of_queries, of_results
-from attribench.report.settings import changed_settings, settings_digest, settings_text
+from attribench.report.queries import query_rows
+from attribench.report.report import RunDescription, provenance_context, queries_context, results_context
+from attribench.report.settings import changed_settings, settings_digest
+from attribench.report.words import marks
 from attribench.tables.published import PUBLISHED_COLUMNS, Number, published_table
 from helpers.config import REPOSITORY
 from helpers.rankings import four_entries, make_ranking
@@ -57,9 +61,9 @@ def test_the_first_sentence_ends_at_a_full_stop():
 def test_best_and_worst_are_of_different_entries_while_there_are_enough():
     precision = np.array([1.0, 1.0, 0.9, np.nan, 0.1, 0.1, 0.2, 0.5])
     entry = np.array([0, 0, 1, 1, 2, 2, 3, 3])
-    assert ends(precision, entry, 2) == ([0, 2], [4, 6])
-    assert ends(precision, entry, 9)[0] == [0, 2, 7, 4, 1, 6, 5], "all known ones"
-    assert ends(precision[:1], entry[:1], 2) == ([0], [])
+    assert extreme_queries(precision, entry, 2, is_best=True) == [0, 2]
+    assert extreme_queries(precision, entry, 2, is_best=False) == [4, 6]
+    assert extreme_queries(precision, entry, 9, is_best=True) == [0, 2, 7, 4, 1, 6, 5], "all known ones"
 
 
 def test_rows_of_queries_with_and_without_images(tmp_path):
@@ -68,7 +72,8 @@ def test_rows_of_queries_with_and_without_images(tmp_path):
     for query in range(len(ranking.query_path)):
         Image.new("RGB", (40, 20), "red").save(tmp_path / "zoo" / f"{query}.png")
     rows = query_rows(ranking, "gpt", tmp_path, AS_PUBLISHED, 2)
-    assert [row.end for row in rows] == ["best", "best", "worst", "worst"]
+    assert [row.extreme for row in rows] == ["best", "best", "worst", "worst"]
+    assert len({row.query.path for row in rows}) == 4, "none is among both"
     assert min(row.precision for row in rows[:2]) >= max(row.precision for row in rows[2:])
     for row in rows:
         assert row.query.picture.source.startswith("data:image/webp;base64,")
@@ -92,7 +97,7 @@ def test_costs_are_added_up_by_stage(tmp_path):
 
 
 def test_sizes_are_of_files_not_of_what_links_lead_to(tmp_path):
-    for name, n in (("a/x", 10), ("b/c/y", 2000), ("b/z", 500)):
+    for name, n in (("a/x", 10), ("b/c/y", 2000), ("b/z", 500), ("b/.keys/z", 90), (".keys/x", 9)):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_bytes(b"0" * n)
     (tmp_path / "link").symlink_to(tmp_path / "b")
@@ -100,15 +105,16 @@ def test_sizes_are_of_files_not_of_what_links_lead_to(tmp_path):
     assert sizes == [("b", 2, 0.0025), ("a", 1, 1e-05)]
 
 
-def test_changed_settings_are_those_that_config_yaml_has_otherwise(tmp_path):
-    shipped = tmp_path / "config.yaml"
-    shipped.write_text(
-        "splits: null\nrecall_ks: [5, 10]\nscore_methods: []\nbootstrap: {samples: 10, seed: 0}\nroot: null\n"
-    )
-    config = {"splits": ["a"], "recall_ks": [5, 10], "score_methods": [], "bootstrap": {"samples": 10, "seed": 1}}
-    config |= {"root": None, "tune": {"x": 1}}
-    assert changed_settings(config, shipped) == [("splits", "[a]", "null"), ("bootstrap.seed", "1", "0")]
-    assert "tune:" in settings_text(config)
+def test_changed_settings_are_those_that_are_not_what_is_shipped():
+    def changed(*pairs):
+        return changed_settings(load(read_settings([], pairs)).model_dump(mode="json"))
+
+    assert changed() == [], "what follows from the benchmark is no change"
+    assert changed("results=mine") == [("results", "mine", "results")]
+    assert changed("splits=[sample_style]", "bootstrap={seed: 1}") == [
+        ("splits", "[sample_style]", "[sample_style, sample_object]"),
+        ("bootstrap.seed", "1", "0"),
+    ]
 
 
 def test_the_digest_of_settings_is_the_same_wherever_data_lie():
@@ -164,14 +170,28 @@ def test_facts_about_the_data():
 
 
 def test_marks_in_the_table_of_results():
-    good, mixed, bad = [1, 1] * 6, [1, 2] * 6, [60] * 12
-    table = results.summary_rows(made_standings({"a": {"gpt": mixed}, "b": {"gpt": mixed[::-1]}, "c": {"gpt": bad}}))
+    mixed, bad = [1, 2] * 6, [60] * 12
+    near = [2, 1] * 5 + [2, 2]
+    standings = made_standings({"a": {"gpt": mixed}, "b": {"gpt": near}, "c": {"gpt": bad}, "d": {"gpt": mixed[::-1]}})
+    table = results.summary_rows(standings)
     assert table.columns == ("split", "prompt type", "method", "mAP", "recall@5")
     cells = {row[2].text: row[3] for row in table.rows}
-    assert cells["a"].is_bold and not cells["a"].mark
+    assert cells["a"].is_bold and cells["d"].is_bold and not cells["a"].mark + cells["d"].mark
     assert cells["b"].is_tied and cells["b"].mark == results.TIED
     assert cells["c"].mark == results.CHANCE
     assert cells["(random ranking)"].order == pytest.approx(0.051, abs=1e-3)
+    legend, there = marks(standings, 0.95), ("Bold:", "No mark:", f"{results.TIED}:", f"{results.CHANCE}:")
+    absent = [f"{mark}:" for mark in (results.UNADJUSTED, results.UNKNOWN, results.SEEN)]
+    assert all(mark in legend for mark in there) and not any(mark in legend for mark in absent)
+    few = made_standings({"a": {"gpt": [1] * 3}, "b": {"gpt": [2] * 3}})
+    assert [row[3].mark for row in results.summary_rows(few).rows] == ["", results.UNKNOWN, ""]
+    assert "No mark" not in marks(few, 0.95) and "too few entries" in marks(few, 0.95)
+    alone = made_standings({"a": {"gpt": bad}})
+    assert not results.summary_rows(alone).rows[0][3].is_bold and "Bold" not in marks(alone, 0.95)
+
+
+def test_gains_of_variants():
+    good, bad = [1] * 12, [60] * 12
     entries = {("zoo", "gpt", Method("a", "tuned")): "12 / 0 / 0"}
     gains = results.gains(made_standings({"a": {"gpt": bad}, "a_tuned": {"gpt": good}, "b": {"gpt": good}}), entries)
     [row] = gains.rows
@@ -206,7 +226,17 @@ def test_text_of_a_page_is_escaped():
 
 def made_run(benchmark, rendered, labels):
     nothing = dict.fromkeys(("methods", "extractors", "tuned", "collections", "ranks"), ())
-    return Run(benchmark=benchmark, rendered=rendered, confidence=0.95, labels=labels, **nothing)
+    return RunDescription(benchmark=benchmark, rendered=rendered, confidence=0.95, labels=labels, **nothing)
+
+
+def made_page(folder, standings, figures):
+    """Return the page of a run whose images no program drew; its queries are left out."""
+    labels = {mean.method: mean.label for standing in standings for mean in standing.means}
+    run = made_run("mine", False, labels)
+    config = load(read_settings([], [f"results={folder}"])).model_dump(mode="json")
+    context = results_context(run, standings, None, pd.DataFrame(columns=PUBLISHED_COLUMNS), figures)
+    context |= queries_context(run, [], folder, AS_PUBLISHED, pd.DataFrame())
+    return page.render(context | provenance_context(run, "a-key", config, REPOSITORY))
 
 
 def test_figures_stand_where_they_belong(tmp_path):
@@ -216,25 +246,32 @@ def test_figures_stand_where_they_belong(tmp_path):
     (tmp_path / "zoo_variants.csv").write_text("prompt_type,extractor,variant,entry,pretrained,mapped\n")
     standings = made_standings({"a": {"gpt": [60] * 8}, "a_tuned": {"gpt": [1] * 8}})
     labels = {mean.method: mean.label for mean in standings[0].means}
-    run = Run(
-        benchmark="sample",
-        rendered=True,
-        confidence=0.95,
-        labels=labels,
-        methods=(),
-        extractors=(),
-        tuned=(),
-        collections=(),
-        ranks=(),
-    )
+    run = made_run("sample", True, labels)
     figures = [("zoo", name, str(tmp_path / f"zoo_{name}")) for name in names]
-    found = of_results(run, standings, None, pd.DataFrame(columns=PUBLISHED_COLUMNS), figures)
+    found = results_context(run, standings, None, pd.DataFrame(columns=PUBLISHED_COLUMNS), figures)
     [(split, shown)] = found["figures"]
     assert split == "zoo" and [picture.title for picture in shown] == ["Metrics with intervals"]
     assert found["answer_figures"]["zoo"].title == "Which method is better, and by how much"
     assert [of for of, _ in found["tuning_figures"]] == [of for of, _ in found["influence_figures"]] == ["zoo"]
     assert "drawn by a program" in found["warning"] and "A few images of a style" in found["subtitle"]
     assert ("tuning", "Tuning") in found["sections"] and "calibration" not in dict(found["sections"])
+
+
+def test_every_figure_is_on_the_page(tmp_path):
+    """A run without features as they are gains nothing that could be shown; a split without a valid query has no answer."""
+    names = [("zoo", "differences"), ("farm", "differences"), ("", "learning_curves")]
+    for split, name in names:
+        save(Figure(figsize=(2, 1)), tmp_path / f"{split}_{name}")
+        (tmp_path / f"{split}_{name}.txt").write_text(f"{name} {split or 'of all'}.")
+    (tmp_path / "_learning_curves.csv").write_text(
+        "extractor,variant,penalty,step,val_mAP,chosen\na,tuned,1.0,50,0.6494,True\n"
+    )
+    standings = made_standings({"a_tuned": {"gpt": [1] * 8}, "b_tuned": {"gpt": [2] * 8}})
+    figures = [(split, name, str(tmp_path / f"{split}_{name}")) for split, name in names]
+    html = made_page(tmp_path, standings, figures)
+    assert 'href="#tuning"' in html and "a_tuned: step 50" in html and "gains in mAP" not in html
+    for caption in ("differences zoo.", "differences farm.", "learning_curves of all."):
+        assert html.count(f"<figcaption>{caption}") == 1
 
 
 def test_the_templates_that_belong_to_the_key_are_all_there_are():
@@ -287,22 +324,6 @@ def test_published_numbers_stand_beside_ours():
 
 
 def test_a_run_without_a_valid_query_has_a_page(tmp_path):
-    run = Run(
-        benchmark="mine",
-        rendered=False,
-        confidence=0.95,
-        labels={},
-        methods=(),
-        extractors=(),
-        tuned=(),
-        collections=(),
-        ranks=(),
-    )
-    config = {"results": str(tmp_path), "features": str(tmp_path / "features")}
-    context = of_results(run, [], None, pd.DataFrame(columns=PUBLISHED_COLUMNS), [])
-    context |= of_queries(run, [], tmp_path, AS_PUBLISHED, pd.DataFrame()) | of_provenance(
-        run, "a-key", config, REPOSITORY
-    )
-    html = page.render(context)
+    html = made_page(tmp_path, [], [])
     assert "Which feature attributes best" in html and "a-key" in html
     assert "A text-to-image model was tuned" in html and "drawn by a program" not in html

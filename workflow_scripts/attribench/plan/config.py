@@ -46,7 +46,7 @@ def load(raw: dict[str, Any]) -> Config:
         problems = "".join(f"\n  {line}" for line in explain(error, raw, Settings))
         raise InputError(f"config is not valid:{problems}") from error
     _refuse_unknown("benchmark", [settings.benchmark], settings.benchmarks)
-    config = _filled_in(settings)
+    config = filled_in(settings)
     _check_neighbours(config)
     _check_names(config)
     _check_methods(config)
@@ -91,7 +91,8 @@ def _beside_config(path: str | None) -> str | None:
     return path if is_there else str(REPOSITORY / path)
 
 
-def _filled_in(settings: Settings) -> Config:
+def filled_in(settings: Settings) -> Config:
+    """Return the settings with what follows from the benchmark and the results folder where they leave it open."""
     entry = settings.benchmarks[settings.benchmark]
     results = settings.results.rstrip("/") or "/"
     chosen = {

@@ -1,6 +1,6 @@
 """Sentences of captions: what was ranked, over how many queries, with which settings."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import pandas as pd
@@ -22,10 +22,10 @@ def count(n: int, one: str, several: str = "") -> str:
     return f"{n:,} {one if n == 1 else several or f'{one}s'}"
 
 
-def listing(names: Sequence[object]) -> str:
+def listing(names: Iterable[object]) -> str:
     """Return `names` as a sentence lists them: `5, 10 and 100`."""
-    *first, last = map(str, names)
-    return f"{', '.join(first)} and {last}" if first else last
+    words = [str(name) for name in names]
+    return f"{', '.join(words[:-1])} and {words[-1]}" if len(words) > 1 else "".join(words)
 
 
 def protocol(rankings: Sequence[Ranking]) -> str:

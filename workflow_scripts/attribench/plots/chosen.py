@@ -22,7 +22,7 @@ def choose_queries(rankings: Sequence[Ranking], n: int, choose: str | Sequence[s
         number = {path: i for i, path in enumerate(rankings[0].query_path.tolist())}
         valid = valid_queries(rankings)
         return [number[path] for path in dict.fromkeys(choose) if path in number and valid[number[path]]]
-    chosen = _spread_queries(rankings, n) if choose == SPREAD else _extreme_queries(rankings, n, choose == BEST)
+    chosen = _spread_queries(rankings, n) if choose == SPREAD else _best_or_worst(rankings, n, choose)
     order, prompt_type = rankings[0].prompt_types, rankings[0].query_prompt_type
     return sorted(chosen, key=lambda query: (order.index(prompt_type[query]), query))
 
@@ -32,16 +32,23 @@ def valid_queries(rankings: Sequence[Ranking]) -> np.ndarray:
     return np.all([ranking.query_valid for ranking in rankings], axis=0)
 
 
-def _extreme_queries(rankings: Sequence[Ranking], n: int, is_best: bool) -> list[int]:
-    """Return the `n` valid queries with the highest or lowest mean AP: those of new entries before a second of one."""
+def _best_or_worst(rankings: Sequence[Ranking], n: int, choose: str) -> list[int]:
     values = np.mean([average_precision(r.offsets, r.ranks) for r in rankings], axis=0)
-    known = np.flatnonzero(valid_queries(rankings))
+    values = np.where(valid_queries(rankings), values, np.nan)
+    return extreme_queries(values, rankings[0].query_entry, n, choose == BEST)
+
+
+def extreme_queries(values: np.ndarray, entry: np.ndarray, n: int, is_best: bool) -> list[int]:
+    """Return up to `n` queries with the highest or lowest of `values` [Q], of equal ones the first; NaN is left out.
+
+    A second query of an entry [Q] comes after the first of each.
+    """
+    known = np.flatnonzero(~np.isnan(values))
     order = known[np.argsort(-values[known] if is_best else values[known], kind="stable")].tolist()
     times, turns = Counter(), []
     for query in order:
-        entry = int(rankings[0].query_entry[query])
-        turns.append(times[entry])
-        times[entry] += 1
+        turns.append(times[entry[query]])
+        times[entry[query]] += 1
     by_turn = sorted(zip(turns, range(len(order)), order, strict=True))
     return [query for _, _, query in by_turn[:n]]
 

@@ -4,12 +4,12 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from attribench.plots.captions import count, listing
 from attribench.plots.style import interval_name
 from attribench.tables.standings import Mean, Outcome, Standing
 
 _TUNED_ON = ("train", "val")  # of the column `seen`
-_FLATTERED = "But its mappers were tuned on this split, which flatters it."
-_NAMED = 4  # methods in a list; of more, their number
+_NAMED, _LEADERS = 4, 2  # methods in a list, and in one of equals; of more, their number
 _OUTCOMES = {
     Outcome.AHEAD: "ahead of",
     Outcome.UNADJUSTED: "likely ahead of",
@@ -41,9 +41,8 @@ def answers(standings: Sequence[Standing]) -> list[Answer]:
             for s in by_map
         )
         use, why, sure = _verdict(by_map)
-        if any(standing.best.seen in _TUNED_ON for standing in by_map):
-            sure += (_FLATTERED,)
-        out.append(Answer(split, use, why, sure, details))
+        flattered = _flattered(mean for standing in by_map for mean in standing.leaders)
+        out.append(Answer(split, use, why, (*sure, *flattered), details))
     return out
 
 
@@ -63,32 +62,67 @@ def plain_number(value: float) -> str:
 
 def _verdict(standings: Sequence[Standing]) -> tuple[str, str, tuple[str, ...]]:
     """Return which method to use on a split, why, and how sure that is, with each of its prompt types."""
-    leaders = list(dict.fromkeys(standing.best.label for standing in standings))
-    values = listing([f"{plain_number(s.best.value)} {_with(s.prompt_type)}" for s in standings])
+    if all(len(standing.means) == 1 for standing in standings):
+        return _verdict_on_one(standings)
+    by_prompt = [[mean.label for mean in standing.leaders] for standing in standings]
+    leaders = [label for label in by_prompt[0] if all(label in labels for labels in by_prompt)]
+    if not leaders:
+        which = [
+            f"{_few(labels, _LEADERS)} ({plain_number(standing.best.value)}) {_with(standing.prompt_type)}"
+            for standing, labels in zip(standings, by_prompt, strict=True)
+        ]
+        return "It depends on the prompt type", f"Highest mAP: {'; '.join(which)}.", _leads_of(standings)
     everywhere = "" if len(standings) == 1 else " with every prompt type"
-    why = f"It has the highest mAP{everywhere}: {values}."
-    if len(leaders) > 1:
-        which = "; ".join(f"{s.best.label} ({plain_number(s.best.value)}) {_with(s.prompt_type)}" for s in standings)
-        return "It depends on the prompt type", f"Highest mAP: {which}.", _leads_of(standings)
+    why = f"{_highest(leaders)} mAP{everywhere}: {_values(standings)}."
     if all(math.isnan(standing.best.low) for standing in standings):
-        n = max(standing.n_entries for standing in standings)
-        few = f"{n} entr{'y is' if n == 1 else 'ies are'} too few for intervals, so this may be chance."
-        return f"Perhaps {leaders[0]}", why, (f"We are not: {few}",)
+        return f"Perhaps {_few(leaders, _LEADERS)}", why, (f"We are not: {_too_few(standings)}",)
     if not any(standing.is_above_chance(mean) for standing in standings for mean in standing.means):
         level = interval_name(standings[0].confidence)
         none = f"No method is shown to be better than chance: each {level} holds what chance gives."
         return "None of them", why, (none,)
-    if all(len(standing.means) == 1 for standing in standings):
-        alone = "It is better than chance, but the only method of this run: it cannot be compared."
-        return leaders[0], why, (alone,)
-    return _use(standings), why, _leads_of(standings)
+    return _use(standings, leaders[0]), why, _leads_of(standings)
 
 
-def _use(standings: Sequence[Standing]) -> str:
-    """Return which method to use: the one leader, or one of those that no prompt type tells from it."""
-    leader, level = standings[0].best.label, f"{100 * standings[0].confidence:.4g} %"
-    equals = [[mean.label for mean in standing.with_outcome(Outcome.TIED)] for standing in standings]
-    tied = [mean.label for mean in standings[0].others if all(mean.label in labels for labels in equals)]
+def _verdict_on_one(standings: Sequence[Standing]) -> tuple[str, str, tuple[str, ...]]:
+    """Return what the only method of a split is worth, why, and how sure that is."""
+    chance = listing([plain_number(standing.chance) for standing in standings])
+    why = f"{standings[0].best.label} has mAP {_values(standings)}; a random ranking has {chance}."
+    alone = "It is the only method here: it cannot be compared."
+    above = [_with(standing.prompt_type) for standing in standings if standing.is_above_chance(standing.best)]
+    if not above:
+        few = [_too_few(standings)] if all(math.isnan(standing.best.low) for standing in standings) else []
+        return "One method, not shown to be better than chance", why, (*few, alone)
+    where = f" {listing(above)} only" if len(above) < len(standings) else ""
+    return f"One method, better than chance{where}", why, (alone,)
+
+
+def _values(standings: Sequence[Standing]) -> str:
+    return listing([f"{plain_number(s.best.value)} {_with(s.prompt_type)}" for s in standings])
+
+
+def _too_few(standings: Sequence[Standing]) -> str:
+    n = max(standing.n_entries for standing in standings)
+    return f"{count(n, 'entry is', 'entries are')} too few for intervals, so this may be chance."
+
+
+def _highest(labels: Sequence[str]) -> str:
+    return f"{_few(labels, _LEADERS)} {'has the' if len(labels) == 1 else 'have the same'} highest"
+
+
+def _flattered(means: Iterable[Mean]) -> list[str]:
+    """Return the sentence on those of `means` that were tuned on the split; none where none was."""
+    labels = list(dict.fromkeys(mean.label for mean in means if mean.seen in _TUNED_ON))
+    if not labels:
+        return []
+    verb, whom = ("was", "it") if len(labels) == 1 else ("were", "them")
+    return [f"But {_few(labels)} {verb} tuned on this split, which flatters {whom}."]
+
+
+def _use(standings: Sequence[Standing], leader: str) -> str:
+    """Return which method to use: the leader, or one of those that no prompt type tells from it."""
+    level = f"{100 * standings[0].confidence:.4g} %"
+    equals = [[mean.label for mean in (*s.leaders, *s.with_outcome(Outcome.TIED))] for s in standings]
+    tied = [label for label in equals[0] if label != leader and all(label in labels for labels in equals)]
     if len(tied) > 2:
         return f"Use {leader}, or one of {len(tied)} others that cannot be told from it at the {level} level"
     return f"Use {' or '.join([leader, *tied])}"
@@ -106,13 +140,15 @@ def _leads_of(standings: Sequence[Standing]) -> tuple[str, ...]:
 def _lead_of(standing: Standing) -> str:
     following = standing.others[0]
     pair = standing.lead(following.method)
-    by = f"+{difference_text(pair.value, pair.low, pair.high)} over the next, {following.label}"
+    difference = difference_text(pair.value, pair.low, pair.high)
+    by = f"{difference} over its equal" if standing.is_best(following) else f"+{difference} over the next"
     parts = [
         f"{words} {_few([mean.label for mean in means])}"
         for outcome, words in _OUTCOMES.items()
         if (means := standing.with_outcome(outcome))
     ]
-    return f"{_with(standing.prompt_type).capitalize()}: {by}. It is {'; '.join(parts)}."
+    rest = f" It is {'; '.join(parts)}." if parts else ""
+    return f"With {standing.prompt_type} prompts, {standing.best.label} has {by}, {following.label}.{rest}"
 
 
 # --- of a prompt type -------------------------------------------------------------------------------------------------
@@ -120,19 +156,22 @@ def _lead_of(standing: Standing) -> str:
 
 def _sentences(standing: Standing, others: Sequence[Standing]) -> list[str]:
     """Return what is said of a split's prompt type; `others` are its standings by other metrics."""
-    best, interval = standing.best, interval_name(standing.confidence)
-    value = f"{plain_number(best.value)}"
-    if best.low == best.low:
+    best, leaders, interval = standing.best, standing.leaders, interval_name(standing.confidence)
+    labels = [mean.label for mean in leaders]
+    it = "It" if len(leaders) == 1 else best.label
+    value = plain_number(best.value)
+    if best.low == best.low and len(leaders) == 1:
         value += f" ({interval} {plain_number(best.low)} to {plain_number(best.high)})"
-    sentences = [f"{best.label} has the highest mAP, {value}; a random ranking has {plain_number(standing.chance)}."]
-    if best.low == best.low and not standing.is_above_chance(best):
-        sentences.append("So it is not shown to be better than chance.")
-    sentences += filter(None, [_ahead(standing), _unadjusted(standing), _tied(standing), _unknown(standing)])
+    highest = f"{_highest(labels)} mAP," if len(standing.means) > 1 else f"{best.label} has mAP"
+    sentences = [f"{highest} {value}; a random ranking has {plain_number(standing.chance)}."]
+    if best.low == best.low and not any(standing.is_above_chance(mean) for mean in leaders):
+        which = "it is not" if len(leaders) == 1 else "none of them is"
+        sentences.append(f"So {which} shown to be better than chance.")
+    sentences += (f"{it} {rest}" for part in (_ahead, _unadjusted, _tied, _unknown) if (rest := part(standing)))
     if any(pair.p_holm == pair.p_holm for pair in standing.pairs):
-        n = len(standing.pairs)
-        sentences.append(f"(p is adjusted for {n} pair{'s' if n > 1 else ''}, by Holm's method; intervals are not.)")
-    if best.seen in _TUNED_ON:
-        sentences.append(_FLATTERED)
+        pairs = count(len(standing.pairs), "pair")
+        sentences.append(f"(p is adjusted for {pairs}, by Holm's method; intervals are not.)")
+    sentences += _flattered(leaders)
     disagreeing: dict[str, list[str]] = {}
     for other in others:
         if other.best.label != best.label and other.best.value > _value_of(other, best):
@@ -155,14 +194,13 @@ def _leads(standing: Standing, outcome: Outcome) -> str:
         p = f" (p {pair.p_holm:.2g})" if pair.p_holm == pair.p_holm else ""
         texts.append(f"{mean.label} by {difference_text(pair.value, pair.low, pair.high)}{p}")
     if len(chosen) > _NAMED:
-        rest = len(chosen) - _NAMED
-        texts.append(f"{rest} more by more than that" if rest > 1 else "one more by more than that")
+        texts.append(f"{len(chosen) - _NAMED} more by as much or more")
     return listing(texts)
 
 
 def _ahead(standing: Standing) -> str:
     leads = _leads(standing, Outcome.AHEAD)
-    return f"It is ahead of {leads}." if leads else ""
+    return f"is ahead of {leads}." if leads else ""
 
 
 def _unadjusted(standing: Standing) -> str:
@@ -171,7 +209,7 @@ def _unadjusted(standing: Standing) -> str:
         return ""
     which = "these intervals leave" if len(chosen) > 1 else "this interval leaves"
     return (
-        f"It is likely ahead of {leads}: {which} out 0, but of {len(standing.pairs)} pairs that are compared at once, one "
+        f"is likely ahead of {leads}: {which} out 0, but of {len(standing.pairs)} pairs that are compared at once, one "
         "or the other may do so by chance."
     )
 
@@ -179,20 +217,15 @@ def _unadjusted(standing: Standing) -> str:
 def _tied(standing: Standing) -> str:
     leads, chosen = _leads(standing, Outcome.TIED), standing.with_outcome(Outcome.TIED)
     which = "these intervals hold" if len(chosen) > 1 else "this interval holds"
-    return f"It cannot be told from the next: it leads {leads}, and {which} 0." if leads else ""
+    return f"cannot be told from the next: it leads {leads}, and {which} 0." if leads else ""
 
 
 def _unknown(standing: Standing) -> str:
     leads = _leads(standing, Outcome.UNKNOWN)
-    return f"It leads {leads}; there are too few entries ({standing.n_entries}) for an interval." if leads else ""
+    return f"leads {leads}; there are too few entries ({standing.n_entries}) for an interval." if leads else ""
 
 
-def _few(labels: Sequence[str]) -> str:
-    rest = len(labels) - _NAMED
-    return listing([*labels[:_NAMED], f"{rest} other{'s' if rest > 1 else ''}"] if rest > 0 else labels)
-
-
-def listing(words: Iterable[str]) -> str:
-    """Return the words as a list in a sentence: `a, b and c`."""
-    words = list(words)
-    return f"{', '.join(words[:-1])} and {words[-1]}" if len(words) > 1 else "".join(words)
+def _few(labels: Sequence[str], named: int = _NAMED) -> str:
+    """Return up to `named` labels, or so many and the number of the others."""
+    rest = len(labels) - named
+    return listing([*labels[:named], count(rest, "other")] if rest > 0 else labels)

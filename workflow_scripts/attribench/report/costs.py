@@ -49,15 +49,16 @@ def stage_costs(folder: Path | str) -> list[StageCost]:
 
 
 def folder_sizes(*folders: Path | str) -> list[FolderSize]:
-    """Return the size of each folder inside `folders`, links not followed, the largest first."""
-    inside = [path for folder in folders for path in sorted(Path(folder).glob("*")) if path.is_dir()]
+    """Return the size of each folder inside `folders`, the largest first; without links and hidden folders (keys)."""
+    inside = [path for folder in folders for path in sorted(Path(folder).glob("[!.]*")) if path.is_dir()]
     sizes = [_size_of(path) for path in dict.fromkeys(path for path in inside if not path.is_symlink())]
     return sorted(sizes, key=lambda size: -size.megabytes)
 
 
 def _size_of(folder: Path) -> FolderSize:
     files, size = 0, 0
-    for parent, _, names in os.walk(folder):
+    for parent, folders, names in os.walk(folder):
+        folders[:] = [name for name in folders if not name.startswith(".")]
         for name in names:
             try:
                 size += os.lstat(os.path.join(parent, name)).st_size

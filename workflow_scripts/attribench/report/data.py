@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from attribench.formats.ranking import Ranking
-from attribench.report.answer import listing
+from attribench.plots.captions import count, listing
 from attribench.tables.standings import Standing
 
 _COPY = 1e-6  # as near to a cosine of 1 as the features of a copy are
@@ -17,9 +17,11 @@ def exemplar_counts(rankings: Sequence[Ranking]) -> Iterator[str]:
     for ranking in rankings:
         _, query = np.unique(ranking.query_entry, return_index=True)
         n = np.diff(ranking.offsets)[query]
-        sizes = "1 exemplar" if n.max() == 1 else f"{n.min()} to {n.max()} exemplars (median {np.median(n):g})"
+        few, many = int(n.min()), int(n.max())
+        sizes = count(many, "exemplar") if few == many else f"{few} to {many} exemplars (median {np.median(n):g})"
         note = " With one exemplar, average precision is one over its rank." if n.max() == 1 else ""
-        yield f"Each of the {len(n)} entries of {ranking.split} has {sizes}.{note}"
+        whose = "The entry" if len(n) == 1 else f"Each of the {len(n)} entries"
+        yield f"{whose} of {ranking.split} has {sizes}.{note}"
 
 
 def checked_overlap(standings: Sequence[Standing], tuned: Sequence[str]) -> list[str]:

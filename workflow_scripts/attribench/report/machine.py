@@ -29,13 +29,13 @@ def commit_of(repository: Path) -> str:
 
 def versions() -> dict[str, str]:
     """Return the version of Python and of the packages that results come from, by name; those not installed are left out."""
-    found = {"Python": platform.python_version()}
+    version_of = {"Python": platform.python_version()}
     for package in _PACKAGES:
         try:
-            found[package] = metadata.version(package)
+            version_of[package] = metadata.version(package)
         except metadata.PackageNotFoundError:
             continue
-    return found
+    return version_of
 
 
 def machine() -> dict[str, str]:

@@ -14,7 +14,7 @@ from attribench.decode.reading import Reading
 
 _LARGE_SVG = 400_000  # bytes; above it holds photographs, which take less as WebP
 _FIGURE_QUALITY, _THUMBNAIL_QUALITY = 82, 75
-_SHOWN = 0.75  # CSS pixels for a pixel of a figure's PNG
+_CSS_PIXELS = 0.75  # for a pixel of a figure's PNG
 TITLES = {
     "metrics": "Metrics with intervals",
     "differences": "Which method is better, and by how much",
@@ -54,7 +54,7 @@ def figure_picture(stem: Path | str, name: str) -> Picture:
     text = Path(f"{stem}.txt")
     caption = " ".join(text.read_text(encoding="utf-8").split()) if text.exists() else f"{title}."
     with Image.open(f"{stem}.png") as image:
-        width, height = (round(_SHOWN * side) for side in image.size)
+        width, height = (round(_CSS_PIXELS * side) for side in image.size)
         drawing = Path(f"{stem}.svg").read_bytes()
         if len(drawing) <= _LARGE_SVG:
             source = _address("image/svg+xml", drawing)

@@ -1,6 +1,5 @@
 """The queries that the best method does best, and worst, with their exemplars and nearest images."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -11,6 +10,7 @@ from attribench.contact import nearest_images
 from attribench.decode.reading import Reading
 from attribench.formats.ranking import Ranking
 from attribench.metrics import average_precision
+from attribench.plots.chosen import extreme_queries, spread
 from attribench.report.pictures import Picture, thumbnail
 
 _SIZE = 96  # pixels, the side of a thumbnail
@@ -31,7 +31,7 @@ class Shown:
 class QueryRow:
     """Hold a query: whether it is among the `best` or the `worst`, its average precision, and the images of its row."""
 
-    end: str
+    extreme: str
     query: Shown
     entry: str
     precision: float
@@ -40,32 +40,18 @@ class QueryRow:
     exemplars: tuple[Shown, ...]
 
 
-def ends(precision: np.ndarray, entry: np.ndarray, n: int) -> tuple[list[int], list[int]]:
-    """Return up to `n` queries with the highest, and with the lowest average precision [Q], none in both; NaN is left out.
-
-    One query of an entry at most, while there are entries enough. Of equal ones the first.
-    """
-    known = np.flatnonzero(~np.isnan(precision))
-    best = _first_of_entries(known[np.argsort(-precision[known], kind="stable")], entry, n)
-    rest = known[~np.isin(known, best)]
-    return best, _first_of_entries(rest[np.argsort(precision[rest], kind="stable")], entry, n)
-
-
-def _first_of_entries(order: np.ndarray, entry: np.ndarray, n: int) -> list[int]:
-    _, first = np.unique(entry[order], return_index=True)
-    chosen = order[np.sort(first)].tolist()
-    return (chosen + [query for query in order.tolist() if query not in chosen])[:n]
-
-
 def query_rows(ranking: Ranking, prompt_type: str, root: Path, reading: Reading, n: int) -> list[QueryRow]:
     """Return the `n` best and the `n` worst queries of a prompt type, with thumbnails of those images that are there."""
     precision = average_precision(ranking.offsets, ranking.ranks)
     precision = np.where(ranking.query_prompt_type == prompt_type, precision, np.nan)
     read = _reader(root, reading)
-    best, worst = ends(precision, ranking.query_entry, n)
+    best = extreme_queries(precision, ranking.query_entry, n, is_best=True)
+    precision_of = precision.tolist()
+    precision[best] = np.nan
+    worst = extreme_queries(precision, ranking.query_entry, n, is_best=False)
     return [
-        _row(ranking, query, end, float(precision[query]), read)
-        for end, queries in (("best", best), ("worst", worst))
+        _row(ranking, query, extreme, precision_of[query], read)
+        for extreme, queries in (("best", best), ("worst", worst))
         for query in queries
     ]
 
@@ -78,19 +64,19 @@ def _reader(root: Path, reading: Reading):
     return read
 
 
-def _row(ranking: Ranking, query: int, end: str, precision: float, read) -> QueryRow:
+def _row(ranking: Ranking, query: int, extreme: str, precision: float, read) -> QueryRow:
     def shown(path: str, rank: int | None, is_exemplar: bool) -> Shown:
         what = "exemplar" if is_exemplar else "database image"
         return Shown(path, rank, is_exemplar, read(path, f"{what} at rank {rank:,}" if rank else "query"))
 
     nearest = [shown(path, rank, own) for rank, path, own, _ in nearest_images(ranking, query, _NEAREST)]
     pairs = ranking.pairs(query)
-    ranked = zip(ranking.ranks[pairs].tolist(), ranking.exemplar[pairs].tolist(), strict=True)
-    exemplars = _spread(list(ranked), _EXEMPLARS)
+    ranked = list(zip(ranking.ranks[pairs].tolist(), ranking.exemplar[pairs].tolist(), strict=True))
+    exemplars = [ranked[i] for i in spread(len(ranked), _EXEMPLARS)]
     entry = int(ranking.query_entry[query])
     names = [f"entry {entry}", str(ranking.class_id[entry]), str(ranking.category[entry])]
     return QueryRow(
-        end,
+        extreme,
         shown(str(ranking.query_path[query]), None, False),
         ", ".join(filter(None, names)),
         precision,
@@ -98,10 +84,3 @@ def _row(ranking: Ranking, query: int, end: str, precision: float, read) -> Quer
         tuple(nearest),
         tuple(shown(str(ranking.exemplar_path[exemplar]), rank, True) for rank, exemplar in exemplars),
     )
-
-
-def _spread(items: Sequence, n: int) -> list:
-    """Return `n` of `items` at even steps, the first and the last among them; all of fewer."""
-    if len(items) <= n:
-        return list(items)
-    return [items[round(i * (len(items) - 1) / (n - 1))] for i in range(n)]

@@ -21,7 +21,7 @@ from attribench.report.queries import query_rows
 from attribench.report.words import INFLUENCE_WORDS, RENDERED, WORDS, certainty, how_sure, marks, protocol, subtitle
 from attribench.tables.standings import Standing
 
-_ENDS = 2  # best and worst queries of each split and prompt type
+_EACH = 2  # so many of the best, and of the worst queries of each split and prompt type
 # Figures that stand beside what they show; all others have a section of their own.
 _OF_ANSWER, _OF_TUNING, _OF_INFLUENCE = ("differences",), ("variants", "learning_curves"), ("influence",)
 
@@ -29,7 +29,7 @@ Figures = Sequence[tuple[str, str, str]]  # split (empty: of the whole run), nam
 
 
 @dataclass(frozen=True, kw_only=True)
-class Run:
+class RunDescription:
     """Hold what a run was, from its settings.
 
     rendered: whether a program drew its images. methods: label and description. extractors: name, library, model, weights,
@@ -58,17 +58,22 @@ class QueryGroup:
     rows: tuple
 
 
-def of_results(
-    run: Run,
+def results_context(
+    run: RunDescription,
     standings: Sequence[Standing],
     influence: pd.DataFrame | None,
     published: pd.DataFrame,
     figures: Figures,
 ) -> dict[str, Any]:
     """Return what the page says of results: answers, tables, figures; by the template's names."""
-    splits = list(dict.fromkeys(standing.split for standing in standings))
+    answered = {standing.split for standing in standings}
     pictures = {(split, name): figure_picture(stem, name) for split, name, stem in figures}
-    by_split = [(split, _pictures_of(split, pictures)) for split in splits]
+    of_tuning = [(split, p) for (split, name), p in pictures.items() if name in _OF_TUNING]
+    elsewhere = (*_OF_TUNING, *_OF_INFLUENCE)
+    of_split: dict[str, list[Picture]] = {}
+    for (split, name), picture in pictures.items():
+        if name not in elsewhere and not (name in _OF_ANSWER and split in answered):
+            of_split.setdefault(split, []).append(picture)
     entries = {
         key: counts
         for split, name, stem in figures
@@ -76,24 +81,26 @@ def of_results(
         for key, counts in results.entries_of(Path(f"{stem}.csv"), split).items()
     }
     gains = results.gains(standings, entries)
+    is_tuned = gains is not None or bool(of_tuning)
     curves = [Path(f"{stem}.csv") for _, name, stem in figures if name == "learning_curves"]
     return {
         "title": f"Data attribution on benchmark {run.benchmark}",
         "subtitle": subtitle(standings, len(run.labels), run.rendered),
         "warning": RENDERED if run.rendered else "",
-        "sections": _sections(gains is not None, influence is not None),
+        "sections": _sections(is_tuned, influence is not None),
         "answers": answers(standings),
         "answer_figures": {split: p for (split, name), p in pictures.items() if name in _OF_ANSWER},
         "how_sure": how_sure(standings, run.confidence),
         "certainty": certainty(run.confidence),
         "words": WORDS,
-        "marks": marks(run.confidence),
+        "marks": marks(standings, run.confidence),
         "interval": interval_name(run.confidence),
         "summary": results.summary_rows(standings),
         "published": results.published_rows(published, run.labels),
-        "figures": [(split, shown) for split, shown in by_split if shown],
+        "figures": list(of_split.items()),
+        "is_tuned": is_tuned,
         "gains": gains,
-        "tuning_figures": [(split, p) for (split, name), p in pictures.items() if name in _OF_TUNING],
+        "tuning_figures": of_tuning,
         "chosen": [sentence for path in curves for sentence in results.chosen_mappers(path, run.labels)],
         "influence": results.influence_rows(influence) if influence is not None else None,
         "calibration": results.calibration_rows(influence) if influence is not None else None,
@@ -101,11 +108,6 @@ def of_results(
         "influence_words": INFLUENCE_WORDS,
         "influence_figures": [(split, p) for (split, name), p in pictures.items() if name in _OF_INFLUENCE],
     }
-
-
-def _pictures_of(split: str, pictures: Mapping[tuple[str, str], Picture]) -> list[Picture]:
-    elsewhere = (*_OF_ANSWER, *_OF_TUNING, *_OF_INFLUENCE)
-    return [picture for (of, name), picture in pictures.items() if of == split and name not in elsewhere]
 
 
 def _sections(is_tuned: bool, has_influence: bool) -> list[tuple[str, str]]:
@@ -119,8 +121,8 @@ def _sections(is_tuned: bool, has_influence: bool) -> list[tuple[str, str]]:
     return [*sections, ("protocol", "What was evaluated, and how"), ("provenance", "Provenance")]
 
 
-def of_queries(
-    run: Run, standings: Sequence[Standing], root: Path, reading: Reading, near_duplicates: pd.DataFrame
+def queries_context(
+    run: RunDescription, standings: Sequence[Standing], root: Path, reading: Reading, near_duplicates: pd.DataFrame
 ) -> dict[str, Any]:
     """Return the best and worst queries by the best method of each split and prompt type, and how images were ranked."""
     path_of = {(split, extractor, variant): path for split, extractor, variant, path in run.ranks}
@@ -129,7 +131,7 @@ def of_queries(
         key = (standing.split, *standing.best.method)
         if key not in rankings:
             rankings[key] = read_rank_file(path_of[key])
-        rows = query_rows(rankings[key], standing.prompt_type, root, reading, _ENDS)
+        rows = query_rows(rankings[key], standing.prompt_type, root, reading, _EACH)
         groups.append(QueryGroup(standing.split, standing.prompt_type, standing.best.label, tuple(rows)))
     of_splits = _first_of_splits(rankings)
     return {
@@ -158,7 +160,7 @@ class Collection:
     digest: str
 
 
-def of_provenance(run: Run, key: str, config: Mapping[str, Any], repository: Path) -> dict[str, Any]:
+def provenance_context(run: RunDescription, key: str, config: Mapping[str, Any], repository: Path) -> dict[str, Any]:
     """Return how the results were made: methods, data, settings, versions, machine, time and disk.
 
     Nothing of this belongs to the page's key, but for methods and names of collections: it is read as the job finds it.
@@ -172,7 +174,7 @@ def of_provenance(run: Run, key: str, config: Mapping[str, Any], repository: Pat
         "extractors": [(*facts, _dimension(shard)) for *facts, shard in run.extractors],
         "collections": [_collection(*collection) for collection in run.collections],
         "provenance": [*(facts | machine.machine()).items()],
-        "changed": settings.changed_settings(config, repository / "config.yaml"),
+        "changed": settings.changed_settings(config),
         "config": settings.settings_text(config),
         "versions": machine.versions(),
         "costs": costs.stage_costs(folder / "benchmarks"),

@@ -8,13 +8,15 @@ from pathlib import Path
 import pandas as pd
 
 from attribench.formats.ranking import PRETRAINED, SCORES, Method
-from attribench.report.answer import difference_text, listing, plain_number
+from attribench.plots.captions import listing
+from attribench.report.answer import difference_text, plain_number
 from attribench.tables.standings import Mean, Outcome, Standing
 
 NOTHING = "\N{EN DASH}"
 _LAST = -1e9  # by what a missing value is sorted
 # Marks beside values, and what they mean; the best value is bold.
-TIED, UNADJUSTED, CHANCE, SEEN = "\N{ALMOST EQUAL TO}", "~", "\N{DEGREE SIGN}", "\N{DAGGER}"
+TIED, UNADJUSTED, UNKNOWN, CHANCE, SEEN = "\N{ALMOST EQUAL TO}", "~", "?", "\N{DEGREE SIGN}", "\N{DAGGER}"
+_MARKS = {Outcome.TIED: TIED, Outcome.UNADJUSTED: UNADJUSTED, Outcome.UNKNOWN: UNKNOWN}
 # Metrics of influence.csv that the page shows, with their headings, in two tables.
 _INFLUENCE = {
     "gain_over_uniform": "gain over uniform, nats",
@@ -88,10 +90,8 @@ def _metric_cell(standing: Standing | None, method: Method) -> Cell:
     mean = next((m for m in standing.means if m.method == method), None) if standing else None
     if mean is None:
         return Cell(NOTHING, _LAST)
-    is_best, mark = mean is standing.best, ""
-    outcome = None if is_best else standing.lead(method).outcome(standing.confidence)
-    if outcome in (Outcome.TIED, Outcome.UNADJUSTED):
-        mark = TIED if outcome is Outcome.TIED else UNADJUSTED
+    is_best, outcome = len(standing.means) > 1 and standing.is_best(mean), standing.outcome(mean)
+    mark = _MARKS.get(outcome, "")
     if not math.isnan(mean.low) and not standing.is_above_chance(mean):
         mark += CHANCE
     if mean.seen in ("train", "val"):

@@ -1,11 +1,13 @@
 """The settings of a run, for its page: those that differ from the shipped files, all of them, and their digest."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import yaml
 
+from attribench.plan.config import REPOSITORY, filled_in
+from attribench.plan.config_files import CONFIG_FILES, read_settings
+from attribench.plan.settings import Settings
 from attribench.provenance.keys import digest
 
 # Where things lie, and how fast: the digest is the same on every machine.
@@ -22,12 +24,17 @@ def settings_text(config: Mapping[str, Any]) -> str:
     return yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True, width=120)
 
 
-def changed_settings(config: Mapping[str, Any], shipped: Path) -> list[tuple[str, str, str]]:
-    """Return key, value and shipped value of each setting that is not as in `config.yaml`, or that is left open there.
+def changed_settings(config: Mapping[str, Any]) -> list[tuple[str, str, str]]:
+    """Return key, value and default of each setting that is not as `config.yaml` has it, or as follows where it is null.
 
     config: the checked settings, in which nothing is left open. Registries are left out: they list what may be chosen.
     """
-    defaults = yaml.safe_load(shipped.read_text(encoding="utf-8"))
+    keys = yaml.safe_load((REPOSITORY / CONFIG_FILES[0]).read_text(encoding="utf-8"))
+    shipped = read_settings()
+    # Other defaults follow from the run's benchmark and results folder.
+    of_run = {key: config[key] for key in ("benchmarks", "benchmark", "results")}
+    filled = filled_in(Settings.model_validate({**shipped, **of_run})).model_dump(mode="json")
+    defaults = {key: shipped[key] if key in of_run else filled[key] for key in keys}
     return [(key, _text(value), _text(default)) for key, value, default in _changes("", config, defaults)]
 
 
@@ -36,7 +43,7 @@ def _changes(prefix: str, config: Mapping[str, Any], defaults: Mapping[str, Any]
         value = config.get(key)
         if isinstance(default, dict) and isinstance(value, dict):
             yield from _changes(f"{prefix}{key}.", value, default)
-        elif value != default and not (isinstance(value, Sequence) and not value and default is None):
+        elif value != default:
             yield f"{prefix}{key}", value, default
 
 

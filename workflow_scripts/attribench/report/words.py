@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 
 from attribench.formats.ranking import Ranking
+from attribench.plots.captions import count, listing
 from attribench.plots.style import interval_name
 from attribench.report import results
-from attribench.report.answer import listing
-from attribench.tables.standings import Standing
+from attribench.tables.standings import Outcome, Standing
 from attribench.tables.statistics import LEAST_ENTRIES
 
 WORDS = (
@@ -60,41 +60,56 @@ INFLUENCE_WORDS = (
 def subtitle(standings: Sequence[Standing], n_methods: int, rendered: bool) -> str:
     """Return what was done, in a sentence or two for who has not heard of it."""
     splits = list(dict.fromkeys(standing.split for standing in standings))
-    methods = "1 method" if n_methods == 1 else f"{n_methods} methods"
+    methods = count(n_methods, "method")
     task = (
         "A few images of a style or an object, the exemplars, stand for what a text-to-image model was tuned on, and others "
         "of it for what the model made since. Given one of the latter, "
         if rendered
         else "A text-to-image model was tuned on a few images, the exemplars. Given an image that it made, "
     )
-    return f"{task}which feature finds the exemplars among many other images? Here {methods} on {listing(splits)}."
+    return f"{task}which method finds the exemplars among many other images? Here {methods} on {listing(splits)}."
 
 
 def how_sure(standings: Sequence[Standing], confidence: float) -> str:
-    """Return from how many entries the answers come, and what their words mean."""
+    """Return from how many entries the answers come, and what their words mean, of those that they have."""
     level = interval_name(confidence)
     by_map = [standing for standing in standings if standing.metric == "mAP"]
-    counts = list(dict.fromkeys(f"{s.n_entries} entries and {s.n_queries} queries" for s in by_map))
-    text = f"{counts[0]} for each split and prompt type" if len(counts) == 1 else ""
-    text = text or "; ".join(
-        f"{s.n_entries} entries, {s.n_queries} queries on {s.split}, {s.prompt_type}" for s in by_map
-    )
-    return (
-        f"Methods are compared on the same queries ({text}). In brackets: the {level} of the paired difference, not "
-        "adjusted for the number of comparisons. Ahead: it leaves out 0, and p, adjusted for all pairs of methods, is at "
-        f"most {1 - confidence:.2g}. Likely ahead: it leaves out 0, but the adjusted p is larger. Not told apart: it holds "
-        "0."
-    )
+    sizes = [f"{count(s.n_queries, 'query', 'queries')} of {count(s.n_entries, 'entry', 'entries')}" for s in by_map]
+    text = f"{sizes[0]} for each split and prompt type" if len(set(sizes)) == 1 else ""
+    text = text or "; ".join(f"{size} on {s.split}, {s.prompt_type}" for size, s in zip(sizes, by_map, strict=True))
+    outcomes = {standing.outcome(mean) for standing in by_map for mean in standing.means}
+    sentences = {
+        Outcome.AHEAD: "Ahead: it leaves out 0, and p, adjusted for all pairs of methods, is at most "
+        f"{1 - confidence:.2g}.",
+        Outcome.UNADJUSTED: "Likely ahead: it leaves out 0, but the adjusted p is larger.",
+        Outcome.TIED: "Not told apart: it holds 0.",
+    }
+    known = [sentence for outcome, sentence in sentences.items() if outcome in outcomes]
+    if any(pair.low == pair.low for standing in by_map for pair in standing.pairs):
+        brackets = f"In brackets: the {level} of the paired difference, not adjusted for the number of comparisons."
+        known.insert(0, brackets)
+    return " ".join([f"All methods have the same queries ({text}).", *known])
 
 
-def marks(confidence: float) -> str:
-    """Return what the marks in the table of results mean."""
-    return (
-        f"In brackets: {interval_name(confidence)}s of the mean. Bold: the best of a split, prompt type and metric. The "
-        f"others are compared with it as in the answer. Underlined and {results.TIED}: not told apart from the best. "
-        f"{results.UNADJUSTED}: likely behind it. No mark: behind it. {results.CHANCE}: not shown to be better than chance. "
-        f"{results.SEEN}: tuned on this split."
-    )
+def marks(standings: Sequence[Standing], confidence: float) -> str:
+    """Return what the marks in the table of results mean: of those that it has."""
+    cells = [cell for row in results.summary_rows(standings).rows for cell in row]
+    found = "".join(cell.mark for cell in cells)
+    has_interval = any(mean.low == mean.low for standing in standings for mean in standing.means)
+    is_behind = any(standing.outcome(mean) is Outcome.AHEAD for standing in standings for mean in standing.means)
+    sentences = {
+        f"In brackets: {interval_name(confidence)}s of the mean.": has_interval,
+        "Bold: the best of a split, prompt type and metric. The others are compared with it as in the answer.": any(
+            cell.is_bold for cell in cells
+        ),
+        f"Underlined and {results.TIED}: not told apart from the best.": results.TIED in found,
+        f"{results.UNADJUSTED}: likely behind it.": results.UNADJUSTED in found,
+        f"{results.UNKNOWN}: too few entries to tell it from the best.": results.UNKNOWN in found,
+        "No mark: behind it.": is_behind,
+        f"{results.CHANCE}: not shown to be better than chance.": results.CHANCE in found,
+        f"{results.SEEN}: tuned on this split.": results.SEEN in found,
+    }
+    return " ".join(sentence for sentence, is_there in sentences.items() if is_there)
 
 
 def certainty(confidence: float) -> list[str]:
@@ -140,6 +155,6 @@ def protocol(rankings: Sequence[Ranking], standings: Sequence[Standing]) -> list
         )
     if invalid:
         sentences.append(
-            f"{invalid} queries are invalid (tables/invalid_images.csv): they are counted, and not averaged."
+            f"Invalid and not averaged: {count(invalid, 'query', 'queries')} (tables/invalid_images.csv has them)."
         )
     return sentences

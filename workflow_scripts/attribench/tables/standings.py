@@ -86,6 +86,11 @@ class Standing:
         return mean.value >= self.best.value - _SLACK
 
     @property
+    def leaders(self) -> list[Mean]:
+        """Return the best method and those that are equal to it."""
+        return [mean for mean in self.means if self.is_best(mean)]
+
+    @property
     def others(self) -> list[Mean]:
         """Return all methods but the best, by falling value."""
         return sorted((mean for mean in self.means if mean is not self.best), key=lambda mean: -mean.value)
@@ -104,8 +109,12 @@ class Standing:
         raise KeyError(f"{first.name} and {second.name} are not compared on {self.split}, {self.prompt_type}")
 
     def with_outcome(self, *outcomes: Outcome) -> list[Mean]:
-        """Return the other methods of which one of `outcomes` is true, by falling value."""
-        return [mean for mean in self.others if self.lead(mean.method).outcome(self.confidence) in outcomes]
+        """Return the methods behind the best of which one of `outcomes` is true, by falling value."""
+        return [mean for mean in self.others if self.outcome(mean) in outcomes]
+
+    def outcome(self, mean: Mean) -> Outcome | None:
+        """Return how sure it is that the best is better than a method; None for the best and those equal to it."""
+        return None if self.is_best(mean) else self.lead(mean.method).outcome(self.confidence)
 
     def is_above_chance(self, mean: Mean) -> bool:
         """Return whether the method's interval lies above what a random ranking has; False without an interval."""
