@@ -10,7 +10,7 @@ import pytest
 from attribench.decode.reading import AS_PUBLISHED
 from attribench.formats.ranking import Method
 from attribench.plan.config import load
-from attribench.plan.config_files import read_settings
+from attribench.plan.config_files import default_settings, read_settings
 from attribench.plots.chosen import extreme_queries
 from attribench.provenance.fingerprints import recorded_content, write_fingerprints
 from attribench.report import TEMPLATES, data, machine, page, results
@@ -73,13 +73,17 @@ def test_rows_of_queries_with_and_without_images(tmp_path):
         Image.new("RGB", (40, 20), "red").save(tmp_path / "zoo" / f"{query}.png")
     rows = query_rows(ranking, "gpt", tmp_path, AS_PUBLISHED, 2)
     assert [row.extreme for row in rows] == ["best", "best", "worst", "worst"]
-    assert len({row.query.path for row in rows}) == 4, "none is among both"
     assert min(row.precision for row in rows[:2]) >= max(row.precision for row in rows[2:])
     for row in rows:
         assert row.query.picture.source.startswith("data:image/webp;base64,")
         assert row.nearest[0].picture is None, "no such image"
         assert [shown.rank for shown in row.exemplars] == sorted(shown.rank for shown in row.exemplars)
         assert len(row.exemplars) == min(3, row.n_exemplars)
+
+
+def test_of_few_queries_none_is_among_the_best_and_the_worst(tmp_path):
+    rows = query_rows(four_entries("clip", 0), "gpt", tmp_path, AS_PUBLISHED, 99)
+    assert len(rows) == len({row.query.path for row in rows}) and {row.extreme for row in rows} == {"best"}
 
 
 def test_costs_are_added_up_by_stage(tmp_path):
@@ -107,7 +111,8 @@ def test_sizes_are_of_files_not_of_what_links_lead_to(tmp_path):
 
 def test_changed_settings_are_those_that_are_not_what_is_shipped():
     def changed(*pairs):
-        return changed_settings(load(read_settings([], pairs)).model_dump(mode="json"))
+        config = load(read_settings([], pairs)).model_dump(mode="json")
+        return changed_settings(config, default_settings(config))
 
     assert changed() == [], "what follows from the benchmark is no change"
     assert changed("results=mine") == [("results", "mine", "results")]
@@ -236,7 +241,7 @@ def made_page(folder, standings, figures):
     config = load(read_settings([], [f"results={folder}"])).model_dump(mode="json")
     context = results_context(run, standings, None, pd.DataFrame(columns=PUBLISHED_COLUMNS), figures)
     context |= queries_context(run, [], folder, AS_PUBLISHED, pd.DataFrame())
-    return page.render(context | provenance_context(run, "a-key", config, REPOSITORY))
+    return page.render(context | provenance_context(run, "a-key", config, {}, REPOSITORY))
 
 
 def test_figures_stand_where_they_belong(tmp_path):

@@ -8,7 +8,8 @@ import yaml
 
 from attribench.common.errors import InputError
 from attribench.common.text_files import check_config_file
-from attribench.plan.config import REPOSITORY
+from attribench.plan.config import REPOSITORY, filled_in
+from attribench.plan.settings import Settings
 
 # Those that are shipped, in the order in which each is merged over the ones before.
 CONFIG_FILES = ("config.yaml", "benchmarks.yaml", "extractors.yaml", "variants.yaml", "sources.yaml")
@@ -32,6 +33,19 @@ def read_settings(files: Sequence[Path | str] = (), pairs: Sequence[str] = ()) -
             raise InputError(f"{pair!r} is no setting; expected KEY=VALUE, such as results=results_color")
         settings = _merged(settings, {key: yaml.safe_load(value)})
     return settings
+
+
+def default_settings(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return each setting of `config.yaml` as it is shipped; where it is null, what follows from those of `config`.
+
+    config: the checked settings, in which nothing is left open. What may be chosen from, in the other files, is left out.
+    """
+    keys = yaml.safe_load((REPOSITORY / CONFIG_FILES[0]).read_text(encoding="utf-8"))
+    shipped = read_settings()
+    # Other settings follow from these.
+    of_run = {key: config[key] for key in ("benchmarks", "benchmark", "results")}
+    filled = filled_in(Settings.model_validate({**shipped, **of_run})).model_dump(mode="json")
+    return {key: shipped[key] if key in of_run else filled[key] for key in keys}
 
 
 def _merged(settings: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:

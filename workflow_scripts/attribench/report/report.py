@@ -160,7 +160,9 @@ class Collection:
     digest: str
 
 
-def provenance_context(run: RunDescription, key: str, config: Mapping[str, Any], repository: Path) -> dict[str, Any]:
+def provenance_context(
+    run: RunDescription, key: str, config: Mapping[str, Any], defaults: Mapping[str, Any], repository: Path
+) -> dict[str, Any]:
     """Return how the results were made: methods, data, settings, versions, machine, time and disk.
 
     Nothing of this belongs to the page's key, but for methods and names of collections: it is read as the job finds it.
@@ -174,7 +176,7 @@ def provenance_context(run: RunDescription, key: str, config: Mapping[str, Any],
         "extractors": [(*facts, _dimension(shard)) for *facts, shard in run.extractors],
         "collections": [_collection(*collection) for collection in run.collections],
         "provenance": [*(facts | machine.machine()).items()],
-        "changed": settings.changed_settings(config),
+        "changed": settings.changed_settings(config, defaults),
         "config": settings.settings_text(config),
         "versions": machine.versions(),
         "costs": costs.stage_costs(folder / "benchmarks"),

@@ -5,9 +5,6 @@ from typing import Any
 
 import yaml
 
-from attribench.plan.config import REPOSITORY, filled_in
-from attribench.plan.config_files import CONFIG_FILES, read_settings
-from attribench.plan.settings import Settings
 from attribench.provenance.keys import digest
 
 # Where things lie, and how fast: the digest is the same on every machine.
@@ -24,17 +21,8 @@ def settings_text(config: Mapping[str, Any]) -> str:
     return yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True, width=120)
 
 
-def changed_settings(config: Mapping[str, Any]) -> list[tuple[str, str, str]]:
-    """Return key, value and default of each setting that is not as `config.yaml` has it, or as follows where it is null.
-
-    config: the checked settings, in which nothing is left open. Registries are left out: they list what may be chosen.
-    """
-    keys = yaml.safe_load((REPOSITORY / CONFIG_FILES[0]).read_text(encoding="utf-8"))
-    shipped = read_settings()
-    # Other defaults follow from the run's benchmark and results folder.
-    of_run = {key: config[key] for key in ("benchmarks", "benchmark", "results")}
-    filled = filled_in(Settings.model_validate({**shipped, **of_run})).model_dump(mode="json")
-    defaults = {key: shipped[key] if key in of_run else filled[key] for key in keys}
+def changed_settings(config: Mapping[str, Any], defaults: Mapping[str, Any]) -> list[tuple[str, str, str]]:
+    """Return key, value and default of each setting of `config` that is not as in `defaults`."""
     return [(key, _text(value), _text(default)) for key, value, default in _changes("", config, defaults)]
 
 
