@@ -25,6 +25,7 @@ from attribench.formats.shards import invalid_images
 from attribench.gallery.page import page_texts
 from attribench.plan.config import load, own_features, refuse_empty
 from attribench.plan.labels import method_of_sheet
+from attribench.plan.config_files import default_settings
 from attribench.plan.described import described_collections, described_extractors, described_methods
 from attribench.plan.lock import Locks
 from attribench.plan.paths import FIGURES

@@ -6,7 +6,6 @@ import pandas as pd
 from attribench.common.files import write_text
 from attribench.decode.reading import Reading
 from attribench.formats.ranking import labels_of
-from attribench.plan.config_files import default_settings
 from attribench.provenance.job import job
 from attribench.report.page import render
 from attribench.report.report import RunDescription, provenance_context, queries_context, results_context
@@ -35,5 +34,5 @@ with job(snakemake):
     page = results_context(run, compared, influence, published, params.figures)
     near = pd.read_csv(tables.near_duplicates)
     page |= queries_context(run, compared, Path(config["root"]), reading, near)
-    page |= provenance_context(run, params.key, config, default_settings(config), Path(snakemake.scriptdir).parent)
+    page |= provenance_context(run, params.key, config, params.default_settings, Path(snakemake.scriptdir).parent)
     write_text(snakemake.output[0], render(page))
