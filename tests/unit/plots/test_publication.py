@@ -128,7 +128,12 @@ def test_captions_say_what_is_shown_and_the_settings_used():
             said,
         ),
         (recall_curves(rankings, [5, 10], "style", 0.9, summary=table), "k = 5 and 10", "90 % intervals", said),
-        (rank_distribution(rankings, "style"), "Ranks of the exemplars on style", "the same scale", said),
+        (
+            rank_distribution(rankings, "style"),
+            "Ranks of the exemplars on style",
+            "divided by its width on the axis",
+            said,
+        ),
         (size_curves(sizes, "style", 0.9), "the first 10 and 1,500 images", "90 % intervals"),
         (variant_scatter(rankings, "style"), "What tuning changed on style", said),
         (forest, "Which method is better on style", "90 % intervals", "p at most 0.1", said),
@@ -205,6 +210,12 @@ def test_a_forest_of_many_methods_has_the_best_ones_pairs_and_those_with_pretrai
     rest = data.drop(best.index)
     assert len(rest) == 2 * 5 - 1 and (rest["extractor_a"] == rest["extractor_b"]).all()
     assert ((rest["variant_a"] == "pretrained") | (rest["variant_b"] == "pretrained")).all()
+    worst_first = [Method("clip", variant) for variant in ("pretrained", *"abcdef")]
+    few, many = (difference_forest(comparisons(worst_first[:n]), "style", Resampling()) for n in (6, 7))
+    assert (len(few.data), len(many.data)) == (15, 6 + 5)
+    assert (
+        "Of all pairs, those with the best" not in few.caption and "Of all pairs, those with the best" in many.caption
+    )
     nothing = difference_forest(comparisons(FIVE_BY_THREE), "absent", Resampling())
     assert nothing.data.empty and "no two methods to compare" in nothing.caption
 

@@ -85,7 +85,7 @@ def difference_forest(
             axes.set_title(prompt, loc="left", weight="bold")
             axes.set_xlabel(f"difference in {METRIC}" if i + columns >= len(prompts) else "")
             _name_rows(axes, rows, labels, named=i % columns == 0)
-        return Plot(figure, data, _caption(data, table, split, len(groups) < len(best_first) - 1, resampling, protocol))
+        return Plot(figure, data, _caption(data, table, split, resampling, protocol))
 
 
 def _best_first(table: pd.DataFrame) -> list[Method]:
@@ -200,16 +200,14 @@ def _handles(data: pd.DataFrame, confidence: float) -> list[Line2D]:
     return handles
 
 
-def _caption(
-    data: pd.DataFrame, table: pd.DataFrame, split: str, is_choice: bool, resampling: Resampling, protocol: str
-) -> str:
+def _caption(data: pd.DataFrame, table: pd.DataFrame, split: str, resampling: Resampling, protocol: str) -> str:
     n_pairs = len(table.drop_duplicates(_NAMES))
     return caption(
         f"Which method is better on {split}, and by how much: differences in {METRIC}, paired on the queries that are valid "
         "for both methods, a panel per prompt type. Of each pair, it is the method with the higher mean over prompt types "
         "minus the other.",
         "Of all pairs, those with the best method are shown, and those of a variant with the same extractor pretrained."
-        if is_choice
+        if len(data.drop_duplicates(_NAMES)) < n_pairs
         else "",
         protocol,
         intervals(

@@ -66,13 +66,12 @@ def rank_distribution(
             return Plot(message_figure("no valid queries", look.width), nothing, "No query is valid.")
         edges = _edges(max(ranks.last for ranks in histograms.values()))
         data = pd.concat([_histogram(*names, ranks, edges) for names, ranks in histograms.items()], ignore_index=True)
-        peak = data["share"].max()
         text = caption(
             f"Ranks of the exemplars on {split or 'the split'} by each method, a panel per prompt type: histograms over a "
             "logarithmic axis, with median (dot) and quartiles (line).",
             protocol(rankings),
-            f"All histograms have the same scale: the highest bar holds {100 * peak:.3g} % of a method's ranks. Queries "
-            "weigh the same, so the median is the k at which recall@k reaches a half.",
+            "A bar is as high as its share of the method's ranks divided by its width on the axis; all histograms have the "
+            "same scale. Queries weigh the same, so the median is the k at which recall@k reaches a half.",
             "Dotted: the median of a random ranking.",
         )
         return Plot(_draw(data, prompts, styles, edges, split, look), data, text)
@@ -163,7 +162,7 @@ def _quartiles(axes, y: int, rows: pd.DataFrame, prefix: str) -> None:
 def _handles() -> list:
     middle = {"marker": "o", "markerfacecolor": "white", "markersize": 3.6, "markeredgewidth": 0.9}
     return [
-        Patch(color="#B9B9B9", label="share of the ranks, one scale for all"),
+        Patch(color="#B9B9B9", label="density of the ranks over the log axis"),
         Line2D([], [], color=TEXT, linewidth=1.6, label="median and quartiles", **middle),
         Line2D([], [], **CHANCE_LINE, label="median of a random ranking"),
     ]
