@@ -118,7 +118,7 @@ def _handles(data: pd.DataFrame, confidence: float) -> list:
     if data["chance"].notna().any():
         handles.append(Line2D([], [], **CHANCE_LINE, label="chance: random ranking"))
     if data["ceiling"].notna().any():
-        handles += ceiling_handles(data["ceiling_high"].fillna(data["ceiling"]))
+        handles += ceiling_handles(data["ceiling"])
     return handles
 
 
@@ -149,10 +149,8 @@ def _panel(
     for number, at in zip(value, y, strict=True):
         beside(axes, at, NOTHING if math.isnan(number) else f"{number:.3f}")
     ceiling, chance = table["ceiling"].to_numpy(), table["chance"].to_numpy()
-    # From the end of the ceiling's interval on: with other entries the ceiling, and so the mean, could be higher.
-    end = table["ceiling_high"].fillna(table["ceiling"]).to_numpy()
-    known = ~np.isnan(end)
-    axes.barh(y[known], 1 - end[known], left=end[known], height=_BAR, color=BEYOND, zorder=0.5)
+    known = ~np.isnan(ceiling)
+    axes.barh(y[known], 1 - ceiling[known], left=ceiling[known], height=_BAR, color=BEYOND, zorder=0.5)
     axes.vlines(ceiling, y - half, y + half, **CEILING_LINE, zorder=3)
     axes.vlines(chance, y - half, y + half, **CHANCE_LINE, zorder=3)
     drawn = ~np.isnan(value)

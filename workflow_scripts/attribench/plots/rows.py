@@ -9,7 +9,7 @@ from attribench.formats.ranking import Method
 from attribench.plots.look import AS_SHIPPED, Look
 
 _NEEDED = ["split", "prompt_type", "extractor", "variant", "metric", "value"]
-_OPTIONAL = ["ci_low", "ci_high", "chance", "ceiling", "ceiling_high", "n_queries", "n_entries"]
+_OPTIONAL = ["ci_low", "ci_high", "chance", "ceiling", "n_queries", "n_entries"]
 
 
 def metric_rows(

@@ -95,10 +95,10 @@ def _panel(axes, rows: pd.DataFrame, styles: dict[Method, MethodStyle]) -> None:
     # Methods differ in chance and ceiling only where they lack different images; the first then stands for all. The
     # ceiling is that of the number of exemplars: the same at every size.
     first = rows[rows["method"] == rows["method"].iloc[0]]
-    ceiling, end = first["ceiling"].iloc[0], first["ceiling_high"].iloc[0]
+    ceiling = first["ceiling"].iloc[0]
     if not math.isnan(ceiling):
         axes.axhline(ceiling, **CEILING_LINE, zorder=2)
-        axes.axhspan(ceiling if math.isnan(end) else end, 1, color=BEYOND, linewidth=0, zorder=0.5)
+        axes.axhspan(ceiling, 1, color=BEYOND, linewidth=0, zorder=0.5)
     x, chance = first["database_size"], first["chance"]
     if len(first) == 1:  # a line through a single size would not be seen
         axes.hlines(chance, x / _MARGIN**0.5, x * _MARGIN**0.5, **CHANCE_LINE, zorder=2)
@@ -139,7 +139,7 @@ def _is_round(size: int) -> bool:
 def _handles(data: pd.DataFrame, styles: dict[Method, MethodStyle], confidence: float) -> list:
     handles: list = [*method_handles(styles, marked=True), *interval_handles(data, confidence)]
     if data["ceiling"].notna().any():
-        handles += ceiling_handles(data["ceiling_high"].fillna(data["ceiling"]))
+        handles += ceiling_handles(data["ceiling"])
     if data["chance"].notna().any():
         handles.append(Line2D([], [], **CHANCE_LINE, label="chance: random ranking"))
     return handles
