@@ -178,11 +178,13 @@ def test_learning_curves_name_what_was_chosen_and_each_penalty():
 
 
 def test_intervals_stand_at_their_points_unless_one_would_hide_another():
+    """Inside the panel, also those of a point on its edge."""
     axes, styles = Figure().add_axes((0, 0, 1, 1), xlim=(0, 10)), method_styles(TWELVE[:3])
-    ends = (([5], [0.1], [0.4]), ([5], [0.3], [0.6]), ([5], [0.7], [0.9]))
+    ends = (([5, 0], [0.1, 0.12], [0.4, 0.4]), ([5, 0], [0.3, 0.32], [0.6, 0.6]), ([5], [0.7], [0.9]))
     draw_intervals(axes, dict(zip(styles, ends, strict=True)), styles)
     x = {low: at for lines in axes.collections for (at, low), _ in lines.get_segments()}
     assert x[0.7] == pytest.approx(5) and x[0.1] < 5 < x[0.3] and x[0.1] + x[0.3] == pytest.approx(10)
+    assert x[0.12] == pytest.approx(0, abs=1e-9) and x[0.32] - x[0.12] == pytest.approx(x[0.3] - x[0.1])
 
 
 def test_a_forest_has_the_better_method_first_and_marks_what_is_significant():
