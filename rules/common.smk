@@ -24,7 +24,7 @@ from attribench.formats.ranking import SCORES
 from attribench.formats.shards import invalid_images
 from attribench.gallery.page import page_texts
 from attribench.plan.config import load, own_features, refuse_empty
-from attribench.plan.labels import method_of_sheet
+from attribench.plan.labels import method_of_sheet, refuse_unknown_queries
 from attribench.plan.described import described_collections, described_extractors, described_methods
 from attribench.plan.lock import Locks
 from attribench.plan.paths import FIGURES

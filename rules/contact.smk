@@ -2,6 +2,8 @@
 # SPLIT_comparison all of them on a few queries.
 
 SHEET_METHOD = without_traceback(lambda: method_of_sheet(plan.config, plan.methods))
+# By jobs too: the split files may have been missing when the run started.
+without_traceback(lambda: refuse_unknown_queries(plan.config))
 
 
 def contact_reads(split):
