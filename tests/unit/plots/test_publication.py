@@ -199,6 +199,8 @@ def test_a_forest_has_the_better_method_first_and_marks_what_is_significant():
     assert data["significant"].tolist() == [True, True, True]
     texts = [text for text, _ in drawn_texts(plot.figure)]
     assert texts.count("+0.200*") == 4 and texts.count("+0.400*") == 2
+    long = difference_forest(comparisons([Method(60 * "L", "pretrained"), methods[0]], ["gpt"]), "style", Resampling())
+    assert "\N{MINUS SIGN}" not in [text.split("\n")[0] for text, _ in drawn_texts(long.figure)]
     close = difference_forest(comparisons(methods, values=dict.fromkeys(methods, 0.2)), "style", Resampling())
     assert not close.data["significant"].any() and "+0.000" in [text for text, _ in drawn_texts(close.figure)]
     strict = difference_forest(comparisons(methods, ["gpt"], values), "style", Resampling(confidence=0.99))

@@ -39,7 +39,7 @@ _COLUMNS = ["split", "prompt_type", "metric", *_NAMES, *_NUMBERS, "significant"]
 # Inches: a row, the column of numbers, a panel's width at least.
 _ROW, _NUMBER, _LEAST = 0.15, 0.52, 0.8
 _LABELS = 0.34  # of the width, at most
-_MINUS = "\N{MINUS SIGN}"
+_MINUS = "\N{MINUS SIGN}\N{NO-BREAK SPACE}"  # which never stands on a line of its own
 
 
 def difference_forest(
@@ -136,7 +136,7 @@ def _labels(
     rows = []
     for better, others in groups.items():
         rows.append((wrapped(styles[better].label, width, SMALL, "bold"), "bold"))
-        rows += [(wrapped(f"{_MINUS} {styles[other].label}", width, SMALL), "normal") for other in others]
+        rows += [(wrapped(f"{_MINUS}{styles[other].label}", width, SMALL), "normal") for other in others]
     return rows
 
 

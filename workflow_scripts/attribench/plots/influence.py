@@ -67,7 +67,7 @@ def calibration_figure(
             nothing = pd.DataFrame(columns=_COLUMNS)
             return Plot(message_figure("no valid queries", look.width), nothing, "No query is valid.")
         data = pd.concat(parts, ignore_index=True)
-        spacing = Spacing(left=0.55, between=0.55, right=0.12)
+        spacing = Spacing(left=0.64, between=0.55, right=0.12)
         handles = _handles(data, styles, resampling.confidence)
         title = f"{split}: calibration of influence{f' ({note})' if note else ''}"
         figure, panels = panel_grid(look, title, handles, 2 * len(prompts), 2, _HEIGHT, spacing)
