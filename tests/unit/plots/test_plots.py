@@ -217,7 +217,12 @@ FOUR = [("some_extractor", "pretrained"), ("some_extractor", "tuned"), ("b", "pr
 
 @pytest.mark.parametrize(
     "methods, n_prompts, ks, n_database, width",
-    [(FIVE_BY_THREE, 2, 2, 1500, 5.5), (TWELVE, 2, 5, 10**6, 5.5), (TWELVE[:1], 1, 1, 5, 5.5), (FOUR, 5, 1, 1500, 4.0)],
+    [
+        (FIVE_BY_THREE, 2, 2, 1500, 5.5),
+        (TWELVE, 2, 5, 10**6, 5.5),
+        (TWELVE[:1], 1, 1, 5, 5.5),
+        (FOUR, 5, 1, 1500, 3.25),
+    ],
     ids=["5x3", "12", "1", "narrow"],
 )
 def test_texts_neither_overlap_nor_leave_the_figure(methods, n_prompts, ks, n_database, width):

@@ -165,7 +165,7 @@ class Plots(Closed):
     `label` of their entries.
     """
 
-    width: number(ge=4, le=20)
+    width: number(ge=3.25, le=20)
     title: bool
     order: Literal["given", "value"]
     labels: dict[Name, Label]

@@ -10,7 +10,7 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullLocat
 from attribench.formats.influence import LEVELS, Influence
 from attribench.formats.ranking import Method, Ranking
 from attribench.plots.captions import BESIDE, caption, intervals, listing, protocol
-from attribench.plots.grid import Spacing, panel_grid
+from attribench.plots.grid import Spacing, columns_that_fit, panel_grid
 from attribench.plots.look import AS_SHIPPED, Look
 from attribench.plots.plot import Plot
 from attribench.plots.points import draw_intervals, interval_handles
@@ -39,7 +39,7 @@ _COLUMNS = [
     "ci_high",
     "n_candidates",
 ]
-_HEIGHT = 1.7  # inches of a panel
+_HEIGHT, _MIN_PANEL_WIDTH = 1.7, 1.3  # inches of a panel
 _LEAST = 1e-3  # of the influence, or of the exemplars: a bin that has less is not drawn
 _LOW = 1e-8  # the least influence on the axes
 _ZERO = 0.06  # of the height of the axis: how far below it the row of 0 is
@@ -52,12 +52,12 @@ def calibration_figure(
     look: Look = AS_SHIPPED,
     note: str = "",
 ) -> Plot:
-    """Draw a row of two panels per prompt type, a line per method.
+    """Draw two panels per prompt type, beside each other where the width allows, and a line per method.
 
-    Left, reliability: of the candidates with about the same influence, how often one is the exemplar drawn. Right, coverage:
-    how many exemplars are in the smallest set that holds a share of the influence. On the diagonal, both agree. All panels
-    of a kind have the same axes. `note` says where the split calibrates methods that it measures. The data are the rows
-    drawn.
+    First, reliability: of the candidates with about the same influence, how often one is the exemplar drawn. Second,
+    coverage: how many exemplars are in the smallest set that holds a share of the influence. On the diagonal, both agree.
+    All panels of a kind have the same axes. `note` says where the split calibrates methods that it measures. The data are
+    the rows drawn.
     """
     with plot_style():
         rankings = [ranking for ranking, _ in of_methods]
@@ -70,17 +70,20 @@ def calibration_figure(
         spacing = Spacing(left=0.64, between=0.55, right=0.12)
         handles = _handles(data, styles, resampling.confidence)
         title = f"{split}: calibration of influence{f' ({note})' if note else ''}"
-        figure, panels = panel_grid(look, title, handles, 2 * len(prompts), 2, _HEIGHT, spacing)
+        columns = columns_that_fit(look, spacing, _MIN_PANEL_WIDTH, 2)
+        figure, panels = panel_grid(look, title, handles, 2 * len(prompts), columns, _HEIGHT, spacing)
         low = _least_shown(data)
         for left, right, prompt in zip(panels[::2], panels[1::2], prompts, strict=True):
             of_prompt = data[data["prompt_type"] == prompt]
             _reliability_panel(left, of_prompt[of_prompt["panel"] == "reliability"], styles, low)
             _coverage_panel(right, of_prompt[of_prompt["panel"] == "coverage"], styles)
             left.set_title(prompt, loc="left", weight="bold")
+        one, other = ("Left", "Right") if columns == 2 else ("Above", "Below")
         text = caption(
-            f"How well influence is calibrated on {split or 'the split'}, a row per prompt type. Left, reliability: of the "
-            "images with about the same influence, the share that are exemplars. Right, coverage: the share of exemplars in "
-            f"the smallest set that holds {listing([f'{100 * level:g}' for level in LEVELS])} % of a query's influence. On "
+            f"How well influence is calibrated on {split or 'the split'}, two panels per prompt type. {one}, "
+            "reliability: of the images with about the same influence, the share that are exemplars. "
+            f"{other}, coverage: the share of exemplars in the smallest set that holds "
+            f"{listing([f'{100 * level:g}' for level in LEVELS])} % of a query's influence. On "
             "the dashed diagonal, influence is what it says.",
             protocol(rankings),
             intervals(_of_coverage(data), resampling.confidence, where=BESIDE),

@@ -16,7 +16,8 @@ from attribench.plots.plot import Plot
 from attribench.plots.style import CEILING_LINE, LINE, SIZE, TEXT, MethodStyle, luminance, plot_style, wrapped
 
 _HEIGHT = 1.0  # inches of a panel
-_FEW = 3  # methods that each have a row; of more, two stand beside each other
+# So many methods each have a row; of more, two stand beside each other, where a figure has so many inches.
+_FEW, _WIDE = 3, 4.0
 _DASHES = ("-", (0, (4, 3)), (0, (1.4, 1.6)), (0, (6, 1.5, 1.4, 1.5)))  # of penalties
 _MIXED = 0.5  # how much white, or black in a pale colour, the dashes have that show on a whole line
 
@@ -33,7 +34,7 @@ def learning_curves(
     """
     with plot_style():
         styles = look.styles(curves)
-        columns = 2 if len(curves) <= _FEW else 4
+        columns = 2 if len(curves) <= _FEW or look.width < _WIDE else 4
         spacing = Spacing(left=0.42, between=0.46, right=0.1, below=0.36)
         width = look.width * 2 / columns - spacing.left - spacing.right
         names = [wrapped(style.label, width, SIZE, "bold") for style in styles.values()]

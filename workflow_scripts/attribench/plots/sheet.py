@@ -21,6 +21,7 @@ DPI = 360  # dots per inch: a thumbnail is small at the width of a page, and loo
 GAP, COLUMN_GAP, LINE = 0.035, 0.12, 0.13  # between thumbnails, between columns, a line of text
 NO_IMAGE, UNREADABLE = "\N{EN DASH}", "\N{MULTIPLICATION SIGN}"
 BADGE = 0.11
+MIN_WIDTH = 4.0  # inches of a sheet: with less, the names of its images touch
 _LEAST, _MOST = 0.33, 0.6  # the side of a thumbnail of a contact sheet
 _LEAST_IN_BLOCKS, _MOST_IN_BLOCKS = 0.2, 0.3  # that of a comparison
 # Of comparisons: the columns of labels, of average precision, and of an exemplar's rank; a query.
