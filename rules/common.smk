@@ -144,8 +144,8 @@ def label_rows():
     return [[*method, label] for method, label in plan.labels.items()]
 
 
-def look_params():
-    """Return how figures look, as `plots.look.Look` takes it."""
+def figure_params():
+    """Return how figures look, as `plots.figure_settings.FigureSettings` takes it."""
     return plan.config.plots.model_dump(include={"width", "title", "order"})
 
 

@@ -10,7 +10,7 @@ import pytest
 from attribench.contact import choose_queries, comparison_sheet, contact_sheet, nearest_images
 from attribench.decode.reading import Reading
 from attribench.formats.rank_file import read_rank_file, write_rank_file
-from attribench.plots.look import Look
+from attribench.plots.figure_settings import FigureSettings
 from attribench.plots.save import save_plot
 from attribench.plots.sheet import DPI, NO_IMAGE, UNREADABLE, shorten
 from helpers.figures import assert_legible, drawn_texts, parts
@@ -145,9 +145,9 @@ def test_ranks_of_large_databases_fit_under_their_images(root):
 def test_sheets_have_the_width_that_is_asked_for_and_4_inches_at_least(root, width, n_neighbours):
     neighbours = {"neighbour_index": np.zeros((6, 30), int), "neighbour_score": np.zeros((6, 30))}
     wide = ranking(neighbour_path=text([["d/00.png"] * 30] * 6), **neighbours)
-    look = Look(width=width, has_title=True)
-    assert_legible(contact_sheet(wide, root, 2, n_neighbours, look=look).figure, max(4, width))
-    assert_legible(comparison_sheet([wide], root, n_neighbours, look=look).figure, max(4, width))
+    settings = FigureSettings(width=width, has_title=True)
+    assert_legible(contact_sheet(wide, root, 2, n_neighbours, settings=settings).figure, max(4, width))
+    assert_legible(comparison_sheet([wide], root, n_neighbours, settings=settings).figure, max(4, width))
 
 
 def test_missing_and_broken_images_become_squares_with_a_sign(root, tmp_path):

@@ -11,7 +11,7 @@ from attribench.decode.reading import AS_PUBLISHED, Reading
 from attribench.formats.ranking import Method, Ranking
 from attribench.plots.captions import caption, count, protocol
 from attribench.plots.chosen import SPREAD, choose_queries, how_chosen, spread, valid_queries
-from attribench.plots.look import AS_SHIPPED, Look
+from attribench.plots.figure_settings import SHIPPED, FigureSettings
 from attribench.plots.plot import Plot
 from attribench.plots.sheet import (
     MIN_WIDTH,
@@ -43,7 +43,7 @@ def contact_sheet(
     n_neighbours: int = 8,
     choose: str | Sequence[str] = SPREAD,
     reading: Reading = AS_PUBLISHED,
-    look: Look = AS_SHIPPED,
+    settings: FigureSettings = SHIPPED,
 ) -> Plot:
     """Draw one method: a row per query with its `n_neighbours` best-ranked images and up to 4 of its exemplars.
 
@@ -52,8 +52,8 @@ def contact_sheet(
     Images are read below `root` as `reading` says; one that cannot be is a grey square. Where none is there, a line says so.
     """
     with plot_style():
-        width = max(look.width, MIN_WIDTH)
-        label = look.styles([ranking.method])[ranking.method].label
+        width = max(settings.width, MIN_WIDTH)
+        label = settings.styles([ranking.method])[ranking.method].label
         queries = choose_queries([ranking], n_queries, choose)
         shown = {q: _picked_by_rank(ranking, q) for q in queries}
         data = pd.DataFrame(
@@ -61,7 +61,7 @@ def contact_sheet(
         )
         if note := _why_nothing([ranking], root, queries, choose, data):
             return Plot(note_figure(note, width), data, note)
-        title = f"{ranking.split}, {label}: nearest images" if look.has_title else ""
+        title = f"{ranking.split}, {label}: nearest images" if settings.has_title else ""
         rows = [_query_row(ranking, q, n_neighbours, picked) for q, picked in shown.items()]
         figure = draw_rows(width, title, _legend(ranking), rows, root, reading)
         text = caption(
@@ -80,7 +80,7 @@ def comparison_sheet(
     n_neighbours: int = 8,
     choose: str | Sequence[str] = SPREAD,
     reading: Reading = AS_PUBLISHED,
-    look: Look = AS_SHIPPED,
+    settings: FigureSettings = SHIPPED,
 ) -> Plot:
     """Draw all methods on the same queries: a block per query, in it a row per method; else as `contact_sheet`.
 
@@ -95,9 +95,9 @@ def comparison_sheet(
         if other.split != first.split or not np.array_equal(other.query_path, first.query_path):
             raise ValueError(f"{first.method.name} and {other.method.name} have different queries")
     with plot_style():
-        width = max(look.width, MIN_WIDTH)
+        width = max(settings.width, MIN_WIDTH)
         by_method = {ranking.method: ranking for ranking in rankings}
-        labels = {method: style.label for method, style in look.styles(by_method).items()}
+        labels = {method: style.label for method, style in settings.styles(by_method).items()}
         n_neighbours = min(n_neighbours, nearest_in_blocks(width))
         fitting = blocks_on_a_page(width, n_neighbours, list(labels.values()))
         queries = choose_queries(rankings, min(_COMPARED, fitting), choose)
@@ -106,7 +106,7 @@ def comparison_sheet(
         data = pd.DataFrame(rows, columns=_COLUMNS)
         if note := _why_nothing(rankings, root, queries, choose, data):
             return Plot(note_figure(note, width), data, note)
-        title = f"{first.split}: nearest images by method" if look.has_title else ""
+        title = f"{first.split}: nearest images by method" if settings.has_title else ""
         blocks = [_block(by_method, labels, q, n_neighbours, picked) for q, picked in shown.items()]
         figure = draw_blocks(width, title, _legend(first), blocks, root, reading)
         text = caption(

@@ -12,8 +12,8 @@ from attribench.plots.captions import protocol
 from attribench.plots.curves import recall_curves
 from attribench.plots.differences import difference_forest
 from attribench.plots.distribution import rank_distribution
+from attribench.plots.figure_settings import FigureSettings
 from attribench.plots.learning import learning_curves
-from attribench.plots.look import Look
 from attribench.plots.points import draw_intervals
 from attribench.plots.save import save_plot
 from attribench.plots.sizes import size_curves
@@ -86,7 +86,9 @@ def test_an_interval_is_seen_on_a_bar_of_any_colour():
 def test_text_is_text_in_svg_and_pdf(tmp_path):
     labels = {Method("clip", "pretrained"): "Colour $1", Method("dino", "tuned"): "An extractor"}
     rankings = [small_ranking(), small_ranking("dino", "tuned")]
-    _, svg, pdf, _, _ = save_plot(recall_curves(rankings, [5], "style", look=Look(labels=labels)), tmp_path / "curves")
+    _, svg, pdf, _, _ = save_plot(
+        recall_curves(rankings, [5], "style", settings=FigureSettings(labels=labels)), tmp_path / "curves"
+    )
     drawing = svg.read_text()
     assert all(f">{text}</text>" in drawing for text in ("Colour $1", "An extractor", "recall@k"))
     assert not re.search(r'id="DejaVu', drawing)  # letters as paths have such names
@@ -98,11 +100,11 @@ def test_text_is_text_in_svg_and_pdf(tmp_path):
 
 def test_a_title_is_drawn_where_it_is_asked_for():
     for has_title in (False, True):
-        look = Look(has_title=has_title)
+        settings = FigureSettings(has_title=has_title)
         plots = [
-            metric_bars(summary(TWELVE[:2], ["gpt"], [5]), look=look),
-            rank_distribution([small_ranking()], "style", look),
-            difference_forest(comparisons(TWELVE[:2]), "style", Resampling(), look),
+            metric_bars(summary(TWELVE[:2], ["gpt"], [5]), settings=settings),
+            rank_distribution([small_ranking()], "style", settings),
+            difference_forest(comparisons(TWELVE[:2]), "style", Resampling(), settings),
         ]
         titles = [[text for text, _ in drawn_texts(plot.figure) if text.startswith("style: ")] for plot in plots]
         assert [len(found) for found in titles] == [has_title] * 3

@@ -167,7 +167,7 @@ class Plots(Closed):
 
     width: number(ge=3.25, le=20)
     title: bool
-    order: Literal["given", "value"]
+    order: Literal["config", "value"]
     labels: dict[Name, Label]
 
 
