@@ -24,9 +24,9 @@ from attribench.formats.ranking import SCORES
 from attribench.formats.shards import invalid_images
 from attribench.gallery.page import page_texts
 from attribench.plan.config import load, own_features, refuse_empty
-from attribench.plan.labels import method_of_sheet
 from attribench.plan.config_files import default_settings
 from attribench.plan.described import described_collections, described_extractors, described_methods
+from attribench.plan.labels import method_of_sheet, refuse_unknown_queries
 from attribench.plan.lock import Locks
 from attribench.plan.paths import FIGURES
 from attribench.plan.plan import Plan
@@ -145,8 +145,8 @@ def label_rows():
     return [[*method, label] for method, label in plan.labels.items()]
 
 
-def look_params():
-    """Return how figures look, as `plots.look.Look` takes it."""
+def figure_params():
+    """Return how figures look, as `plots.figure_settings.FigureSettings` takes it."""
     return plan.config.plots.model_dump(include={"width", "title", "order"})
 
 

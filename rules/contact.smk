@@ -2,6 +2,8 @@
 # SPLIT_comparison all of them on a few queries.
 
 SHEET_METHOD = without_traceback(lambda: method_of_sheet(plan.config, plan.methods))
+# By jobs too: the split files may have been missing when the run started.
+without_traceback(lambda: refuse_unknown_queries(plan.config))
 
 
 def contact_reads(split):
@@ -12,7 +14,7 @@ def contact_reads(split):
 @cache
 def contact_key(split):
     sheet = plan.config.contact_sheet.model_dump(exclude={"method"})
-    settings = [split, sheet, [*SHEET_METHOD], plan.config.exif, look_params(), label_rows()]
+    settings = [split, sheet, [*SHEET_METHOD], plan.config.exif, figure_params(), label_rows()]
     return key_of("contact", code=code_of("contact"), settings=settings, reads=contact_reads(split).values())
 
 
@@ -44,7 +46,7 @@ rule contact:
         reads=lambda w: contact_reads(w.split),
         sheet=plan.config.contact_sheet.model_dump(exclude={"method"}),
         method=[*SHEET_METHOD],
-        plots=look_params(),
+        plots=figure_params(),
         labels=label_rows(),
     message:
         "Contact sheet of {wildcards.split}"

@@ -110,7 +110,7 @@ def influence_plots_note(split):
 
 @cache
 def influence_plots_key(split):
-    settings = [split, plan.config.bootstrap.model_dump(), look_params(), label_rows(), influence_plots_note(split)]
+    settings = [split, plan.config.bootstrap.model_dump(), figure_params(), label_rows(), influence_plots_note(split)]
     reads = influence_reads_on([split]).values()
     return key_of("influence_plots", code=code_of("influence_plots"), settings=settings, reads=reads)
 
@@ -173,7 +173,7 @@ if plan.influence_methods:
             key=lambda w: influence_plots_key(w.split),
             reads=lambda w: influence_reads_on([w.split]),
             note=lambda w: influence_plots_note(w.split),
-            plots=look_params(),
+            plots=figure_params(),
             bootstrap=plan.config.bootstrap.model_dump(),
             labels=label_rows(),
         message:

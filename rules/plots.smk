@@ -18,7 +18,7 @@ def plots_key(split):
     config = plan.config
     settings = [
         [split, config.recall_ks, config.bootstrap.model_dump(), plan.figures("plots")],
-        [look_params(), label_rows()],
+        [figure_params(), label_rows()],
     ]
     return key_of("plots", code=code_of("plots"), settings=settings, reads=plots_reads(split).values())
 
@@ -52,7 +52,7 @@ rule plots:
         recall_ks=plan.config.recall_ks,
         bootstrap=plan.config.bootstrap.model_dump(),
         figures=plan.figures("plots"),
-        plots=look_params(),
+        plots=figure_params(),
         labels=label_rows(),
     message:
         "Plots of {wildcards.split}"
@@ -73,7 +73,7 @@ def tuning_figure_reads():
 
 @cache
 def tuning_figure_key():
-    settings = [[list(method) for method in plan.tuned_methods], look_params(), label_rows()]
+    settings = [[list(method) for method in plan.tuned_methods], figure_params(), label_rows()]
     return key_of(
         "learning_curves", code=code_of("learning_curves"), settings=settings, reads=tuning_figure_reads().values()
     )
@@ -103,7 +103,7 @@ if plan.tuned_methods:
             key=tuning_figure_key(),
             reads=tuning_figure_reads(),
             methods=[list(method) for method in plan.tuned_methods],
-            plots=look_params(),
+            plots=figure_params(),
             labels=label_rows(),
         message:
             "Plot of the learning curves"

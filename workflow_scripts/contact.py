@@ -6,7 +6,7 @@ from attribench.contact import comparison_sheet, contact_sheet
 from attribench.decode.reading import Reading
 from attribench.formats.rank_file import read_rank_file
 from attribench.formats.ranking import Method
-from attribench.plots.look import Look
+from attribench.plots.figure_settings import FigureSettings
 from attribench.plots.save import save_plot
 from attribench.provenance.job import job
 
@@ -16,7 +16,7 @@ with job(snakemake):
     rankings = [read_rank_file(path) for path in snakemake.input.ranks]
     shown = next(ranking for ranking in rankings if ranking.method == Method(*params.method))
     n_neighbours, choose = params.sheet["neighbours"], params.sheet["choose"]
-    how = (n_neighbours, choose, reading, Look.of(params.plots, params.labels, rankings))
+    how = (n_neighbours, choose, reading, FigureSettings.of(params.plots, params.labels, rankings))
     sheets = {
         "contact": contact_sheet(shown, root, params.sheet["queries"], *how),
         "comparison": comparison_sheet(rankings, root, *how),

@@ -4,8 +4,8 @@ from pathlib import Path
 
 from attribench.common.tables_io import read_table
 from attribench.formats.ranking import Method
+from attribench.plots.figure_settings import FigureSettings
 from attribench.plots.learning import learning_curves
-from attribench.plots.look import Look
 from attribench.plots.save import save_plot
 from attribench.provenance.job import job
 
@@ -16,4 +16,7 @@ with job(snakemake):
     curves = {
         method: read_table(path, "learning curve", types) for method, path in zip(methods, snakemake.input, strict=True)
     }
-    save_plot(learning_curves(curves, Look.of(params.plots, params.labels)), Path(snakemake.output[0]).with_suffix(""))
+    save_plot(
+        learning_curves(curves, FigureSettings.of(params.plots, params.labels)),
+        Path(snakemake.output[0]).with_suffix(""),
+    )

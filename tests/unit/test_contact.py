@@ -10,7 +10,7 @@ import pytest
 from attribench.contact import choose_queries, comparison_sheet, contact_sheet, nearest_images
 from attribench.decode.reading import Reading
 from attribench.formats.rank_file import read_rank_file, write_rank_file
-from attribench.plots.look import Look
+from attribench.plots.figure_settings import FigureSettings
 from attribench.plots.save import save_plot
 from attribench.plots.sheet import DPI, NO_IMAGE, UNREADABLE, shorten
 from helpers.figures import assert_legible, drawn_texts, parts
@@ -141,13 +141,13 @@ def test_ranks_of_large_databases_fit_under_their_images(root):
     assert_legible(figure)
 
 
-@pytest.mark.parametrize(("width", "n_neighbours"), [(4.0, 1), (4.0, 25), (5.5, 4), (9.0, 1), (9.0, 25)])
-def test_sheets_have_the_width_that_is_asked_for(root, width, n_neighbours):
+@pytest.mark.parametrize(("width", "n_neighbours"), [(3.25, 1), (4.0, 25), (5.5, 4), (9.0, 1), (9.0, 25)])
+def test_sheets_have_the_width_that_is_asked_for_and_4_inches_at_least(root, width, n_neighbours):
     neighbours = {"neighbour_index": np.zeros((6, 30), int), "neighbour_score": np.zeros((6, 30))}
     wide = ranking(neighbour_path=text([["d/00.png"] * 30] * 6), **neighbours)
-    look = Look(width=width, has_title=True)
-    assert_legible(contact_sheet(wide, root, 2, n_neighbours, look=look).figure, width)
-    assert_legible(comparison_sheet([wide], root, n_neighbours, look=look).figure, width)
+    settings = FigureSettings(width=width, has_title=True)
+    assert_legible(contact_sheet(wide, root, 2, n_neighbours, settings=settings).figure, max(4, width))
+    assert_legible(comparison_sheet([wide], root, n_neighbours, settings=settings).figure, max(4, width))
 
 
 def test_missing_and_broken_images_become_squares_with_a_sign(root, tmp_path):
@@ -212,22 +212,22 @@ def test_queries_are_spread_over_entries_and_prompt_types():
 
 
 def test_the_best_the_worst_or_listed_queries_are_chosen():
-    """By average precision; of different entries while there are some."""
+    """By average precision, and in its order; of different entries while there are some."""
     ranks = ((2, 3, 90), (1, 2, 3), (1, 5, 6), (4,), (101,), (1,))  # AP 0.4, 1, 0.6; 0.25, 0.01, 1
     one = ranking(ranks=ranks)
-    assert choose_queries([one], 2, "best") == [1, 5] and choose_queries([one], 2, "worst") == [0, 4]
-    assert choose_queries([one], 3, "best") == [1, 2, 5] and choose_queries([one], 9, "worst") == [0, 1, 3, 4, 2, 5]
+    assert choose_queries([one], 2, "best") == [1, 5] and choose_queries([one], 2, "worst") == [4, 0]
+    assert choose_queries([one], 3, "best") == [1, 5, 2] and choose_queries([one], 9, "worst") == [4, 3, 0, 2, 1, 5]
     other = ranking("tuned", ranks=((1, 2, 3), (50, 60, 70), (1, 2, 3), (1,), (1,), (2,)))
     assert choose_queries([one, other], 2, "best") == [2, 5]
-    assert choose_queries([without(one, 1, 5)], 2, "best") == [3, 2]
+    assert choose_queries([without(one, 1, 5)], 2, "best") == [2, 3]
     assert choose_queries([one], 1, ["q/b/2.png", "q/a/0.png", "q/none.png", "q/b/2.png"]) == [5, 0]
     assert choose_queries([without(one, 5)], 1, ["q/b/2.png", "q/a/0.png"]) == [0]
 
 
 def test_what_was_chosen_is_said(root):
     for choose, said in (
-        ("best", "Chosen: those with the highest average precision by clip, of different entries."),
-        ("worst", "Chosen: those with the lowest average precision by clip, of different entries."),
+        ("best", "Chosen: those with the highest average precision by clip, of different entries; the highest first."),
+        ("worst", "Chosen: those with the lowest average precision by clip, of different entries; the lowest first."),
         (["q/a/0.png"], "1 of the 6 queries of style"),
         (["q/a/0.png"], "Chosen: those that the config lists."),
     ):

@@ -11,9 +11,10 @@ from attribench.decode.reading import AS_PUBLISHED, Reading
 from attribench.formats.ranking import Method, Ranking
 from attribench.plots.captions import caption, count, protocol
 from attribench.plots.chosen import SPREAD, choose_queries, how_chosen, spread, valid_queries
-from attribench.plots.look import AS_SHIPPED, Look
+from attribench.plots.figure_settings import SHIPPED, FigureSettings
 from attribench.plots.plot import Plot
 from attribench.plots.sheet import (
+    MIN_WIDTH,
     Block,
     MethodRow,
     QueryRow,
@@ -42,7 +43,7 @@ def contact_sheet(
     n_neighbours: int = 8,
     choose: str | Sequence[str] = SPREAD,
     reading: Reading = AS_PUBLISHED,
-    look: Look = AS_SHIPPED,
+    settings: FigureSettings = SHIPPED,
 ) -> Plot:
     """Draw one method: a row per query with its `n_neighbours` best-ranked images and up to 4 of its exemplars.
 
@@ -51,17 +52,18 @@ def contact_sheet(
     Images are read below `root` as `reading` says; one that cannot be is a grey square. Where none is there, a line says so.
     """
     with plot_style():
-        label = look.styles([ranking.method])[ranking.method].label
+        width = max(settings.width, MIN_WIDTH)
+        label = settings.styles([ranking.method])[ranking.method].label
         queries = choose_queries([ranking], n_queries, choose)
         shown = {q: _picked_by_rank(ranking, q) for q in queries}
         data = pd.DataFrame(
             [row for q, picked in shown.items() for row in _data(ranking, q, n_neighbours, picked)], columns=_COLUMNS
         )
         if note := _why_nothing([ranking], root, queries, choose, data):
-            return Plot(note_figure(note, look.width), data, note)
-        title = f"{ranking.split}, {label}: nearest images" if look.has_title else ""
+            return Plot(note_figure(note, width), data, note)
+        title = f"{ranking.split}, {label}: nearest images" if settings.has_title else ""
         rows = [_query_row(ranking, q, n_neighbours, picked) for q, picked in shown.items()]
-        figure = draw_rows(look.width, title, _legend(ranking), rows, root, reading)
+        figure = draw_rows(width, title, _legend(ranking), rows, root, reading)
         text = caption(
             f"{_shown_of(queries, [ranking])} (left), the {n_neighbours} images that {label} ranks nearest, and up to "
             f"{N_EXEMPLARS} of the query's exemplars with their ranks, from the best to the worst.",
@@ -78,7 +80,7 @@ def comparison_sheet(
     n_neighbours: int = 8,
     choose: str | Sequence[str] = SPREAD,
     reading: Reading = AS_PUBLISHED,
-    look: Look = AS_SHIPPED,
+    settings: FigureSettings = SHIPPED,
 ) -> Plot:
     """Draw all methods on the same queries: a block per query, in it a row per method; else as `contact_sheet`.
 
@@ -93,19 +95,20 @@ def comparison_sheet(
         if other.split != first.split or not np.array_equal(other.query_path, first.query_path):
             raise ValueError(f"{first.method.name} and {other.method.name} have different queries")
     with plot_style():
+        width = max(settings.width, MIN_WIDTH)
         by_method = {ranking.method: ranking for ranking in rankings}
-        labels = {method: style.label for method, style in look.styles(by_method).items()}
-        n_neighbours = min(n_neighbours, nearest_in_blocks(look.width))
-        fitting = blocks_on_a_page(look.width, n_neighbours, list(labels.values()))
+        labels = {method: style.label for method, style in settings.styles(by_method).items()}
+        n_neighbours = min(n_neighbours, nearest_in_blocks(width))
+        fitting = blocks_on_a_page(width, n_neighbours, list(labels.values()))
         queries = choose_queries(rankings, min(_COMPARED, fitting), choose)
         shown = {q: _picked_in_order(first, q) for q in queries}
         rows = [row for q in queries for m in labels for row in _data(by_method[m], q, n_neighbours, shown[q])]
         data = pd.DataFrame(rows, columns=_COLUMNS)
         if note := _why_nothing(rankings, root, queries, choose, data):
-            return Plot(note_figure(note, look.width), data, note)
-        title = f"{first.split}: nearest images by method" if look.has_title else ""
+            return Plot(note_figure(note, width), data, note)
+        title = f"{first.split}: nearest images by method" if settings.has_title else ""
         blocks = [_block(by_method, labels, q, n_neighbours, picked) for q, picked in shown.items()]
-        figure = draw_blocks(look.width, title, _legend(first), blocks, root, reading)
+        figure = draw_blocks(width, title, _legend(first), blocks, root, reading)
         text = caption(
             f"{_shown_of(queries, rankings)} by all methods: a row a method, with the query's average precision (AP), "
             f"the {n_neighbours} images that it ranks nearest, and the ranks that it gives to up to {N_EXEMPLARS} of the "

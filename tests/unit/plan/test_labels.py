@@ -1,11 +1,12 @@
 """Labels: what tables and figures call methods."""
 
+import json
 import re
 
 import pytest
 from attribench.common.errors import InputError
 from attribench.plan.config import load
-from attribench.plan.labels import method_of_sheet
+from attribench.plan.labels import method_of_sheet, refuse_unknown_queries
 from attribench.plan.plan import Plan
 from helpers.config import changed
 
@@ -82,6 +83,20 @@ def test_contact_sheets_show_the_first_method_or_a_chosen_one():
             InputError, match="contact_sheet.method: .*did you mean `color_pretrained`.* Valid: untrained_"
         ):
             method_of_sheet(plan.config, plan.methods)
+
+
+def test_queries_that_no_split_has_are_refused_once_all_split_files_are_there(tmp_path):
+    entry = {"database": {"folder": "db"}, "splits": {"a": "a.json", "b": "b.json"}, "extractors": ["color"]}
+    own = {"benchmark": "own", "root": str(tmp_path), "benchmarks__own": entry}
+    chosen = changed(**own, contact_sheet__choose=["a/q1.png", "b/q1.png", "a/q11.png", "a/e1.png"])
+    for name in "ab":
+        refuse_unknown_queries(load(chosen))
+        entries = [{"class_id": name, "exemplar": [f"{name}/e1.png"], "synth": {"gpt": [f"{name}/q1.png"]}}]
+        (tmp_path / f"{name}.json").write_text(json.dumps(entries))
+    message = "2 of the 4 paths .* no split of the run \\(a, b\\); did you mean `a/q1.png`.*\n  a/q11.png\n  a/e1.png$"
+    with pytest.raises(InputError, match=message):
+        refuse_unknown_queries(load(chosen))
+    refuse_unknown_queries(load(changed(**own, contact_sheet__choose=["a/q1.png", "b/q1.png"])))
 
 
 @pytest.mark.parametrize("key", ["extractor_registry.color", "variant_registry.tuned", "score_registry.m"])

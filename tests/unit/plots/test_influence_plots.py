@@ -7,8 +7,8 @@ from attribench.formats.calibrator import Calibrator
 from attribench.formats.influence import LEVELS
 from attribench.formats.ranking import Method
 from attribench.influence import influence_of
+from attribench.plots.figure_settings import FigureSettings
 from attribench.plots.influence import calibration_figure
-from attribench.plots.look import Look
 from attribench.plots.save import save_plot
 from attribench.tables.influence import influence_table
 from helpers.figures import assert_legible, drawn_texts, parts
@@ -105,12 +105,13 @@ def test_fewer_than_six_entries_have_points_without_intervals():
     assert_legible(figure)
 
 
-def test_methods_have_their_labels():
+def test_methods_have_their_labels_in_a_narrow_figure():
     of_methods = made_up(2)
     labels = {Method("clip", "tuned"): "Ours", Method("clip", "pretrained"): "Theirs $1"}
-    texts = [
-        text for text, _ in drawn_texts(calibration_figure(of_methods, RESAMPLING, look=Look(labels=labels)).figure)
-    ]
+    plot = calibration_figure(of_methods, RESAMPLING, settings=FigureSettings(width=3.25, labels=labels))
+    assert_legible(plot.figure, 3.25)
+    assert "Above, reliability" in plot.caption
+    texts = [text for text, _ in drawn_texts(plot.figure)]
     assert {"Ours", "Theirs $1"} <= {*texts}
 
 

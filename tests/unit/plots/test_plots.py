@@ -15,9 +15,9 @@ from attribench.plots.bars import metric_bars
 from attribench.plots.curves import recall_curves
 from attribench.plots.differences import difference_forest
 from attribench.plots.distribution import rank_distribution
+from attribench.plots.figure_settings import FigureSettings, methods_by_value
 from attribench.plots.learning import learning_curves
 from attribench.plots.letters import letters_in_logs
-from attribench.plots.look import Look, methods_by_value
 from attribench.plots.save import save_plot
 from attribench.plots.sizes import size_curves
 from attribench.plots.style import method_styles, short_count
@@ -217,23 +217,30 @@ FOUR = [("some_extractor", "pretrained"), ("some_extractor", "tuned"), ("b", "pr
 
 @pytest.mark.parametrize(
     "methods, n_prompts, ks, n_database, width",
-    [(FIVE_BY_THREE, 2, 2, 1500, 5.5), (TWELVE, 2, 5, 10**6, 5.5), (TWELVE[:1], 1, 1, 5, 5.5), (FOUR, 5, 1, 1500, 4.0)],
+    [
+        (FIVE_BY_THREE, 2, 2, 1500, 5.5),
+        (TWELVE, 2, 5, 10**6, 5.5),
+        (TWELVE[:1], 1, 1, 5, 5.5),
+        (FOUR, 5, 1, 1500, 3.25),
+    ],
     ids=["5x3", "12", "1", "narrow"],
 )
 def test_texts_neither_overlap_nor_leave_the_figure(methods, n_prompts, ks, n_database, width):
     """At the width that was asked for, in 7 points at least."""
     prompts, cuts = ["gpt", "object", "media", "another", "one_more"][:n_prompts], [1, 5, 10, 50, 100, 1000][:ks]
-    ranks, look = random_rankings(methods, prompts, 4, n_database), Look(width=width)
+    ranks, settings = random_rankings(methods, prompts, 4, n_database), FigureSettings(width=width)
     names, table = [ranking.method for ranking in ranks], summary(methods, prompts, cuts)
     sizes = [n for n in (1, 2, 5, 10, 90, 100, 110, 999, 12_345, 100_000, 999_999) if n < n_database]
     plots = [
-        metric_bars(table, look=look),
-        recall_curves(ranks, cuts, "observed_imagenet", look=look, summary=table.assign(split="observed_imagenet")),
-        size_curves(sizes_table(methods, prompts, cuts, [*sizes, n_database]), look=look),
-        rank_distribution(ranks, "observed_imagenet", look),
-        variant_scatter(ranks, "observed_imagenet", look),
-        difference_forest(comparisons(names, prompts), "style", Resampling(), look),
-        learning_curves({ranking.method: small_curve() for ranking in ranks}, look),
+        metric_bars(table, settings=settings),
+        recall_curves(
+            ranks, cuts, "observed_imagenet", settings=settings, summary=table.assign(split="observed_imagenet")
+        ),
+        size_curves(sizes_table(methods, prompts, cuts, [*sizes, n_database]), settings=settings),
+        rank_distribution(ranks, "observed_imagenet", settings),
+        variant_scatter(ranks, "observed_imagenet", settings),
+        difference_forest(comparisons(names, prompts), "style", Resampling(), settings),
+        learning_curves({ranking.method: small_curve() for ranking in ranks}, settings),
     ]
     for plot in plots:
         assert_legible(plot.figure, width)
@@ -260,20 +267,20 @@ def test_nothing_to_show_is_said():
     assert set(data["prompt_type"]) == {"gpt"} and "no valid queries" in [text for text, _ in drawn_texts(figure)]
 
 
-def test_nothing_that_is_drawn_ends_out_of_reach():
-    """The grey area begins at the upper end of the ceiling's interval; without one, at the ceiling."""
+def test_out_of_reach_is_what_lies_from_the_ceiling_to_1():
     table = summary([("clip", "tuned"), ("dino", "tuned")], ["gpt"], [5])
     recall = table["metric"] == "recall@5"
     table.loc[recall, ["value", "ci_high", "ceiling"]] = 0.6, 0.65, 0.6
-    for end, expected in ((0.7, 0.7), (math.nan, 0.6)):
-        rows = table.assign(ceiling_high=np.where(recall, end, math.nan))
-        figure = metric_bars(rows).figure
-        axes = next(axes for axes in figure.findobj(matplotlib.axes.Axes) if axes.get_title(loc="left") == "recall@5")
-        areas = {round(bar.get_x(), 9) for bar in axes.patches if bar.get_x() > 0}
-        assert areas == {expected}
-        figure = size_curves(rows.assign(database_size=10)).figure
-        spans = [patch.get_y() for patch in axes_of(figure, "gpt", "recall@5").patches]
-        assert spans == pytest.approx([expected])
+    rows = table.assign(ceiling_high=np.where(recall, 0.7, math.nan))
+    figure = metric_bars(rows).figure
+    axes = next(axes for axes in figure.findobj(matplotlib.axes.Axes) if axes.get_title(loc="left") == "recall@5")
+    areas = {
+        (round(bar.get_x(), 9), round(bar.get_x() + bar.get_width(), 9)) for bar in axes.patches if bar.get_x() > 0
+    }
+    assert areas == {(0.6, 1)}
+    figure = size_curves(rows.assign(database_size=10)).figure
+    [span] = axes_of(figure, "gpt", "recall@5").patches
+    assert (span.get_y(), span.get_y() + span.get_height()) == pytest.approx((0.6, 1))
     for n, is_below in ((1, False), (3, True)):  # exemplars of a query
         figure = recall_curves([make_ranking([[*range(2, n + 2)]], [0], ["gpt"])], [5]).figure
         assert ("out of reach" in [text for text, _ in drawn_texts(figure)]) is is_below
@@ -286,10 +293,12 @@ def test_methods_have_their_labels_in_every_figure():
     rankings = [small_ranking(*method) for method in methods]
     plain = {"clip", "dino pretrained", "dino tuned"}  # a variant is named where an extractor has several
     for draw in (
-        lambda labels: metric_bars(summary(methods, ["gpt"], [5]), look=Look(labels=labels)),
-        lambda labels: size_curves(sizes_table(methods, ["gpt"], [5], [10, 20]), look=Look(labels=labels)),
-        lambda labels: recall_curves(rankings, [5], look=Look(labels=labels)),
-        lambda labels: rank_distribution(rankings, look=Look(labels=labels)),
+        lambda labels: metric_bars(summary(methods, ["gpt"], [5]), settings=FigureSettings(labels=labels)),
+        lambda labels: size_curves(
+            sizes_table(methods, ["gpt"], [5], [10, 20]), settings=FigureSettings(labels=labels)
+        ),
+        lambda labels: recall_curves(rankings, [5], settings=FigureSettings(labels=labels)),
+        lambda labels: rank_distribution(rankings, settings=FigureSettings(labels=labels)),
     ):
         assert {*labels.values()} <= {text for text, _ in drawn_texts(draw(labels).figure)}
     texts = {text for text, _ in drawn_texts(draw(None).figure)}
@@ -308,9 +317,10 @@ def test_a_method_has_one_style_in_all_figures_and_the_users_order():
     assert list(styles) == methods and len({style.colour for style in styles.values()}) == 12
     some = method_styles(methods[9:2:-2], labels)
     assert list(some) == [m for m in methods if m in some] and all(some[m] == styles[m] for m in some)
-    look = Look(labels=labels, order=methods[::-1])
+    settings = FigureSettings(labels=labels, order=methods[::-1])
     assert (
-        look.styles(methods[:3]) == {m: styles[m] for m in methods[2::-1]} and [*look.styles(methods)] == methods[::-1]
+        settings.styles(methods[:3]) == {m: styles[m] for m in methods[2::-1]}
+        and [*settings.styles(methods)] == methods[::-1]
     )
     plain = [styles[m] for m in methods if m.variant == "pretrained"]
     assert {(style.line, style.hatch, style.hollow) for style in plain} == {("-", "", False)}
@@ -325,12 +335,12 @@ def test_a_method_has_one_style_in_all_figures_and_the_users_order():
 def test_an_order_by_value_has_the_highest_map_first():
     low, high = small_ranking("a", "x", ((9, 10), (9,), (), (11,))), small_ranking("b", "x", ((1, 2), (1,), (), (1,)))
     assert methods_by_value([low, small_ranking("c", "x"), high]) == [("b", "x"), ("c", "x"), ("a", "x")]
-    settings = {"width": 6.0, "title": False, "order": "value"}
+    section = {"width": 6.0, "title": False, "order": "value"}
     rows = [["a", "x", "A"], ["b", "x", "B"]]
-    look = Look.of(settings, rows, [low, high])
-    data = recall_curves([low, high], [5], "style", look=look).data
+    settings = FigureSettings.of(section, rows, [low, high])
+    data = recall_curves([low, high], [5], "style", settings=settings).data
     assert list(dict.fromkeys(data["extractor"])) == ["b", "a"]
-    assert look.styles([low.method]) == Look.of(settings | {"order": "given"}, rows).styles([low.method])
+    assert settings.styles([low.method]) == FigureSettings.of(section | {"order": "config"}, rows).styles([low.method])
 
 
 def test_short_count():
@@ -375,7 +385,7 @@ def test_letters_that_the_font_lacks_come_from_another_or_are_named_once(tmp_pat
     """STIX, which matplotlib has beside DejaVu Sans, has the first of these letters; no font has the other."""
     lent, none = "\N{LATIN SMALL LETTER K WITH PALATAL HOOK}", chr(0x10FFFD)
     labels = {Method("clip", "pretrained"): f"a {none} b", Method("dino", "tuned"): f"k{lent}"}
-    plot = recall_curves([small_ranking(*method) for method in labels], [5], look=Look(labels=labels))
+    plot = recall_curves([small_ranking(*method) for method in labels], [5], settings=FigureSettings(labels=labels))
     svg, _ = (save_plot(plot, tmp_path / name)[1].read_text() for name in ("curves", "again"))
     [record] = caplog.records
     assert f"{none!r} (U+10FFFD), such as in {f'a {none} b'!r}" in record.message

@@ -12,8 +12,8 @@ from attribench.plots.captions import protocol
 from attribench.plots.curves import recall_curves
 from attribench.plots.differences import difference_forest
 from attribench.plots.distribution import rank_distribution
+from attribench.plots.figure_settings import FigureSettings
 from attribench.plots.learning import learning_curves
-from attribench.plots.look import Look
 from attribench.plots.points import draw_intervals
 from attribench.plots.save import save_plot
 from attribench.plots.sizes import size_curves
@@ -86,7 +86,9 @@ def test_an_interval_is_seen_on_a_bar_of_any_colour():
 def test_text_is_text_in_svg_and_pdf(tmp_path):
     labels = {Method("clip", "pretrained"): "Colour $1", Method("dino", "tuned"): "An extractor"}
     rankings = [small_ranking(), small_ranking("dino", "tuned")]
-    _, svg, pdf, _, _ = save_plot(recall_curves(rankings, [5], "style", look=Look(labels=labels)), tmp_path / "curves")
+    _, svg, pdf, _, _ = save_plot(
+        recall_curves(rankings, [5], "style", settings=FigureSettings(labels=labels)), tmp_path / "curves"
+    )
     drawing = svg.read_text()
     assert all(f">{text}</text>" in drawing for text in ("Colour $1", "An extractor", "recall@k"))
     assert not re.search(r'id="DejaVu', drawing)  # letters as paths have such names
@@ -98,11 +100,11 @@ def test_text_is_text_in_svg_and_pdf(tmp_path):
 
 def test_a_title_is_drawn_where_it_is_asked_for():
     for has_title in (False, True):
-        look = Look(has_title=has_title)
+        settings = FigureSettings(has_title=has_title)
         plots = [
-            metric_bars(summary(TWELVE[:2], ["gpt"], [5]), look=look),
-            rank_distribution([small_ranking()], "style", look),
-            difference_forest(comparisons(TWELVE[:2]), "style", Resampling(), look),
+            metric_bars(summary(TWELVE[:2], ["gpt"], [5]), settings=settings),
+            rank_distribution([small_ranking()], "style", settings),
+            difference_forest(comparisons(TWELVE[:2]), "style", Resampling(), settings),
         ]
         titles = [[text for text, _ in drawn_texts(plot.figure) if text.startswith("style: ")] for plot in plots]
         assert [len(found) for found in titles] == [has_title] * 3
@@ -128,7 +130,12 @@ def test_captions_say_what_is_shown_and_the_settings_used():
             said,
         ),
         (recall_curves(rankings, [5, 10], "style", 0.9, summary=table), "k = 5 and 10", "90 % intervals", said),
-        (rank_distribution(rankings, "style"), "Ranks of the exemplars on style", "the same scale", said),
+        (
+            rank_distribution(rankings, "style"),
+            "Ranks of the exemplars on style",
+            "divided by its width on the axis",
+            said,
+        ),
         (size_curves(sizes, "style", 0.9), "the first 10 and 1,500 images", "90 % intervals"),
         (variant_scatter(rankings, "style"), "What tuning changed on style", said),
         (forest, "Which method is better on style", "90 % intervals", "p at most 0.1", said),
@@ -173,11 +180,13 @@ def test_learning_curves_name_what_was_chosen_and_each_penalty():
 
 
 def test_intervals_stand_at_their_points_unless_one_would_hide_another():
+    """Inside the panel, also those of a point on its edge."""
     axes, styles = Figure().add_axes((0, 0, 1, 1), xlim=(0, 10)), method_styles(TWELVE[:3])
-    ends = (([5], [0.1], [0.4]), ([5], [0.3], [0.6]), ([5], [0.7], [0.9]))
+    ends = (([5, 0], [0.1, 0.12], [0.4, 0.4]), ([5, 0], [0.3, 0.32], [0.6, 0.6]), ([5], [0.7], [0.9]))
     draw_intervals(axes, dict(zip(styles, ends, strict=True)), styles)
     x = {low: at for lines in axes.collections for (at, low), _ in lines.get_segments()}
     assert x[0.7] == pytest.approx(5) and x[0.1] < 5 < x[0.3] and x[0.1] + x[0.3] == pytest.approx(10)
+    assert x[0.12] == pytest.approx(0, abs=1e-9) and x[0.32] - x[0.12] == pytest.approx(x[0.3] - x[0.1])
 
 
 def test_a_forest_has_the_better_method_first_and_marks_what_is_significant():
@@ -192,6 +201,8 @@ def test_a_forest_has_the_better_method_first_and_marks_what_is_significant():
     assert data["significant"].tolist() == [True, True, True]
     texts = [text for text, _ in drawn_texts(plot.figure)]
     assert texts.count("+0.200*") == 4 and texts.count("+0.400*") == 2
+    long = difference_forest(comparisons([Method(60 * "L", "pretrained"), methods[0]], ["gpt"]), "style", Resampling())
+    assert "\N{MINUS SIGN}" not in [text.split("\n")[0] for text, _ in drawn_texts(long.figure)]
     close = difference_forest(comparisons(methods, values=dict.fromkeys(methods, 0.2)), "style", Resampling())
     assert not close.data["significant"].any() and "+0.000" in [text for text, _ in drawn_texts(close.figure)]
     strict = difference_forest(comparisons(methods, ["gpt"], values), "style", Resampling(confidence=0.99))
@@ -205,6 +216,12 @@ def test_a_forest_of_many_methods_has_the_best_ones_pairs_and_those_with_pretrai
     rest = data.drop(best.index)
     assert len(rest) == 2 * 5 - 1 and (rest["extractor_a"] == rest["extractor_b"]).all()
     assert ((rest["variant_a"] == "pretrained") | (rest["variant_b"] == "pretrained")).all()
+    worst_first = [Method("clip", variant) for variant in ("pretrained", *"abcdef")]
+    few, many = (difference_forest(comparisons(worst_first[:n]), "style", Resampling()) for n in (6, 7))
+    assert (len(few.data), len(many.data)) == (15, 6 + 5)
+    assert (
+        "Of all pairs, those with the best" not in few.caption and "Of all pairs, those with the best" in many.caption
+    )
     nothing = difference_forest(comparisons(FIVE_BY_THREE), "absent", Resampling())
     assert nothing.data.empty and "no two methods to compare" in nothing.caption
 

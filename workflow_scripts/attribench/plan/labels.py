@@ -1,12 +1,15 @@
-"""Labels: what tables and figures call each method, by the config; and which method contact sheets show.
+"""Labels: what tables and figures call each method, by the config; and which method and queries
+contact sheets show.
 
 An entry of a registry may have a `label`. `plots.labels` names a part of this run, or a whole method, and goes before it.
 """
 
 from collections.abc import Sequence
+from pathlib import Path
 
-from attribench.common.errors import InputError, nearest
+from attribench.common.errors import InputError, listed, nearest
 from attribench.formats.ranking import SCORES, Method, method_labels
+from attribench.manifest import read_split_file
 from attribench.plan.settings import Config
 
 
@@ -61,6 +64,19 @@ def method_of_sheet(config: Config, methods: Sequence[Method]) -> Method:
             f"{', '.join(by_name)}"
         )
     return by_name[name]
+
+
+def refuse_unknown_queries(config: Config) -> None:
+    """Raise InputError where `contact_sheet.choose` lists queries that no split has; not while a split file is missing."""
+    choose, files = config.contact_sheet.choose, [Path(config.root, config.entry.splits[s]) for s in config.splits]
+    if isinstance(choose, str) or not all(file.exists() for file in files):
+        return
+    known = {row.path for file in files for row in read_split_file(file) if row.role == "query"}
+    if unknown := [path for path in choose if path not in known]:
+        raise InputError(
+            f"config key contact_sheet.choose: {len(unknown)} of the {len(choose)} paths are queries of no split of the run "
+            f"({', '.join(config.splits)}){nearest(unknown[0], known)}{listed(unknown)}"
+        )
 
 
 def _label_keys(config: Config, method: Method) -> list[str]:

@@ -165,9 +165,9 @@ class Plots(Closed):
     `label` of their entries.
     """
 
-    width: number(ge=4, le=20)
+    width: number(ge=3.25, le=20)
     title: bool
-    order: Literal["given", "value"]
+    order: Literal["config", "value"]
     labels: dict[Name, Label]
 
 

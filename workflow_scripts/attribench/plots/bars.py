@@ -11,8 +11,8 @@ from matplotlib.lines import Line2D
 
 from attribench.formats.ranking import Method
 from attribench.plots.captions import caption, intervals, listing
-from attribench.plots.grid import EDGE, TITLE, add_legend, legend_height, row_positions
-from attribench.plots.look import AS_SHIPPED, Look
+from attribench.plots.figure_settings import SHIPPED, FigureSettings
+from attribench.plots.grid import MARGIN, TITLE, add_legend, legend_height, row_positions
 from attribench.plots.plot import Plot
 from attribench.plots.rows import methods_of, metric_rows
 from attribench.plots.style import (
@@ -48,7 +48,7 @@ def metric_bars(
     summary: pd.DataFrame,
     split: str | None = None,
     confidence: float = 0.95,
-    look: Look = AS_SHIPPED,
+    settings: FigureSettings = SHIPPED,
     protocol: str = "",
 ) -> Plot:
     """Draw bars of the rows of `summary` (of tables/summary.csv) that belong to `split`; None: it holds one split only.
@@ -59,39 +59,39 @@ def metric_bars(
     missing columns, several splits or benchmarks, or a method with two values of a metric.
     """
     with plot_style():
-        data = metric_rows(summary, split, look=look)
+        data = metric_rows(summary, split, settings=settings)
         if data.empty:
-            return Plot(message_figure("no metrics to show", look.width), data, "No metrics to show.")
+            return Plot(message_figure("no metrics to show", settings.width), data, "No metrics to show.")
         prompts, metrics = list(dict.fromkeys(data["prompt_type"])), list(dict.fromkeys(data["metric"]))
-        styles = look.styles(methods_of(data))
-        names = {method: wrapped(style.label, _LABELS * look.width, SMALL) for method, style in styles.items()}
-        left = EDGE + 0.05 + max(text_width(line, SMALL) for name in names.values() for line in name.split("\n"))
-        columns = min(len(metrics), max(1, int((look.width - left + 1e-9) / (_PANEL + _NUMBERS))))
+        styles = settings.styles(methods_of(data))
+        names = {method: wrapped(style.label, _LABELS * settings.width, SMALL) for method, style in styles.items()}
+        left = MARGIN + 0.05 + max(text_width(line, SMALL) for name in names.values() for line in name.split("\n"))
+        columns = min(len(metrics), max(1, int((settings.width - left + 1e-9) / (_PANEL + _NUMBERS))))
         lines = -(-len(metrics) // columns)
-        panel = (look.width - left) / columns - _NUMBERS
+        panel = (settings.width - left) / columns - _NUMBERS
         rows_at = dict(zip(names, row_positions(list(names.values()), _BAR), strict=True))
         bars = max(rows_at.values()) + 0.75 * _BAR
-        step, head = _METRIC + bars + _TICKS, TITLE if look.has_title else 0
+        step, head = _METRIC + bars + _TICKS, TITLE if settings.has_title else 0
         handles = _handles(data, confidence)
-        below = legend_height(look, handles) + EDGE
+        below = legend_height(settings, handles) + MARGIN
         height = head + len(prompts) * (_PROMPT + lines * step) + _GAP + below
-        figure = Figure(figsize=(look.width, height), dpi=DPI)
-        if look.has_title:
+        figure = Figure(figsize=(settings.width, height), dpi=DPI)
+        if settings.has_title:
             title = f"{data['split'].iloc[0]}: metrics by prompt type and method"
-            figure.suptitle(title, x=EDGE / look.width, y=1 - EDGE / height, ha="left", va="top")
+            figure.suptitle(title, x=MARGIN / settings.width, y=1 - MARGIN / height, ha="left", va="top")
         for i, prompt in enumerate(prompts):
             rows = data[data["prompt_type"] == prompt]
             top = height - head - i * (_PROMPT + lines * step)
             _row_title(figure, top, prompt, rows)
             for j, metric in enumerate(metrics):
                 x, y = left + j % columns * (panel + _NUMBERS), top - _PROMPT - j // columns * step - _METRIC - bars
-                axes = figure.add_axes((x / look.width, y / height, panel / look.width, bars / height))
+                axes = figure.add_axes((x / settings.width, y / height, panel / settings.width, bars / height))
                 _panel(axes, rows[rows["metric"] == metric], styles, rows_at)
                 axes.set_ylim(bars, 0)
                 axes.set_yticks([*rows_at.values()], [*names.values()])
                 axes.set_title(metric, color=MUTED, loc="left", pad=2.5)
                 axes.tick_params(axis="y", length=0, labelleft=j % columns == 0, pad=2)
-        add_legend(figure, look, handles, below)
+        add_legend(figure, settings, handles, below)
         return Plot(figure, data, _caption(data, metrics, confidence, protocol))
 
 
@@ -118,7 +118,7 @@ def _handles(data: pd.DataFrame, confidence: float) -> list:
     if data["chance"].notna().any():
         handles.append(Line2D([], [], **CHANCE_LINE, label="chance: random ranking"))
     if data["ceiling"].notna().any():
-        handles += ceiling_handles(data["ceiling_high"].fillna(data["ceiling"]))
+        handles += ceiling_handles(data["ceiling"])
     return handles
 
 
@@ -133,8 +133,8 @@ def _row_title(figure: Figure, top: float, prompt: str, rows: pd.DataFrame) -> N
     reason = NO_INTERVAL if (rows["ci_low"].isna() & rows["value"].notna()).any() else ""
     name, rest = prompt or "queries", "  ·  ".join(filter(None, [" of ".join(counts), reason]))
     y = (top - _PROMPT / 2) / height
-    figure.text(EDGE / width, y, name, weight="bold", va="center")
-    x = EDGE + text_width(name, weight="bold") + 0.12
+    figure.text(MARGIN / width, y, name, weight="bold", va="center")
+    x = MARGIN + text_width(name, weight="bold") + 0.12
     figure.text(x / width, y, rest, color=MUTED, va="center")
 
 
@@ -149,10 +149,8 @@ def _panel(
     for number, at in zip(value, y, strict=True):
         beside(axes, at, NOTHING if math.isnan(number) else f"{number:.3f}")
     ceiling, chance = table["ceiling"].to_numpy(), table["chance"].to_numpy()
-    # From the end of the ceiling's interval on: with other entries the ceiling, and so the mean, could be higher.
-    end = table["ceiling_high"].fillna(table["ceiling"]).to_numpy()
-    known = ~np.isnan(end)
-    axes.barh(y[known], 1 - end[known], left=end[known], height=_BAR, color=BEYOND, zorder=0.5)
+    known = ~np.isnan(ceiling)
+    axes.barh(y[known], 1 - ceiling[known], left=ceiling[known], height=_BAR, color=BEYOND, zorder=0.5)
     axes.vlines(ceiling, y - half, y + half, **CEILING_LINE, zorder=3)
     axes.vlines(chance, y - half, y + half, **CHANCE_LINE, zorder=3)
     drawn = ~np.isnan(value)

@@ -12,19 +12,21 @@ SPREAD, BEST = "spread", "best"
 
 
 def choose_queries(rankings: Sequence[Ranking], n: int, choose: str | Sequence[str] = SPREAD) -> list[int]:
-    """Return up to `n` queries that are valid for all methods; sorted by prompt type, then in split order.
+    """Return up to `n` queries that are valid for all methods.
 
-    choose: `spread`: over entries (at even steps through the split) and prompt types, whatever the ranks are; `best` and
-    `worst`: by average precision, the mean over the methods, each of another entry while there are enough; or a list of
-    paths: all of these, in its order, that are queries.
+    choose: `spread`: over entries (at even steps through the split) and prompt types, whatever the ranks are, sorted by
+    prompt type, then in split order; `best` and `worst`: by average precision, the mean over the methods, the best or the
+    worst first, each of another entry while there are enough; or a list of paths: all of these, in its order, that are
+    queries.
     """
     if not isinstance(choose, str):
         number = {path: i for i, path in enumerate(rankings[0].query_path.tolist())}
         valid = valid_queries(rankings)
         return [number[path] for path in dict.fromkeys(choose) if path in number and valid[number[path]]]
-    chosen = _spread_queries(rankings, n) if choose == SPREAD else _best_or_worst(rankings, n, choose)
+    if choose != SPREAD:
+        return _best_or_worst(rankings, n, choose)
     order, prompt_type = rankings[0].prompt_types, rankings[0].query_prompt_type
-    return sorted(chosen, key=lambda query: (order.index(prompt_type[query]), query))
+    return sorted(_spread_queries(rankings, n), key=lambda query: (order.index(prompt_type[query]), query))
 
 
 def valid_queries(rankings: Sequence[Ranking]) -> np.ndarray:
@@ -50,7 +52,7 @@ def extreme_queries(values: np.ndarray, entry: np.ndarray, n: int, is_best: bool
         turns.append(times[entry[query]])
         times[entry[query]] += 1
     by_turn = sorted(zip(turns, range(len(order)), order, strict=True))
-    return [query for _, _, query in by_turn[:n]]
+    return [query for _, _, query in sorted(by_turn[:n], key=lambda turn: turn[1])]
 
 
 def _spread_queries(rankings: Sequence[Ranking], n: int) -> list[int]:
@@ -85,7 +87,7 @@ def how_chosen(choose: str | Sequence[str], of: str) -> str:
     if choose == SPREAD:
         return "Chosen: spread over entries and prompt types, whatever their ranks."
     extreme = "highest" if choose == BEST else "lowest"
-    return f"Chosen: those with the {extreme} average precision by {of}, of different entries."
+    return f"Chosen: those with the {extreme} average precision by {of}, of different entries; the {extreme} first."
 
 
 def spread(n: int, wanted: int) -> list[int]:

@@ -8,8 +8,8 @@ from matplotlib.lines import Line2D
 
 from attribench.formats.ranking import Method, Ranking
 from attribench.plots.captions import BESIDE, caption, intervals, listing, protocol
+from attribench.plots.figure_settings import SHIPPED, FigureSettings
 from attribench.plots.grid import Spacing, columns_that_fit, panel_grid
-from attribench.plots.look import AS_SHIPPED, Look
 from attribench.plots.plot import Plot
 from attribench.plots.points import draw_intervals, interval_handles
 from attribench.plots.ranks import PromptRanks, by_method, least_candidates, prompt_types
@@ -28,7 +28,7 @@ from attribench.plots.style import (
 )
 
 _GRID_POINTS = 240
-_HEIGHT, _LEAST = 1.75, 1.5  # inches of a panel: its height, and its width at least
+_HEIGHT, _MIN_PANEL_WIDTH = 1.75, 1.5  # inches of a panel: its height, and its width at least
 _COLUMNS = [
     *("prompt_type", "extractor", "variant", "k", "recall", "chance", "ceiling", "n_queries"),
     *("ci_low", "ci_high"),
@@ -40,7 +40,7 @@ def recall_curves(
     recall_ks: Sequence[int],
     split: str = "",
     confidence: float = 0.95,
-    look: Look = AS_SHIPPED,
+    settings: FigureSettings = SHIPPED,
     summary: pd.DataFrame | None = None,
 ) -> Plot:
     """Draw lines of recall@k over k, from 1 to the number of candidates, one per method, a panel per prompt type.
@@ -55,20 +55,20 @@ def recall_curves(
     with plot_style():
         methods, least = by_method(rankings), least_candidates(rankings)
         marked = sorted({int(k) for k in recall_ks if k < least})
-        prompts, styles = prompt_types(methods.values()), look.styles(methods)
+        prompts, styles = prompt_types(methods.values()), settings.styles(methods)
         curves = {(prompt, method): _curve(prompt, methods[method], marked) for prompt in prompts for method in styles}
         curves = {names: curve for names, curve in curves.items() if len(curve)}
         if not curves:
             nothing = pd.DataFrame(columns=_COLUMNS)
-            return Plot(message_figure("no valid queries", look.width), nothing, "No query is valid.")
+            return Plot(message_figure("no valid queries", settings.width), nothing, "No query is valid.")
         ends = _intervals(summary, split)
         curves = {(prompt, method): _with_intervals(curve, ends) for (prompt, method), curve in curves.items()}
         data = pd.concat(curves.values(), ignore_index=True)
         spacing = Spacing()
-        columns = columns_that_fit(look, spacing, _LEAST, len(prompts))
+        columns = columns_that_fit(settings, spacing, _MIN_PANEL_WIDTH, len(prompts))
         title = f"{split}: recall over k" if split else "Recall over k"
         handles = _handles(data, styles, marked, confidence)
-        figure, panels = panel_grid(look, title, handles, len(prompts), columns, _HEIGHT, spacing)
+        figure, panels = panel_grid(settings, title, handles, len(prompts), columns, _HEIGHT, spacing)
         for i, (axes, prompt) in enumerate(zip(panels, prompts, strict=True)):
             _panel(axes, prompt, curves, styles, marked)
             axes.set_xlabel("k: images looked at" if i + columns >= len(prompts) else "")

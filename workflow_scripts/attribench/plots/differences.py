@@ -11,8 +11,8 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from attribench.formats.ranking import PRETRAINED, Method
 from attribench.plots.captions import caption, count, intervals
-from attribench.plots.grid import EDGE, Spacing, columns_that_fit, panel_grid, row_positions
-from attribench.plots.look import AS_SHIPPED, Look
+from attribench.plots.figure_settings import SHIPPED, FigureSettings
+from attribench.plots.grid import MARGIN, Spacing, columns_that_fit, panel_grid, row_positions
 from attribench.plots.plot import Plot
 from attribench.plots.style import (
     MARK,
@@ -37,16 +37,16 @@ _NAMES = ["extractor_a", "variant_a", "extractor_b", "variant_b"]
 _NUMBERS = ["difference", "ci_low", "ci_high", "p_value", "p_holm", "n_queries", "n_entries"]
 _COLUMNS = ["split", "prompt_type", "metric", *_NAMES, *_NUMBERS, "significant"]
 # Inches: a row, the column of numbers, a panel's width at least.
-_ROW, _NUMBER, _LEAST = 0.15, 0.52, 0.8
+_ROW, _NUMBER, _MIN_PANEL_WIDTH = 0.15, 0.52, 0.8
 _LABELS = 0.34  # of the width, at most
-_MINUS = "\N{MINUS SIGN}"
+_MINUS = "\N{MINUS SIGN}\N{NO-BREAK SPACE}"  # which never stands on a line of its own
 
 
 def difference_forest(
     comparisons: pd.DataFrame,
     split: str,
     resampling: Resampling,
-    look: Look = AS_SHIPPED,
+    settings: FigureSettings = SHIPPED,
     protocol: str = "",
 ) -> Plot:
     """Draw the paired differences in mAP of `split`, from tables/comparisons.csv: a row per pair, a panel per prompt type.
@@ -60,23 +60,23 @@ def difference_forest(
         table = comparisons[(comparisons["split"] == split) & (comparisons["metric"] == METRIC)]
         if table["difference"].isna().all():
             text = "no two methods to compare"
-            return Plot(message_figure(text, look.width), pd.DataFrame(columns=_COLUMNS), f"There are {text}.")
+            return Plot(message_figure(text, settings.width), pd.DataFrame(columns=_COLUMNS), f"There are {text}.")
         best_first = _best_first(table)
         groups = _groups(best_first)
         data = _rows(table, groups, resampling)
         prompts = list(dict.fromkeys(data["prompt_type"]))
-        styles = look.styles(best_first)
-        labels = _labels(groups, styles, look)
+        styles = settings.styles(best_first)
+        labels = _labels(groups, styles, settings)
         rows = row_positions([text for text, _ in labels], _ROW)
         left = (
-            EDGE + 0.06 + max(text_width(line, SMALL, weight) for text, weight in labels for line in text.split("\n"))
+            MARGIN + 0.06 + max(text_width(line, SMALL, weight) for text, weight in labels for line in text.split("\n"))
         )
         spacing = Spacing(left=left, between=_NUMBER + 0.08, right=_NUMBER)
-        columns = columns_that_fit(look, spacing, _LEAST, len(prompts))
+        columns = columns_that_fit(settings, spacing, _MIN_PANEL_WIDTH, len(prompts))
         title = f"{split}: differences in {METRIC}, the better method minus the worse"
         height = rows[-1] + _ROW
         handles = _handles(data, resampling.confidence)
-        figure, panels = panel_grid(look, title, handles, len(prompts), columns, height, spacing)
+        figure, panels = panel_grid(settings, title, handles, len(prompts), columns, height, spacing)
         limits = _limits(data)
         for i, (axes, prompt) in enumerate(zip(panels, prompts, strict=True)):
             _panel(axes, data[data["prompt_type"] == prompt], groups, styles, rows)
@@ -85,7 +85,7 @@ def difference_forest(
             axes.set_title(prompt, loc="left", weight="bold")
             axes.set_xlabel(f"difference in {METRIC}" if i + columns >= len(prompts) else "")
             _name_rows(axes, rows, labels, named=i % columns == 0)
-        return Plot(figure, data, _caption(data, table, split, len(groups) < len(best_first) - 1, resampling, protocol))
+        return Plot(figure, data, _caption(data, table, split, resampling, protocol))
 
 
 def _best_first(table: pd.DataFrame) -> list[Method]:
@@ -129,14 +129,14 @@ def _rows(table: pd.DataFrame, groups: dict[Method, list[Method]], resampling: R
 
 
 def _labels(
-    groups: dict[Method, list[Method]], styles: Mapping[Method, MethodStyle], look: Look
+    groups: dict[Method, list[Method]], styles: Mapping[Method, MethodStyle], settings: FigureSettings
 ) -> list[tuple[str, str]]:
     """Return the label of each row and its weight: a group's better method, then the ones that it is compared with."""
-    width = _LABELS * look.width
+    width = _LABELS * settings.width
     rows = []
     for better, others in groups.items():
         rows.append((wrapped(styles[better].label, width, SMALL, "bold"), "bold"))
-        rows += [(wrapped(f"{_MINUS} {styles[other].label}", width, SMALL), "normal") for other in others]
+        rows += [(wrapped(f"{_MINUS}{styles[other].label}", width, SMALL), "normal") for other in others]
     return rows
 
 
@@ -200,16 +200,14 @@ def _handles(data: pd.DataFrame, confidence: float) -> list[Line2D]:
     return handles
 
 
-def _caption(
-    data: pd.DataFrame, table: pd.DataFrame, split: str, is_choice: bool, resampling: Resampling, protocol: str
-) -> str:
+def _caption(data: pd.DataFrame, table: pd.DataFrame, split: str, resampling: Resampling, protocol: str) -> str:
     n_pairs = len(table.drop_duplicates(_NAMES))
     return caption(
         f"Which method is better on {split}, and by how much: differences in {METRIC}, paired on the queries that are valid "
         "for both methods, a panel per prompt type. Of each pair, it is the method with the higher mean over prompt types "
         "minus the other.",
         "Of all pairs, those with the best method are shown, and those of a variant with the same extractor pretrained."
-        if is_choice
+        if len(data.drop_duplicates(_NAMES)) < n_pairs
         else "",
         protocol,
         intervals(

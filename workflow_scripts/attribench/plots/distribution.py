@@ -10,8 +10,8 @@ from matplotlib.patches import Patch
 
 from attribench.formats.ranking import Method, Ranking
 from attribench.plots.captions import caption, protocol
-from attribench.plots.grid import EDGE, Spacing, columns_that_fit, panel_grid
-from attribench.plots.look import AS_SHIPPED, Look
+from attribench.plots.figure_settings import SHIPPED, FigureSettings
+from attribench.plots.grid import MARGIN, Spacing, columns_that_fit, panel_grid
 from attribench.plots.plot import Plot
 from attribench.plots.ranks import PromptRanks, by_method, prompt_types
 from attribench.plots.style import (
@@ -30,7 +30,11 @@ from attribench.plots.style import (
     wrapped,
 )
 
-_ROW, _LEAST, _MEDIAN = 0.25, 0.8, 0.1  # inches: a row, a panel's width at least, beside the letters of a median
+_ROW, _MIN_PANEL_WIDTH, _MEDIAN = (
+    0.25,
+    0.8,
+    0.1,
+)  # inches: a row, a panel's width at least, beside the letters of a median
 _LABELS = 0.3  # of the width, at most
 _RANDOM = "random ranking"
 _BINS_PER_DECADE = 5
@@ -44,7 +48,7 @@ _COLUMNS = [
 def rank_distribution(
     rankings: Sequence[Ranking],
     split: str = "",
-    look: Look = AS_SHIPPED,
+    settings: FigureSettings = SHIPPED,
 ) -> Plot:
     """Draw histograms of exemplar ranks over a log axis, one per method, a panel per prompt type, with medians, quartiles.
 
@@ -58,24 +62,23 @@ def rank_distribution(
     """
     with plot_style():
         methods = by_method(rankings)
-        prompts, styles = prompt_types(methods.values()), look.styles(methods)
+        prompts, styles = prompt_types(methods.values()), settings.styles(methods)
         histograms = {(prompt, m): PromptRanks.of(methods[m], prompt) for prompt in prompts for m in styles}
         histograms = {names: ranks for names, ranks in histograms.items() if ranks.n_queries}
         if not histograms:
             nothing = pd.DataFrame(columns=_COLUMNS)
-            return Plot(message_figure("no valid queries", look.width), nothing, "No query is valid.")
+            return Plot(message_figure("no valid queries", settings.width), nothing, "No query is valid.")
         edges = _edges(max(ranks.last for ranks in histograms.values()))
         data = pd.concat([_histogram(*names, ranks, edges) for names, ranks in histograms.items()], ignore_index=True)
-        peak = data["share"].max()
         text = caption(
             f"Ranks of the exemplars on {split or 'the split'} by each method, a panel per prompt type: histograms over a "
             "logarithmic axis, with median (dot) and quartiles (line).",
             protocol(rankings),
-            f"All histograms have the same scale: the highest bar holds {100 * peak:.3g} % of a method's ranks. Queries "
-            "weigh the same, so the median is the k at which recall@k reaches a half.",
+            "A bar is as high as its share of the method's ranks divided by its width on the axis; all histograms have the "
+            "same scale. Queries weigh the same, so the median is the k at which recall@k reaches a half.",
             "Dotted: the median of a random ranking.",
         )
-        return Plot(_draw(data, prompts, styles, edges, split, look), data, text)
+        return Plot(_draw(data, prompts, styles, edges, split, settings), data, text)
 
 
 def _edges(last: int) -> np.ndarray:
@@ -96,17 +99,22 @@ def _histogram(prompt: str, method: Method, ranks: PromptRanks, edges: np.ndarra
 
 
 def _draw(
-    data: pd.DataFrame, prompts: list[str], styles: dict[Method, MethodStyle], edges: np.ndarray, split: str, look: Look
+    data: pd.DataFrame,
+    prompts: list[str],
+    styles: dict[Method, MethodStyle],
+    edges: np.ndarray,
+    split: str,
+    settings: FigureSettings,
 ) -> Figure:
-    names = [wrapped(name, _LABELS * look.width, SMALL) for name in [*(s.label for s in styles.values()), _RANDOM]]
-    left = EDGE + 0.06 + max(text_width(line, SMALL) for name in names for line in name.split("\n"))
+    names = [wrapped(name, _LABELS * settings.width, SMALL) for name in [*(s.label for s in styles.values()), _RANDOM]]
+    left = MARGIN + 0.06 + max(text_width(line, SMALL) for name in names for line in name.split("\n"))
     row = max(_ROW, 0.115 * max(name.count("\n") + 1 for name in names) + 0.03)
     median = _MEDIAN + max(text_width(text, SMALL) for text in ("median", f"{int(edges[-1]):,}"))
     spacing = Spacing(left=left, between=median + 0.12, right=median, above=0.24)
-    columns = columns_that_fit(look, spacing, _LEAST, len(prompts))
+    columns = columns_that_fit(settings, spacing, _MIN_PANEL_WIDTH, len(prompts))
     title = f"{split}: ranks of the exemplars" if split else "Ranks of the exemplars"
     height = row * len(names)
-    figure, panels = panel_grid(look, title, _handles(), len(prompts), columns, height, spacing)
+    figure, panels = panel_grid(settings, title, _handles(), len(prompts), columns, height, spacing)
     with np.errstate(divide="ignore"):
         scale = 0.8 / max(_density(data["share"], data).max(), 1e-12)
     for i, (axes, prompt) in enumerate(zip(panels, prompts, strict=True)):
@@ -163,7 +171,7 @@ def _quartiles(axes, y: int, rows: pd.DataFrame, prefix: str) -> None:
 def _handles() -> list:
     middle = {"marker": "o", "markerfacecolor": "white", "markersize": 3.6, "markeredgewidth": 0.9}
     return [
-        Patch(color="#B9B9B9", label="share of the ranks, one scale for all"),
+        Patch(color="#B9B9B9", label="density of the ranks over the log axis"),
         Line2D([], [], color=TEXT, linewidth=1.6, label="median and quartiles", **middle),
         Line2D([], [], **CHANCE_LINE, label="median of a random ranking"),
     ]

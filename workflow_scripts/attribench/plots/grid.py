@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from attribench.plots.look import Look
+from attribench.plots.figure_settings import FigureSettings
 from attribench.plots.style import DPI, SIZE, text_width, wrapped
 
-EDGE = 0.04  # inches to the figure's edges
+MARGIN = 0.04  # inches to the figure's edges
 TITLE = 0.24
 PAGE = 8.6  # the height that figures with many panels should not exceed
 LABEL_LINE = 0.115  # of a label beside a row
@@ -43,7 +43,7 @@ class Spacing:
 
 
 def panel_grid(
-    look: Look,
+    settings: FigureSettings,
     title: str,
     handles: Sequence,
     n_panels: int,
@@ -51,27 +51,27 @@ def panel_grid(
     height: float,
     spacing: Spacing,
 ) -> tuple[Figure, list[Axes]]:
-    """Return a figure of the look's width, and its `n_panels` panels of `height` inches, row by row, `columns` in each.
+    """Return a figure as wide as `settings` say, its `n_panels` panels of `height` inches, row by row, `columns` in each.
 
     handles: of the legend, which stands below the panels in as few lines as it can; its labels are wrapped to the width.
     """
     rows = -(-n_panels // columns)
     step = height + spacing.between_rows
-    n_lines, n_columns = _legend_shape(handles, look.width)
-    head = TITLE if look.has_title and title else EDGE
+    n_lines, n_columns = _legend_shape(handles, settings.width)
+    head = TITLE if settings.has_title and title else MARGIN
     panels_height = spacing.above + rows * step - spacing.between_rows + spacing.below
-    total = head + panels_height + _LEGEND_LINE * n_lines + EDGE
-    figure = Figure(figsize=(look.width, total), dpi=DPI)
+    total = head + panels_height + _LEGEND_LINE * n_lines + MARGIN
+    figure = Figure(figsize=(settings.width, total), dpi=DPI)
     if head == TITLE:
-        figure.suptitle(title, x=EDGE / look.width, y=1 - EDGE / total, ha="left", va="top")
-    width = (look.width - spacing.left - spacing.right - (columns - 1) * spacing.between) / columns
+        figure.suptitle(title, x=MARGIN / settings.width, y=1 - MARGIN / total, ha="left", va="top")
+    width = (settings.width - spacing.left - spacing.right - (columns - 1) * spacing.between) / columns
     panels = []
     for i in range(n_panels):
         x = spacing.left + i % columns * (width + spacing.between)
         y = total - head - i // columns * step - spacing.above - height
-        panels.append(figure.add_axes((x / look.width, y / total, width / look.width, height / total)))
+        panels.append(figure.add_axes((x / settings.width, y / total, width / settings.width, height / total)))
     if handles:
-        _legend(figure, handles, n_columns, _LEGEND_LINE * n_lines + EDGE)
+        _legend(figure, handles, n_columns, _LEGEND_LINE * n_lines + MARGIN)
     return figure, panels
 
 
@@ -81,21 +81,21 @@ def row_positions(labels: Sequence[str], least: float) -> list[float]:
     return [sum(heights[:i]) + height / 2 + LABEL_LINE / 2 for i, height in enumerate(heights)]
 
 
-def columns_that_fit(look: Look, spacing: Spacing, least: float, most: int) -> int:
+def columns_that_fit(settings: FigureSettings, spacing: Spacing, least: float, most: int) -> int:
     """Return how many panels of at least `least` inches stand beside each other, 1 to `most`."""
-    n = int((look.width - spacing.left - spacing.right + spacing.between + 1e-9) / (least + spacing.between))
+    n = int((settings.width - spacing.left - spacing.right + spacing.between + 1e-9) / (least + spacing.between))
     return max(1, min(n, most))
 
 
-def legend_height(look: Look, handles: Sequence) -> float:
+def legend_height(settings: FigureSettings, handles: Sequence) -> float:
     """Return the inches that the legend of `handles` takes."""
-    return _LEGEND_LINE * _legend_shape(handles, look.width)[0]
+    return _LEGEND_LINE * _legend_shape(handles, settings.width)[0]
 
 
-def add_legend(figure: Figure, look: Look, handles: Sequence, top: float) -> None:
+def add_legend(figure: Figure, settings: FigureSettings, handles: Sequence, top: float) -> None:
     """Draw the legend of `handles` with its upper edge `top` inches above the figure's lower edge."""
     if handles:
-        _legend(figure, handles, _legend_shape(handles, look.width)[1], top)
+        _legend(figure, handles, _legend_shape(handles, settings.width)[1], top)
 
 
 def _legend(figure: Figure, handles: Sequence, columns: int, top: float) -> None:
@@ -105,7 +105,7 @@ def _legend(figure: Figure, handles: Sequence, columns: int, top: float) -> None
     figure.legend(
         handles=handles,
         loc="upper left",
-        bbox_to_anchor=(EDGE / width, top / height),
+        bbox_to_anchor=(MARGIN / width, top / height),
         ncols=columns,
         borderpad=0,
         borderaxespad=0,
@@ -120,7 +120,7 @@ def _legend_shape(handles: Sequence, width: float) -> tuple[int, int]:
     """Return the lines and columns of the legend: as many columns as fit into `width` inches."""
     if not handles:
         return 0, 1
-    inner = width - 2 * EDGE
+    inner = width - 2 * MARGIN
     labels = [wrapped(handle.get_label(), _LABEL * width).split("\n") for handle in handles]
     widths = [_LEGEND_HANDLE + max(map(text_width, lines)) for lines in labels]
     for columns in range(min(len(handles), 6), 0, -1):

@@ -10,8 +10,8 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullLocat
 from attribench.formats.influence import LEVELS, Influence
 from attribench.formats.ranking import Method, Ranking
 from attribench.plots.captions import BESIDE, caption, intervals, listing, protocol
-from attribench.plots.grid import Spacing, panel_grid
-from attribench.plots.look import AS_SHIPPED, Look
+from attribench.plots.figure_settings import SHIPPED, FigureSettings
+from attribench.plots.grid import Spacing, columns_that_fit, panel_grid
 from attribench.plots.plot import Plot
 from attribench.plots.points import draw_intervals, interval_handles
 from attribench.plots.ranks import prompt_types
@@ -39,8 +39,8 @@ _COLUMNS = [
     "ci_high",
     "n_candidates",
 ]
-_HEIGHT = 1.7  # inches of a panel
-_LEAST = 1e-3  # of the influence, or of the exemplars: a bin that has less is not drawn
+_HEIGHT, _MIN_PANEL_WIDTH = 1.7, 1.3  # inches of a panel
+_MIN_SHARE = 1e-3  # of the influence, or of the exemplars: a bin that has less is not drawn
 _LOW = 1e-8  # the least influence on the axes
 _ZERO = 0.06  # of the height of the axis: how far below it the row of 0 is
 
@@ -49,38 +49,41 @@ def calibration_figure(
     of_methods: Sequence[tuple[Ranking, Influence]],
     resampling: Resampling,
     split: str = "",
-    look: Look = AS_SHIPPED,
+    settings: FigureSettings = SHIPPED,
     note: str = "",
 ) -> Plot:
-    """Draw a row of two panels per prompt type, a line per method.
+    """Draw two panels per prompt type, beside each other where the width allows, and a line per method.
 
-    Left, reliability: of the candidates with about the same influence, how often one is the exemplar drawn. Right, coverage:
-    how many exemplars are in the smallest set that holds a share of the influence. On the diagonal, both agree. All panels
-    of a kind have the same axes. `note` says where the split calibrates methods that it measures. The data are the rows
-    drawn.
+    First, reliability: of the candidates with about the same influence, how often one is the exemplar drawn. Second,
+    coverage: how many exemplars are in the smallest set that holds a share of the influence. On the diagonal, both agree.
+    All panels of a kind have the same axes. `note` says where the split calibrates methods that it measures. The data are
+    the rows drawn.
     """
     with plot_style():
         rankings = [ranking for ranking, _ in of_methods]
-        styles, prompts = look.styles(ranking.method for ranking in rankings), prompt_types(rankings)
+        styles, prompts = settings.styles(ranking.method for ranking in rankings), prompt_types(rankings)
         parts = [part for pair in of_methods for prompt in prompts for part in _rows(*pair, prompt, resampling)]
         if not parts:
             nothing = pd.DataFrame(columns=_COLUMNS)
-            return Plot(message_figure("no valid queries", look.width), nothing, "No query is valid.")
+            return Plot(message_figure("no valid queries", settings.width), nothing, "No query is valid.")
         data = pd.concat(parts, ignore_index=True)
-        spacing = Spacing(left=0.55, between=0.55, right=0.12)
+        spacing = Spacing(left=0.64, between=0.55, right=0.12)
         handles = _handles(data, styles, resampling.confidence)
         title = f"{split}: calibration of influence{f' ({note})' if note else ''}"
-        figure, panels = panel_grid(look, title, handles, 2 * len(prompts), 2, _HEIGHT, spacing)
+        columns = columns_that_fit(settings, spacing, _MIN_PANEL_WIDTH, 2)
+        figure, panels = panel_grid(settings, title, handles, 2 * len(prompts), columns, _HEIGHT, spacing)
         low = _least_shown(data)
         for left, right, prompt in zip(panels[::2], panels[1::2], prompts, strict=True):
             of_prompt = data[data["prompt_type"] == prompt]
             _reliability_panel(left, of_prompt[of_prompt["panel"] == "reliability"], styles, low)
             _coverage_panel(right, of_prompt[of_prompt["panel"] == "coverage"], styles)
             left.set_title(prompt, loc="left", weight="bold")
+        one, other = ("Left", "Right") if columns == 2 else ("Above", "Below")
         text = caption(
-            f"How well influence is calibrated on {split or 'the split'}, a row per prompt type. Left, reliability: of the "
-            "images with about the same influence, the share that are exemplars. Right, coverage: the share of exemplars in "
-            f"the smallest set that holds {listing([f'{100 * level:g}' for level in LEVELS])} % of a query's influence. On "
+            f"How well influence is calibrated on {split or 'the split'}, two panels per prompt type. {one}, "
+            "reliability: of the images with about the same influence, the share that are exemplars. "
+            f"{other}, coverage: the share of exemplars in the smallest set that holds "
+            f"{listing([f'{100 * level:g}' for level in LEVELS])} % of a query's influence. On "
             "the dashed diagonal, influence is what it says.",
             protocol(rankings),
             intervals(_of_coverage(data), resampling.confidence, where=BESIDE),
@@ -106,7 +109,7 @@ def _rows(ranking: Ranking, influence: Influence, prompt: str, resampling: Resam
     position = np.unique(ranking.query_entry[chosen], return_inverse=True)[1]
     names = ("in_bin", "predicted", "observed")
     n, predicted, observed = (sums_of_entries(getattr(influence, name)[chosen], position) for name in names)
-    used = np.maximum(predicted.sum(axis=0), observed.sum(axis=0)) >= _LEAST * chosen.sum()
+    used = np.maximum(predicted.sum(axis=0), observed.sum(axis=0)) >= _MIN_SHARE * chosen.sum()
     n, predicted, observed = n[:, used], predicted[:, used], observed[:, used]
     with np.errstate(invalid="ignore"):
         ends = statistics.bootstrap(lambda draws: (draws @ observed) / (draws @ n), len(n), resampling)

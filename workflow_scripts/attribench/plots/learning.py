@@ -10,20 +10,21 @@ from matplotlib.lines import Line2D
 
 from attribench.formats.ranking import Method
 from attribench.plots.captions import caption, listing
+from attribench.plots.figure_settings import SHIPPED, FigureSettings
 from attribench.plots.grid import Spacing, panel_grid
-from attribench.plots.look import AS_SHIPPED, Look
 from attribench.plots.plot import Plot
 from attribench.plots.style import CEILING_LINE, LINE, SIZE, TEXT, MethodStyle, luminance, plot_style, wrapped
 
 _HEIGHT = 1.0  # inches of a panel
-_FEW = 3  # methods that each have a row; of more, two stand beside each other
+# So many methods each have a row; of more, two stand beside each other, where a figure has so many inches.
+_FEW, _WIDE = 3, 4.0
 _DASHES = ("-", (0, (4, 3)), (0, (1.4, 1.6)), (0, (6, 1.5, 1.4, 1.5)))  # of penalties
 _MIXED = 0.5  # how much white, or black in a pale colour, the dashes have that show on a whole line
 
 
 def learning_curves(
     curves: Mapping[Method, pd.DataFrame],
-    look: Look = AS_SHIPPED,
+    settings: FigureSettings = SHIPPED,
 ) -> Plot:
     """Draw loss and val mAP over the steps, two panels per tuned method, a line per weight of the penalty.
 
@@ -32,16 +33,16 @@ def learning_curves(
     panels. The data are the rows drawn.
     """
     with plot_style():
-        styles = look.styles(curves)
-        columns = 2 if len(curves) <= _FEW else 4
+        styles = settings.styles(curves)
+        columns = 2 if len(curves) <= _FEW or settings.width < _WIDE else 4
         spacing = Spacing(left=0.42, between=0.46, right=0.1, below=0.36)
-        width = look.width * 2 / columns - spacing.left - spacing.right
+        width = settings.width * 2 / columns - spacing.left - spacing.right
         names = [wrapped(style.label, width, SIZE, "bold") for style in styles.values()]
         above = 0.1 + 0.13 * max(name.count("\n") + 2 for name in names)
         spacing = replace(spacing, above=above, rows=above + 0.2)
         penalties = sorted({float(penalty) for curve in curves.values() for penalty in curve["penalty"]})
         figure, panels = panel_grid(
-            look, "Learning curves", _handles(penalties), 2 * len(curves), columns, _HEIGHT, spacing
+            settings, "Learning curves", _handles(penalties), 2 * len(curves), columns, _HEIGHT, spacing
         )
         ranges = [_range(curves.values(), column) for column in ("loss", "val_mAP")]
         for i, (method, name) in enumerate(zip(styles, names, strict=True)):

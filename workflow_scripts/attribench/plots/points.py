@@ -18,7 +18,8 @@ _STEP, _SPREAD = 1.4, 13.0  # points between two intervals that would touch; all
 def draw_intervals(
     axes, of_methods: Mapping[Method, tuple[Sequence[float], ...]], styles: Mapping[Method, MethodStyle]
 ) -> None:
-    """Draw each method's intervals as vertical lines at their x; those that would touch stand side by side around it.
+    """Draw each method's intervals as vertical lines at their x; those that would touch stand side by side around it,
+    inside the panel.
 
     of_methods: (x, low, high), each [n]; NaN where there is no interval. The axis' limits are set.
     """
@@ -31,13 +32,14 @@ def draw_intervals(
         bars += [_Bar(*bar, styles[method].colour) for bar in zip(at[:, 0], low, high, strict=True)]
     drawn = []
     for group in _that_touch(bars):
-        middle, step = sum(bar.x for bar in group) / len(group), min(_STEP, _SPREAD / len(group))
-        for i, bar in enumerate(sorted(group, key=lambda bar: bar.x)):
-            drawn.append(bar._replace(x=middle + (i - (len(group) - 1) / 2) * step))
+        step = min(_STEP, _SPREAD / len(group))
+        half = (len(group) - 1) / 2 * step
+        left = min(max(sum(bar.x for bar in group) / len(group) - half, 0), width - 2 * half)
+        drawn += [bar._replace(x=left + i * step) for i, bar in enumerate(sorted(group, key=lambda bar: bar.x))]
     if drawn:
         x, low, high, colours = zip(*drawn, strict=True)
         x = to_points.inverted().transform(np.stack([x, np.zeros(len(x))], axis=1))[:, 0]
-        axes.vlines(x, low, high, color=colours, linewidth=0.8, zorder=2.6)
+        axes.vlines(x, low, high, color=colours, linewidth=0.8, zorder=2.6, clip_on=False)
 
 
 class _Bar(NamedTuple):

@@ -6,24 +6,24 @@ from collections.abc import Sequence
 import pandas as pd
 
 from attribench.formats.ranking import Method
-from attribench.plots.look import AS_SHIPPED, Look
+from attribench.plots.figure_settings import SHIPPED, FigureSettings
 
 _NEEDED = ["split", "prompt_type", "extractor", "variant", "metric", "value"]
-_OPTIONAL = ["ci_low", "ci_high", "chance", "ceiling", "ceiling_high", "n_queries", "n_entries"]
+_OPTIONAL = ["ci_low", "ci_high", "chance", "ceiling", "n_queries", "n_entries"]
 
 
 def metric_rows(
     table: pd.DataFrame,
     split: str | None,
     within: Sequence[str] = (),
-    look: Look = AS_SHIPPED,
+    settings: FigureSettings = SHIPPED,
 ) -> pd.DataFrame:
     """Return the rows of `table` (in the columns of tables/summary.csv) of `split`, with the method's label as `method`.
 
     Sorted by prompt type (as they come), metric (mAP first, then recall by cut-off), method and the columns `within`,
     which tell a method's rows of one metric apart. Intervals, chance and ceiling may be missing: they are NaN then. With
-    None for `split`, the table must hold one only. Methods come in the look's order. Raises ValueError for missing columns,
-    several splits or benchmarks, or a row that is there twice.
+    None for `split`, the table must hold one only. Methods come in the order of `settings`. Raises ValueError for missing
+    columns, several splits or benchmarks, or a row that is there twice.
     """
     missing = [name for name in [*_NEEDED, *within] if name not in table.columns]
     if missing:
@@ -35,7 +35,7 @@ def metric_rows(
     data = data.copy()
     for name in ["value", *_OPTIONAL, *within]:
         data[name] = pd.to_numeric(data[name]) if name in data else math.nan
-    styles = look.styles(methods_of(data))
+    styles = settings.styles(methods_of(data))
     data["method"] = [styles[method].label for method in methods_of(data)]
     if data.duplicated(["prompt_type", "method", "metric", *within]).any():
         raise ValueError(f"summary has two values for a {', '.join(['prompt type', 'method', 'metric', *within])}")

@@ -13,7 +13,7 @@ from PIL import Image, ImageOps
 from attribench.common.errors import InputError
 from attribench.decode.eight_bits import UnreadableImage
 from attribench.decode.reading import Reading
-from attribench.plots.grid import EDGE, LABEL_LINE, PAGE, TITLE
+from attribench.plots.grid import LABEL_LINE, MARGIN, PAGE, TITLE
 from attribench.plots.style import MUTED, SIZE, SMALL, TEXT, text_width, wrapped
 
 EXEMPLAR = "#00875A"
@@ -21,8 +21,9 @@ DPI = 360  # dots per inch: a thumbnail is small at the width of a page, and loo
 GAP, COLUMN_GAP, LINE = 0.035, 0.12, 0.13  # between thumbnails, between columns, a line of text
 NO_IMAGE, UNREADABLE = "\N{EN DASH}", "\N{MULTIPLICATION SIGN}"
 BADGE = 0.11
-_LEAST, _MOST = 0.33, 0.6  # the side of a thumbnail of a contact sheet
-_LEAST_IN_BLOCKS, _MOST_IN_BLOCKS = 0.2, 0.3  # that of a comparison
+MIN_WIDTH = 4.0  # inches of a sheet: with less, the names of its images touch
+_MIN_SIDE, _MAX_SIDE = 0.33, 0.6  # the side of a thumbnail of a contact sheet
+_MIN_SIDE_IN_BLOCKS, _MAX_SIDE_IN_BLOCKS = 0.2, 0.3  # that of a comparison
 # Of comparisons: the columns of labels, of average precision, and of an exemplar's rank; a query.
 _LABEL, _PRECISION, _RANK, _QUERY = 1.15, 0.38, 0.38, 0.62
 _RANKS = 4  # exemplars of a query, at most
@@ -93,7 +94,7 @@ class Canvas:
 
     def rule(self, y: float) -> None:
         """Draw a line over the whole width."""
-        self.axes.plot([EDGE, self.width - EDGE], [y, y], color="#D9D9D9", linewidth=0.6)
+        self.axes.plot([MARGIN, self.width - MARGIN], [y, y], color="#D9D9D9", linewidth=0.6)
 
     def image(self, path: str, x: float, y: float, side: float, is_exemplar: bool = False) -> None:
         """Draw the middle square of an image, as extractors cut it; an exemplar is framed, with a check mark in its corner.
@@ -158,16 +159,16 @@ def draw_rows(
     head = _head_height(title, legend, width)
     canvas = Canvas(width, head + len(rows) * block, root, reading)
     _draw_head(canvas, title, legend)
-    nearest_x = EDGE + query + COLUMN_GAP
+    nearest_x = MARGIN + query + COLUMN_GAP
     exemplars_x = nearest_x + max(text, per_line * (side + GAP) - GAP) + COLUMN_GAP
     for i, row in enumerate(rows):
         y = head + i * block
-        _draw_heading(canvas, y, row.heading, row.name, width - EDGE)
+        _draw_heading(canvas, y, row.heading, row.name, width - MARGIN)
         y += LINE + 0.06
         canvas.text(nearest_x, y + LINE / 2, row.caption)
         canvas.text(exemplars_x, y + LINE / 2, row.note, color=MUTED)
         y += LINE
-        canvas.image(row.query, EDGE, y, query)
+        canvas.image(row.query, MARGIN, y, query)
         for position, shown in enumerate(row.nearest):
             if shown is not None:
                 x = nearest_x + position % per_line * (side + GAP)
@@ -180,21 +181,21 @@ def draw_rows(
 def _thumbnails_of_rows(
     width: float, n_nearest: int, n_exemplars: int, text: float, note: float
 ) -> tuple[int, int, float]:
-    """Return lines of nearest images, images in a line, and the side of an image: at least `_LEAST`.
+    """Return lines of nearest images, images in a line, and the side of an image: at least `_MIN_SIDE`.
 
     text, note: the widths of the texts over the nearest images and over the exemplars, which may be wider than they are.
     """
-    left = width - 2 * EDGE - LINE - 2 * COLUMN_GAP
+    left = width - 2 * MARGIN - LINE - 2 * COLUMN_GAP
 
     def side_of(per_line: int) -> float:
         # Images, and the inches beside them: of a column, the images and their gaps, or none and the text over them.
         columns = [[(n, (n - 1) * GAP), (0, over)] for n, over in ((per_line, text), (n_exemplars, note))]
         return min((left - a - b) / (1 + m + n) for m, a in columns[0] for n, b in columns[1])
 
-    most = next((n for n in range(n_nearest, 0, -1) if side_of(n) >= _LEAST), 1)
+    most = next((n for n in range(n_nearest, 0, -1) if side_of(n) >= _MIN_SIDE), 1)
     lines = -(-n_nearest // most)
     per_line = -(-n_nearest // lines)
-    return lines, per_line, min(_MOST, side_of(per_line))
+    return lines, per_line, min(_MAX_SIDE, side_of(per_line))
 
 
 def _draw_shown(canvas: Canvas, shown: Shown, x: float, y: float, side: float) -> None:
@@ -210,8 +211,8 @@ def _draw_shown(canvas: Canvas, shown: Shown, x: float, y: float, side: float) -
 
 def nearest_in_blocks(width: float) -> int:
     """Return how many of the nearest images a row of a comparison holds."""
-    left = width - 2 * EDGE - _LABEL - _PRECISION - COLUMN_GAP - _RANKS * _RANK
-    return max(1, int((left + GAP) / (_LEAST_IN_BLOCKS + GAP)))
+    left = width - 2 * MARGIN - _LABEL - _PRECISION - COLUMN_GAP - _RANKS * _RANK
+    return max(1, int((left + GAP) / (_MIN_SIDE_IN_BLOCKS + GAP)))
 
 
 def blocks_on_a_page(width: float, n_nearest: int, labels: Sequence[str]) -> int:
@@ -230,14 +231,14 @@ def draw_blocks(
     head, height = _head_height(title, legend, width), _block_height(labels, side)
     canvas = Canvas(width, head + len(blocks) * height, root, reading)
     _draw_head(canvas, title, legend)
-    nearest_x = EDGE + _LABEL + _PRECISION
+    nearest_x = MARGIN + _LABEL + _PRECISION
     exemplars_x = nearest_x + n_nearest * (side + GAP) - GAP + COLUMN_GAP
-    column = (width - EDGE - exemplars_x) / max(1, n_exemplars)
+    column = (width - MARGIN - exemplars_x) / max(1, n_exemplars)
     for i, block in enumerate(blocks):
         y = head + i * height
-        _draw_heading(canvas, y, block.heading, block.name, width - EDGE)
+        _draw_heading(canvas, y, block.heading, block.name, width - MARGIN)
         y += LINE + 0.06
-        canvas.image(block.query, EDGE, y, _QUERY)
+        canvas.image(block.query, MARGIN, y, _QUERY)
         bottom = y + _QUERY
         canvas.text(nearest_x - 0.08, bottom - LINE / 2, "AP", color=MUTED, ha="right")
         canvas.text(exemplars_x, y + LINE / 2, fitted(block.note, width - exemplars_x), color=MUTED)
@@ -253,7 +254,7 @@ def draw_blocks(
         for row, label in zip(block.rows, labels, strict=True):
             row_height = _row_height(label, side)
             middle = y + row_height / 2
-            canvas.text(EDGE, middle, label)
+            canvas.text(MARGIN, middle, label)
             canvas.text(nearest_x - 0.08, middle, row.precision, ha="right")
             for position, shown in enumerate(row.nearest):
                 if shown is not None:
@@ -267,8 +268,8 @@ def draw_blocks(
 
 def _side_in_blocks(width: float, n_nearest: int, n_exemplars: int) -> float:
     """Return the side of the nearest images: what is left beside the labels and the ranks."""
-    left = width - 2 * EDGE - _LABEL - _PRECISION - COLUMN_GAP - n_exemplars * _RANK
-    return min(_MOST_IN_BLOCKS, (left + GAP) / n_nearest - GAP)
+    left = width - 2 * MARGIN - _LABEL - _PRECISION - COLUMN_GAP - n_exemplars * _RANK
+    return min(_MAX_SIDE_IN_BLOCKS, (left + GAP) / n_nearest - GAP)
 
 
 def _label_lines(label: str) -> str:
@@ -287,19 +288,19 @@ def _block_height(labels: Sequence[str], side: float) -> float:
 
 
 def _head_height(title: str, legend: str, width: float) -> float:
-    lines = wrapped(legend, width - 2 * EDGE - BADGE - 0.06, SMALL).count("\n") + 1
-    return (TITLE if title else EDGE) + LINE * lines + 0.06
+    lines = wrapped(legend, width - 2 * MARGIN - BADGE - 0.06, SMALL).count("\n") + 1
+    return (TITLE if title else MARGIN) + LINE * lines + 0.06
 
 
 def _draw_head(canvas: Canvas, title: str, legend: str) -> None:
-    y = EDGE
+    y = MARGIN
     if title:
-        canvas.text(EDGE, y + 0.09, title, size=9, weight="bold")
+        canvas.text(MARGIN, y + 0.09, title, size=9, weight="bold")
         y = TITLE
-    canvas.check(EDGE, y + (LINE - BADGE) / 2)
-    lines = wrapped(legend, canvas.width - 2 * EDGE - BADGE - 0.06, SMALL).split("\n")
+    canvas.check(MARGIN, y + (LINE - BADGE) / 2)
+    lines = wrapped(legend, canvas.width - 2 * MARGIN - BADGE - 0.06, SMALL).split("\n")
     for i, line in enumerate(lines):
-        canvas.text(EDGE + BADGE + 0.06, y + (i + 0.5) * LINE, line, color=MUTED)
+        canvas.text(MARGIN + BADGE + 0.06, y + (i + 0.5) * LINE, line, color=MUTED)
 
 
 def _draw_heading(canvas: Canvas, y: float, heading: str, name: str, right: float) -> None:
@@ -307,8 +308,8 @@ def _draw_heading(canvas: Canvas, y: float, heading: str, name: str, right: floa
     canvas.rule(y + 0.02)
     y += 0.05 + LINE / 2
     heading = fitted(heading, 0.62 * right, SIZE, "bold")
-    canvas.text(EDGE, y, heading, size=SIZE, weight="bold")
-    x = EDGE + text_width(heading, SIZE, "bold") + 0.12
+    canvas.text(MARGIN, y, heading, size=SIZE, weight="bold")
+    x = MARGIN + text_width(heading, SIZE, "bold") + 0.12
     canvas.text(x, y, fitted(name, right - x, end=True), color=MUTED)
 
 

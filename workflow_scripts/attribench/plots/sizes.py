@@ -8,8 +8,8 @@ from matplotlib.ticker import FixedFormatter, FixedLocator, NullFormatter
 
 from attribench.formats.ranking import Method
 from attribench.plots.captions import BESIDE, caption, intervals, listing
+from attribench.plots.figure_settings import SHIPPED, FigureSettings
 from attribench.plots.grid import PAGE, Spacing, columns_that_fit, legend_height, panel_grid
-from attribench.plots.look import AS_SHIPPED, Look
 from attribench.plots.plot import Plot
 from attribench.plots.points import draw_intervals, interval_handles
 from attribench.plots.rows import methods_of, metric_rows
@@ -28,17 +28,21 @@ from attribench.plots.style import (
     text_width,
 )
 
-_HEIGHT, _LOW, _LEAST = 1.2, 0.6, 1.0  # inches of a panel: its height, that with many rows, its width at least
-_MOST = 4  # panels in a row
+_HEIGHT, _LOW, _MIN_PANEL_WIDTH = (
+    1.2,
+    0.6,
+    1.0,
+)  # inches of a panel: its height, that with many rows, its width at least
+_MAX_COLUMNS = 4  # panels in a row
 _TOP = 1.04  # of every panel: methods, metrics and prompt types can be compared
-_MARGIN = 1.25  # the axis begins and ends by this factor beyond the sizes
+_AXIS_MARGIN = 1.25  # the axis begins and ends by this factor beyond the sizes
 
 
 def size_curves(
     table: pd.DataFrame,
     split: str | None = None,
     confidence: float = 0.95,
-    look: Look = AS_SHIPPED,
+    settings: FigureSettings = SHIPPED,
     protocol: str = "",
 ) -> Plot:
     """Draw lines of every metric over the number of database images, from rows of `split` in tables/database_sizes.csv.
@@ -49,22 +53,22 @@ def size_curves(
     benchmarks, or a row that is there twice.
     """
     with plot_style():
-        data = metric_rows(table, split, within=["database_size"], look=look)
+        data = metric_rows(table, split, within=["database_size"], settings=settings)
         if data.empty:
-            return Plot(message_figure("no database sizes to show", look.width), data, "No database sizes to show.")
+            return Plot(message_figure("no database sizes to show", settings.width), data, "No database sizes to show.")
         prompts, metrics = list(dict.fromkeys(data["prompt_type"])), list(dict.fromkeys(data["metric"]))
         sizes = sorted(int(size) for size in data["database_size"].unique())
-        styles = look.styles(methods_of(data))
-        spacing = Spacing(above=0.2, rows=None if len(prompts) > _MOST else 0.1)
-        columns = columns_that_fit(look, spacing, _LEAST, min(_MOST, len(prompts)))
+        styles = settings.styles(methods_of(data))
+        spacing = Spacing(above=0.2, rows=None if len(prompts) > _MAX_COLUMNS else 0.1)
+        columns = columns_that_fit(settings, spacing, _MIN_PANEL_WIDTH, min(_MAX_COLUMNS, len(prompts)))
         # More prompt types than columns: a metric has several rows of panels.
         cells = [(m, p) for m in metrics for p in [*prompts, *[None] * (-len(prompts) % columns)]]
         title = f"{data['split'].iloc[0]}: metrics over the size of the database"
         handles = _handles(data, styles, confidence)
         rows = len(cells) // columns
-        height = (PAGE - legend_height(look, handles)) / rows - spacing.between_rows
+        height = (PAGE - legend_height(settings, handles)) / rows - spacing.between_rows
         height = min(_HEIGHT, max(_LOW, height))
-        figure, panels = panel_grid(look, title, handles, len(cells), columns, height, spacing)
+        figure, panels = panel_grid(settings, title, handles, len(cells), columns, height, spacing)
         for i, (axes, (metric, prompt)) in enumerate(zip(panels, cells, strict=True)):
             if prompt is None:
                 axes.remove()
@@ -95,13 +99,13 @@ def _panel(axes, rows: pd.DataFrame, styles: dict[Method, MethodStyle]) -> None:
     # Methods differ in chance and ceiling only where they lack different images; the first then stands for all. The
     # ceiling is that of the number of exemplars: the same at every size.
     first = rows[rows["method"] == rows["method"].iloc[0]]
-    ceiling, end = first["ceiling"].iloc[0], first["ceiling_high"].iloc[0]
+    ceiling = first["ceiling"].iloc[0]
     if not math.isnan(ceiling):
         axes.axhline(ceiling, **CEILING_LINE, zorder=2)
-        axes.axhspan(ceiling if math.isnan(end) else end, 1, color=BEYOND, linewidth=0, zorder=0.5)
+        axes.axhspan(ceiling, 1, color=BEYOND, linewidth=0, zorder=0.5)
     x, chance = first["database_size"], first["chance"]
     if len(first) == 1:  # a line through a single size would not be seen
-        axes.hlines(chance, x / _MARGIN**0.5, x * _MARGIN**0.5, **CHANCE_LINE, zorder=2)
+        axes.hlines(chance, x / _AXIS_MARGIN**0.5, x * _AXIS_MARGIN**0.5, **CHANCE_LINE, zorder=2)
     axes.plot(x, chance, **CHANCE_LINE, zorder=2)
     lines = {Method(*names): line for names, line in rows.groupby(["extractor", "variant"], sort=False)}
     for method, line in lines.items():
@@ -115,9 +119,9 @@ def _panel(axes, rows: pd.DataFrame, styles: dict[Method, MethodStyle]) -> None:
 def _size_axis(axes, sizes: list[int]) -> None:
     """Make a log axis with a tick at each size; as many have names as fit, the ends and powers of ten first."""
     axes.set_xscale("log")
-    axes.set_xlim(sizes[0] / _MARGIN, sizes[-1] * _MARGIN)
+    axes.set_xlim(sizes[0] / _AXIS_MARGIN, sizes[-1] * _AXIS_MARGIN)
     width = axes.get_position().width * axes.figure.get_figwidth()
-    inches = width / math.log(sizes[-1] / sizes[0] * _MARGIN**2)
+    inches = width / math.log(sizes[-1] / sizes[0] * _AXIS_MARGIN**2)
     centres = [math.log(size / sizes[0]) * inches for size in sizes]
     widths = [text_width(short_count(size), SMALL) + 0.1 for size in sizes]
     is_end = [i in (0, len(sizes) - 1) for i in range(len(sizes))]
@@ -139,7 +143,7 @@ def _is_round(size: int) -> bool:
 def _handles(data: pd.DataFrame, styles: dict[Method, MethodStyle], confidence: float) -> list:
     handles: list = [*method_handles(styles, marked=True), *interval_handles(data, confidence)]
     if data["ceiling"].notna().any():
-        handles += ceiling_handles(data["ceiling_high"].fillna(data["ceiling"]))
+        handles += ceiling_handles(data["ceiling"])
     if data["chance"].notna().any():
         handles.append(Line2D([], [], **CHANCE_LINE, label="chance: random ranking"))
     return handles

@@ -10,8 +10,8 @@ from matplotlib.lines import Line2D
 from attribench.formats.ranking import PRETRAINED, SCORES, Method, Ranking
 from attribench.metrics import average_precision
 from attribench.plots.captions import caption, protocol
+from attribench.plots.figure_settings import SHIPPED, FigureSettings
 from attribench.plots.grid import Spacing, columns_that_fit, panel_grid
-from attribench.plots.look import AS_SHIPPED, Look
 from attribench.plots.plot import Plot
 from attribench.plots.ranks import by_method, prompt_types
 from attribench.plots.style import (
@@ -25,15 +25,15 @@ from attribench.plots.style import (
 )
 
 _COLUMNS = ["prompt_type", "extractor", "variant", "entry", "class_id", "pretrained", "mapped", "n_queries"]
-_MOST = 16  # panels of a comfortable size; more are smaller
+_MAX_LARGE_PANELS = 16  # panels of a comfortable size; more are smaller
 # Inches: the least side of a panel, with many panels, and the greatest; a line of a title.
-_LEAST, _SMALL, _HIGH, _LINE = 1.05, 0.82, 1.9, 0.13
+_MIN_PANEL_WIDTH, _SMALL, _HIGH, _LINE = 1.05, 0.82, 1.9, 0.13
 
 
 def variant_scatter(
     rankings: Sequence[Ranking],
     split: str = "",
-    look: Look = AS_SHIPPED,
+    settings: FigureSettings = SHIPPED,
 ) -> Plot:
     """Draw a point for each entry: its mean average precision by a variant, over that of the same extractor pretrained.
 
@@ -42,7 +42,7 @@ def variant_scatter(
     """
     with plot_style():
         methods = by_method(rankings)
-        prompts, styles = prompt_types(methods.values()), look.styles(methods)
+        prompts, styles = prompt_types(methods.values()), settings.styles(methods)
         pairs = [
             (method, Method(method.extractor, PRETRAINED))
             for method in styles
@@ -50,21 +50,21 @@ def variant_scatter(
         ]
         if not pairs:
             text = "no variant to compare with pretrained"
-            return Plot(message_figure(text, look.width), pd.DataFrame(columns=_COLUMNS), f"There is {text}.")
+            return Plot(message_figure(text, settings.width), pd.DataFrame(columns=_COLUMNS), f"There is {text}.")
         data = pd.concat(
             [_entries(methods[a], methods[b], prompt) for a, b in pairs for prompt in prompts], ignore_index=True
         )
         cells = [(method, prompt) for method, _ in pairs for prompt in prompts]
         spacing = Spacing(left=0.45, between=0.12, right=0.1, above=0.2, below=0.4)
-        least = _LEAST if len(cells) <= _MOST else _SMALL
-        columns = columns_that_fit(look, spacing, least, max(2, len(cells)))
-        side = (look.width - spacing.left - spacing.right - (columns - 1) * spacing.between) / columns
+        least = _MIN_PANEL_WIDTH if len(cells) <= _MAX_LARGE_PANELS else _SMALL
+        columns = columns_that_fit(settings, spacing, least, max(2, len(cells)))
+        side = (settings.width - spacing.left - spacing.right - (columns - 1) * spacing.between) / columns
         titles = [wrapped(styles[method].label, side, SIZE, "bold") for method, _ in cells]
         above = 0.1 + _LINE * max(title.count("\n") + 2 for title in titles)
         spacing = replace(spacing, above=above, rows=above + 0.06)
         height = min(side, _HIGH)
         figure, panels = panel_grid(
-            look, f"{split}: average precision of each entry", _handles(), len(cells), columns, height, spacing
+            settings, f"{split}: average precision of each entry", _handles(), len(cells), columns, height, spacing
         )
         for i, (axes, (method, prompt), title) in enumerate(zip(panels, cells, titles, strict=True)):
             counts = _panel(axes, data, prompt, method, styles)

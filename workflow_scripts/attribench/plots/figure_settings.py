@@ -11,7 +11,7 @@ from attribench.tables.statistics import mean
 
 
 @dataclass(frozen=True)
-class Look:
+class FigureSettings:
     """Hold how the figures of a run look.
 
     width: inches, at which they are printed. has_title: whether a figure has its title. labels: what each method of the run
@@ -25,8 +25,10 @@ class Look:
     order: Sequence[Method] | None = None
 
     @classmethod
-    def of(cls, plots: Mapping[str, Any], labels: Iterable[Sequence[str]], rankings: Sequence[Ranking] = ()) -> "Look":
-        """Return the look that the config's section `plots` and rows of `labels` ask for, by the values of `rankings`."""
+    def of(
+        cls, plots: Mapping[str, Any], labels: Iterable[Sequence[str]], rankings: Sequence[Ranking] = ()
+    ) -> "FigureSettings":
+        """Return what the config's section `plots` and rows of `labels` ask for, by the values of `rankings`."""
         order = methods_by_value(rankings) if plots["order"] == "value" else None
         return cls(plots["width"], plots["title"], labels_of(labels), order)
 
@@ -37,7 +39,7 @@ class Look:
         return {method: styles[method] for method in [*first, *styles]}
 
 
-AS_SHIPPED = Look()  # as config.yaml has it
+SHIPPED = FigureSettings()  # as config.yaml has it
 
 
 def methods_by_value(rankings: Sequence[Ranking]) -> list[Method]:
