@@ -62,6 +62,8 @@ for file in [] if IS_JOB else workflow.configfiles:
 plan = without_traceback(lambda: Plan(load(config), trust_records=IS_JOB))
 # Scripts read it: checked, with `~` and the defaults of the benchmark filled in.
 config.update(plan.config.model_dump(mode="json"))
+# Not a param of the report, which they do not make again.
+config["default_settings"] = default_settings(config)
 
 if not IS_JOB:
     checks = (plan.refuse_missing_files, plan.refuse_other_weights, plan.refuse_other_results, plan.refuse_large_sizes)

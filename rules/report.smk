@@ -90,7 +90,6 @@ rule report:
         # Split, extractor, variant and path of each rank file.
         ranks=[[s, *m, plan.path("ranks", split=s, **m._asdict())] for s in plan.config.splits for m in plan.methods],
         figures=report_figures(),
-        default_settings=lambda w: default_settings(config),
     message:
         "Report"
     script:

@@ -34,5 +34,6 @@ with job(snakemake):
     page = results_context(run, compared, influence, published, params.figures)
     near = pd.read_csv(tables.near_duplicates)
     page |= queries_context(run, compared, Path(config["root"]), reading, near)
-    page |= provenance_context(run, params.key, config, params.default_settings, Path(snakemake.scriptdir).parent)
+    defaults = config.pop("default_settings")
+    page |= provenance_context(run, params.key, config, defaults, Path(snakemake.scriptdir).parent)
     write_text(snakemake.output[0], render(page))
