@@ -7,9 +7,10 @@ import re
 
 import numpy as np
 import pytest
-from attribench.contact import choose_queries, comparison_sheet, contact_sheet, nearest_images
+from attribench.contact import comparison_sheet, contact_sheet
 from attribench.decode.reading import Reading
 from attribench.formats.rank_file import read_rank_file, write_rank_file
+from attribench.plots.chosen import choose_queries
 from attribench.plots.figure_settings import FigureSettings
 from attribench.plots.save import save_plot
 from attribench.plots.sheet import DPI, NO_IMAGE, UNREADABLE, shorten
@@ -60,7 +61,7 @@ def pixels(figure) -> np.ndarray:
 
 
 def test_exemplars_stand_at_their_ranks_and_the_database_fills_the_rest():
-    places = nearest_images(ranking(), 0, 5)
+    places = ranking().nearest_images(0, 5)
     assert [(rank, path, own) for rank, path, own, _ in places] == [
         (1, "d/00.png", False),
         (2, "e/a1.png", True),
@@ -72,9 +73,9 @@ def test_exemplars_stand_at_their_ranks_and_the_database_fills_the_rest():
 
 
 def test_places_beyond_the_neighbours_kept_are_not_made_up():
-    assert [rank for rank, *_ in nearest_images(ranking(), 3, 9)] == [1, 2, 3, 4, 5]  # four neighbours and one exemplar
+    assert [rank for rank, *_ in ranking().nearest_images(3, 9)] == [1, 2, 3, 4, 5]  # four neighbours and one exemplar
     padded = ranking(neighbour_index=np.full((6, 4), -1), neighbour_path=text([[""] * 4] * 6))
-    assert [(rank, path) for rank, path, *_ in nearest_images(padded, 2, 9)] == [
+    assert [(rank, path) for rank, path, *_ in padded.nearest_images(2, 9)] == [
         (1, "e/a0.png"),
         (5, "e/a1.png"),
         (6, "e/a2.png"),

@@ -147,22 +147,6 @@ def _why_nothing(
 # --- what is shown ----------------------------------------------------------------------------------------------------
 
 
-def nearest_images(ranking: Ranking, query: int, n: int) -> list[tuple[int, str, bool, float]]:
-    """Return the known ones of the first `n` positions of a query's ranking: (rank, path, whether an exemplar, score).
-
-    A position is unknown when it is beyond the neighbours that were kept.
-    """
-    pairs, neighbours = (positions[query].tolist() for positions in ranking.first_positions(n))
-    images = []
-    for rank, (pair, neighbour) in enumerate(zip(pairs, neighbours, strict=True), start=1):
-        if pair >= 0:
-            images.append((rank, ranking.exemplar_path[ranking.exemplar[pair]], True, float(ranking.scores[pair])))
-        elif neighbour >= 0:
-            score = float(ranking.neighbour_score[query, neighbour])
-            images.append((rank, ranking.neighbour_path[query, neighbour], False, score))
-    return images
-
-
 def _picked_by_rank(ranking: Ranking, query: int) -> list[int]:
     """Return the exemplars of a query that are shown, from the best to the worst ranked."""
     own = ranking.exemplar[ranking.pairs(query)]
@@ -184,7 +168,7 @@ def _data(ranking: Ranking, query: int, n_neighbours: int, picked: list[int]) ->
     ]  # fmt: skip
     rows = [
         [*common, "nearest", rank, rank, path, is_exemplar, score]
-        for rank, path, is_exemplar, score in nearest_images(ranking, query, n_neighbours)
+        for rank, path, is_exemplar, score in ranking.nearest_images(query, n_neighbours)
     ]
     pair_of = dict(zip(ranking.exemplar[pairs].tolist(), range(pairs.start, pairs.stop), strict=True))
     for position, exemplar in enumerate(picked, start=1):
@@ -251,7 +235,7 @@ def _block(
 def _nearest(ranking: Ranking, query: int, n: int) -> list[Shown | None]:
     """Return what stands at the first `n` positions; None where that is unknown."""
     places: list[Shown | None] = [None] * n
-    for rank, path, is_exemplar, _ in nearest_images(ranking, query, n):
+    for rank, path, is_exemplar, _ in ranking.nearest_images(query, n):
         places[rank - 1] = Shown(path, _rank(rank), is_exemplar)
     return places
 

@@ -8,7 +8,7 @@ from typing import BinaryIO, Literal
 
 import numpy as np
 from kornia_rs.io import decode_image_png_u8
-from PIL import ExifTags, Image, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from attribench.common.errors import InputError
 from attribench.common.images import open_image
@@ -63,6 +63,11 @@ class Reading:
                     stack.enter_context(self.one_large)
                 decoded = self._decode(image, file)
             yield decoded
+
+    def square(self, path: Path | str, side: int) -> Image.Image:
+        """Return the middle of the image at `path` in RGB, `side` pixels square. Raises what `image` raises."""
+        with self.image(path, at_least=(side, side)) as image:
+            return ImageOps.fit(image, (side, side), Image.Resampling.LANCZOS).convert("RGB")
 
     def _refuse_large(self, image: Image.Image) -> None:
         if self.max_pixels is not None and _pixels(image) > self.max_pixels:

@@ -147,6 +147,21 @@ class Ranking(Ranks):
             n_exemplars = np.full_like(n_exemplars, len(set(self.exemplar_path[self.exemplar_valid].tolist())))
         return self.n_database + n_exemplars
 
+    def nearest_images(self, query: int, n: int) -> list[tuple[int, str, bool, float]]:
+        """Return the known ones of the first `n` positions of a query: (rank, path, whether an exemplar, score).
+
+        A position is unknown when it is beyond the neighbours that were kept.
+        """
+        pairs, neighbours = (positions[query].tolist() for positions in self.first_positions(n))
+        images = []
+        for rank, (pair, neighbour) in enumerate(zip(pairs, neighbours, strict=True), start=1):
+            if pair >= 0:
+                images.append((rank, self.exemplar_path[self.exemplar[pair]], True, float(self.scores[pair])))
+            elif neighbour >= 0:
+                score = float(self.neighbour_score[query, neighbour])
+                images.append((rank, self.neighbour_path[query, neighbour], False, score))
+        return images
+
     def at_size(self, size: int) -> "Ranking":
         """Return the ranking among the first `size` images of the database, one of `sizes`; neighbours stay the whole's."""
         s = int(np.searchsorted(self.sizes, size))

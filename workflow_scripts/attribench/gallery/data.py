@@ -1,4 +1,4 @@
-"""What the gallery's page shows of a split: its queries, and what each method ranks nearest to them, as plain data."""
+"""Make the data that the gallery shows of a split: its queries, and what each method ranks nearest to them."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from attribench.contact import choose_queries, nearest_images
 from attribench.formats.influence import Influence
 from attribench.formats.ranking import Method, Ranking
 from attribench.metrics import average_precision
+from attribench.plots.chosen import choose_queries
 from attribench.plots.style import method_styles
 
 _DIGITS = 6  # of scores and influence that are kept
@@ -155,7 +155,7 @@ class _MethodView:
     def _nearest(self, query: int, n: int, shares: Mapping[int, float | None]) -> Iterator[tuple]:
         """Yield the known ones of the first `n` positions with their influence; `shares` has that of exemplars, by rank."""
         top = [] if self.influence is None else self.influence.top[query].tolist()
-        for position in nearest_images(self.ranking, query, n):
+        for position in self.ranking.nearest_images(query, n):
             rank = position[0]
             yield position, shares[rank] if rank in shares else _number(top[rank - 1] if rank <= len(top) else np.nan)
 

@@ -6,8 +6,6 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
-from PIL import Image, ImageOps
-
 from attribench.common.errors import InputError
 from attribench.common.progress import progress
 from attribench.decode.eight_bits import UnreadableImage
@@ -39,8 +37,7 @@ def write_thumbnails(
 
 def _write_one(folder: Path, root: Path, reading: Reading, path: str, size: int) -> str:
     try:
-        with reading.image(root / path, at_least=(size, size)) as image:
-            small = ImageOps.fit(image, (size, size), Image.Resampling.LANCZOS).convert("RGB")
+        small = reading.square(root / path, size)
     except (InputError, UnreadableImage):
         return ""
     name = thumbnail_name(path)

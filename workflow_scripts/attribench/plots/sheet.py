@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
-from PIL import Image, ImageOps
 
 from attribench.common.errors import InputError
 from attribench.decode.eight_bits import UnreadableImage
@@ -132,8 +131,7 @@ class Canvas:
 
 def _read(path: Path, size: int, reading: Reading) -> np.ndarray | str:
     try:
-        with reading.image(path, at_least=(size, size)) as image:
-            return np.asarray(ImageOps.fit(image, (size, size), Image.Resampling.LANCZOS).convert("RGB"))
+        return np.asarray(reading.square(path, size))
     except UnreadableImage:
         return UNREADABLE
     except InputError:

@@ -1,4 +1,4 @@
-"""What a run took: time and memory of each stage's jobs, and the disk that its results fill."""
+"""Add up what a run took: time and memory of each stage's jobs, and the disk that its results fill."""
 
 import csv
 import os

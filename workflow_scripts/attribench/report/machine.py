@@ -1,4 +1,4 @@
-"""Where and by what the page was made: the commit, versions of packages, the machine."""
+"""Describe where and by what the page was made: the commit, versions of packages, the machine."""
 
 import os
 import platform

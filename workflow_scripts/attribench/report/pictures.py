@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from PIL import Image, ImageOps
+from PIL import Image
 
 from attribench.common.errors import InputError
 from attribench.decode.eight_bits import UnreadableImage
@@ -71,8 +71,7 @@ def first_sentence(text: str) -> str:
 def thumbnail(path: Path, alt: str, size: int, reading: Reading) -> Picture | None:
     """Return the middle of the image at `path`, `size` pixels square; None where it is not there or cannot be read."""
     try:
-        with reading.image(path, at_least=(size, size)) as image:
-            square = ImageOps.fit(image, (size, size), Image.Resampling.LANCZOS).convert("RGB")
+        square = reading.square(path, size)
     except (UnreadableImage, InputError):
         return None
     return Picture(_address("image/webp", _webp(square, _THUMBNAIL_QUALITY)), alt, size, size)

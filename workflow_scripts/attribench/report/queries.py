@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 
-from attribench.contact import nearest_images
 from attribench.decode.reading import Reading
 from attribench.formats.ranking import Ranking
 from attribench.metrics import average_precision
@@ -69,7 +68,7 @@ def _row(ranking: Ranking, query: int, extreme: str, precision: float, read) -> 
         what = "exemplar" if is_exemplar else "database image"
         return Shown(path, rank, is_exemplar, read(path, f"{what} at rank {rank:,}" if rank else "query"))
 
-    nearest = [shown(path, rank, own) for rank, path, own, _ in nearest_images(ranking, query, _NEAREST)]
+    nearest = [shown(path, rank, own) for rank, path, own, _ in ranking.nearest_images(query, _NEAREST)]
     pairs = ranking.pairs(query)
     ranked = list(zip(ranking.ranks[pairs].tolist(), ranking.exemplar[pairs].tolist(), strict=True))
     exemplars = [ranked[i] for i in spread(len(ranked), _EXEMPLARS)]

@@ -1,4 +1,4 @@
-"""What the page says of every run in the same words: terms, marks, protocol."""
+"""Say what the page says of every run in the same words: terms, marks, protocol."""
 
 from collections.abc import Sequence
 
