@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterator
+from importlib import import_module
 from itertools import pairwise
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -22,7 +23,7 @@ _EXEMPLARS, _ANSWERS, _SHOWN = 8, 5, 12
 
 
 def answers(options: Options) -> Iterator[Row]:
-    """Seconds until a method is ready, the first time and when its rows are kept, and of answers; and memory."""
+    """Yield the seconds until a method is ready, the first time and when its rows are kept, and of answers; and memory."""
     n, case = max(1000, round(_ROWS * options.scale)), "{}, {:,} rows of 512, float16"
     Path(options.folder).mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(dir=options.folder) as folder:
@@ -35,12 +36,12 @@ def answers(options: Options) -> Iterator[Row]:
 
 def _measure(files: MethodFiles, threads: int) -> list[tuple[str, str, float]]:
     """Return name, unit and value of what is measured, in a process that has loaded what the page loads anyway."""
-    import streamlit  # noqa: F401
     import torch
     from attribench.demo.attribution import attribute
     from attribench.demo.candidates import QueryImage
     from attribench.demo.method import get_ready
 
+    import_module("streamlit")
     torch.set_num_threads(threads)
     rng, measured = np.random.default_rng(1), []
     feature, exemplars = rng.standard_normal(_D, np.float32), rng.standard_normal((_EXEMPLARS, _D), np.float32)

@@ -85,7 +85,7 @@ def test_it_fits_a_phone_and_paper(report, check_accessible):
 
 
 def test_every_picture_is_there(report):
-    """Those of figures, and thumbnails; a broken one has no width."""
+    """A broken figure or thumbnail has no width."""
     widths = report.locator("img").evaluate_all(
         "all => Promise.all(all.map(e => e.decode().then(() => e.naturalWidth)))"
     )

@@ -125,6 +125,6 @@ def test_a_real_latex_prints_the_table(tmp_path):
 
 
 def test_every_ascii_character_is_printed_as_it_is():
-    """Those that mean something to LaTeX are escaped, and no others."""
+    """Characters that mean something to LaTeX are escaped, and no others."""
     letters = [chr(code) for code in range(32, 127)]
     assert {letter for letter in letters if latex_text(letter) != letter} == set('\\&%$#_{}~^<>|"[]')

@@ -1,4 +1,4 @@
-"""What the page keeps: the results that were used last, and none of a failure."""
+"""The page keeps the results that were used last, and none of a failure."""
 
 import os
 

@@ -1,4 +1,4 @@
-"""What the page says where it has no answer. (tests/browser/test_demo.py has what it shows where it has one.)"""
+"""The page says why it has no answer. (tests/browser/test_demo.py has what it shows where it has one.)"""
 
 import os
 import shutil

@@ -1,4 +1,4 @@
-"""What the demo knows of a run: its methods, where files lie, what to do about those that are not there."""
+"""The demo knows a run's methods, where its files lie, and what to do about those that are not there."""
 
 import json
 import os

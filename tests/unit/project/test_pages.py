@@ -22,7 +22,7 @@ def test_the_map_of_the_code_answers_ten_questions_with_files_that_are_there():
 
 @pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md"])
 def test_links_lead_to_files(page):
-    """Those of docs/ are checked when the site is built."""
+    """The site's build checks those of docs/."""
     links = re.findall(r"\]\(([^)#]+)[^)]*\)", (REPOSITORY / page).read_text())
     assert links
     assert [link for link in links if not (REPOSITORY / link).exists()] == []

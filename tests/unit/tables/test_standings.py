@@ -1,4 +1,4 @@
-"""Which method is best, which cannot be told from it, and which it beats."""
+"""Standings say which method is best, which cannot be told from it, and which it beats."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""What a run has made, and where it lies. The demo reads a run's results as they are, and downloads nothing."""
+"""Find what a run has made, and where it lies. The demo reads a run's results as they are, and downloads nothing."""
 
 import os
 import shlex

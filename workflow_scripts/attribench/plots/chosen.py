@@ -1,4 +1,4 @@
-"""Which queries contact sheets show: spread over a split, the best, the worst, or those that are listed."""
+"""Choose the queries that contact sheets show: spread over a split, the best, the worst, or those that are listed."""
 
 from collections import Counter
 from collections.abc import Sequence

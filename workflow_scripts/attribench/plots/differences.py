@@ -1,4 +1,4 @@
-"""Which method is better, and by how much: paired differences with intervals, as a forest plot."""
+"""Draw which method is better, and by how much: paired differences with intervals, as a forest plot."""
 
 from collections.abc import Mapping
 from itertools import combinations

@@ -1,4 +1,4 @@
-"""What the user chose about how figures look: their width, title, order and labels."""
+"""Hold what the user chose for all figures: their width, title, order and labels."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass

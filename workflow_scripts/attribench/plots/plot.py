@@ -1,4 +1,4 @@
-"""What a figure function returns: the figure, the data that it draws, and its caption."""
+"""Hold what a figure function returns: the figure, the data that it draws, and its caption."""
 
 from dataclasses import dataclass
 

@@ -1,4 +1,4 @@
-"""Which method is best, which cannot be told from it, and which it beats, from summary.csv and comparisons.csv."""
+"""Tell which method is best, which cannot be told from it, and which it beats, from summary.csv and comparisons.csv."""
 
 import math
 from collections.abc import Iterator
