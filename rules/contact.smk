@@ -26,6 +26,8 @@ def contact_inputs(wildcards):
         # They stand for the images that are shown.
         remade={"manifests": [manifest_of(split), manifest_of(plan.database)]},
         ranks=plan.files_of_methods("ranks", split),
+        # Has the prompts, if any; its content is in the manifest's key.
+        **given_inputs([plan.config.entry.splits[split]]),
     )
 
 

@@ -6,6 +6,7 @@ from attribench.contact import comparison_sheet, contact_sheet
 from attribench.decode.reading import Reading
 from attribench.formats.rank_file import read_rank_file
 from attribench.formats.ranking import Method
+from attribench.manifest import read_prompts
 from attribench.plots.figure_settings import FigureSettings
 from attribench.plots.save import save_plot
 from attribench.provenance.job import job
@@ -16,7 +17,8 @@ with job(snakemake):
     rankings = [read_rank_file(path) for path in snakemake.input.ranks]
     shown = next(ranking for ranking in rankings if ranking.method == Method(*params.method))
     n_neighbours, choose = params.sheet["neighbours"], params.sheet["choose"]
-    how = (n_neighbours, choose, reading, FigureSettings.of(params.plots, params.labels, rankings))
+    settings, prompts = FigureSettings.of(params.plots, params.labels, rankings), read_prompts(snakemake.input.given[0])
+    how = (n_neighbours, choose, reading, settings, prompts)
     sheets = {
         "contact": contact_sheet(shown, root, params.sheet["queries"], *how),
         "comparison": comparison_sheet(rankings, root, *how),

@@ -126,6 +126,19 @@ def test_contact_sheet_picture(root):
     assert "Chosen: spread over entries and prompt types" in plot.caption and "100 database images" in plot.caption
 
 
+def test_prompts_that_are_known_stand_above_their_images(root):
+    long = "a cat\nfor $5 " + "on a beach " * 30
+    prompts = {"q/a/0.png": long, "q/a/1.png": "a dog"}
+    for with_prompts, without_prompts in (
+        [contact_sheet(ranking(), root, 6, 5, [*prompts], prompts=given).figure for given in (prompts, {})],
+        [comparison_sheet([ranking()], root, 5, [*prompts], prompts=given).figure for given in (prompts, {})],
+    ):
+        texts = [text for text, _ in drawn_texts(with_prompts)]
+        assert "“a dog”" in texts and len([text for text in texts if text.startswith("“a cat for $5 on a beach")]) == 1
+        assert_legible(with_prompts)
+        assert with_prompts.get_size_inches()[1] > without_prompts.get_size_inches()[1]
+
+
 def test_exemplars_that_are_shown_of_many_are_named_by_their_place(root):
     many = make_ranking([[*range(1, 31)], [5]], [0, 1], ["gpt", "gpt"], k=8)
     texts = [text for text, _ in drawn_texts(contact_sheet(many, root).figure)]

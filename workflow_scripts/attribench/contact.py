@@ -1,6 +1,6 @@
 """Contact sheets: queries beside the images that a method ranks nearest, and where it ranks their exemplars."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -30,6 +30,7 @@ from attribench.plots.style import NOTHING, plot_style, short_count
 
 N_EXEMPLARS = 4  # that are shown of each query, at most
 _COMPARED = 3  # queries in a comparison
+NO_PROMPTS: Mapping[str, str] = {}
 _COLUMNS = [
     "split", "extractor", "variant", "query", "prompt_type", "entry", "AP",
     "panel", "position", "rank", "path", "is_exemplar", "score",
@@ -44,12 +45,14 @@ def contact_sheet(
     choose: str | Sequence[str] = SPREAD,
     reading: Reading = AS_PUBLISHED,
     settings: FigureSettings = SHIPPED,
+    prompts: Mapping[str, str] = NO_PROMPTS,
 ) -> Plot:
     """Draw one method: a row per query with its `n_neighbours` best-ranked images and up to 4 of its exemplars.
 
     choose: as for `choose_queries`. Of more exemplars, some from the best to the worst ranked are shown. The data have a row
     an image shown: `panel` is `nearest` (there `position` equals `rank`) or `exemplars` (`position` counts from the left).
     Images are read below `root` as `reading` says; one that cannot be is a grey square. Where none is there, a line says so.
+    prompts: those that are known, by the query's path; they stand above its images.
     """
     with plot_style():
         width = max(settings.width, MIN_WIDTH)
@@ -62,7 +65,7 @@ def contact_sheet(
         if note := _why_nothing([ranking], root, queries, choose, data):
             return Plot(note_figure(note, width), data, note)
         title = f"{ranking.split}, {label}: nearest images" if settings.has_title else ""
-        rows = [_query_row(ranking, q, n_neighbours, picked) for q, picked in shown.items()]
+        rows = [_query_row(ranking, q, n_neighbours, picked, prompts) for q, picked in shown.items()]
         figure = draw_rows(width, title, _legend(ranking), rows, root, reading)
         text = caption(
             f"{_shown_of(queries, [ranking])} (left), the {n_neighbours} images that {label} ranks nearest, and up to "
@@ -81,6 +84,7 @@ def comparison_sheet(
     choose: str | Sequence[str] = SPREAD,
     reading: Reading = AS_PUBLISHED,
     settings: FigureSettings = SHIPPED,
+    prompts: Mapping[str, str] = NO_PROMPTS,
 ) -> Plot:
     """Draw all methods on the same queries: a block per query, in it a row per method; else as `contact_sheet`.
 
@@ -99,7 +103,7 @@ def comparison_sheet(
         by_method = {ranking.method: ranking for ranking in rankings}
         labels = {method: style.label for method, style in settings.styles(by_method).items()}
         n_neighbours = min(n_neighbours, nearest_in_blocks(width))
-        fitting = blocks_on_a_page(width, n_neighbours, list(labels.values()))
+        fitting = blocks_on_a_page(width, n_neighbours, list(labels.values()), bool(prompts))
         queries = choose_queries(rankings, min(_COMPARED, fitting), choose)
         shown = {q: _picked_in_order(first, q) for q in queries}
         rows = [row for q in queries for m in labels for row in _data(by_method[m], q, n_neighbours, shown[q])]
@@ -107,7 +111,7 @@ def comparison_sheet(
         if note := _why_nothing(rankings, root, queries, choose, data):
             return Plot(note_figure(note, width), data, note)
         title = f"{first.split}: nearest images by method" if settings.has_title else ""
-        blocks = [_block(by_method, labels, q, n_neighbours, picked) for q, picked in shown.items()]
+        blocks = [_block(by_method, labels, q, n_neighbours, picked, prompts) for q, picked in shown.items()]
         figure = draw_blocks(width, title, _legend(first), blocks, root, reading)
         text = caption(
             f"{_shown_of(queries, rankings)} by all methods: a row a method, with the query's average precision (AP), "
@@ -193,12 +197,15 @@ def _legend(ranking: Ranking) -> str:
     return f"an exemplar of the query's entry   #: rank among {count(ranking.n_database, 'database image')} and {exemplars}"
 
 
-def _query_row(ranking: Ranking, query: int, n_neighbours: int, picked: list[int]) -> QueryRow:
+def _query_row(
+    ranking: Ranking, query: int, n_neighbours: int, picked: list[int], prompts: Mapping[str, str]
+) -> QueryRow:
     ranks = ranking.ranks[ranking.pairs(query)]
     rank_of = _ranks(ranking, query)
     return QueryRow(
         heading=_heading(ranking, query),
         name=_query_name(ranking.query_path[query]),
+        prompt=prompts.get(ranking.query_path[query], ""),
         caption=f"AP {_precision(ranking, query):.3f}  ·  best exemplar at {_rank(ranks[0])}",
         note=_note(len(ranks), len(picked)),
         query=ranking.query_path[query],
@@ -211,7 +218,12 @@ def _query_row(ranking: Ranking, query: int, n_neighbours: int, picked: list[int
 
 
 def _block(
-    by_method: dict[Method, Ranking], labels: dict[Method, str], query: int, n_neighbours: int, picked: list[int]
+    by_method: dict[Method, Ranking],
+    labels: dict[Method, str],
+    query: int,
+    n_neighbours: int,
+    picked: list[int],
+    prompts: Mapping[str, str],
 ) -> Block:
     first = next(iter(by_method.values()))
     rows = []
@@ -225,6 +237,7 @@ def _block(
     return Block(
         heading=_heading(first, query),
         name=_query_name(first.query_path[query]),
+        prompt=prompts.get(first.query_path[query], ""),
         note=_note(len(first.ranks[first.pairs(query)]), len(picked)),
         query=first.query_path[query],
         exemplars=[first.exemplar_path[exemplar] for exemplar in picked],

@@ -43,11 +43,13 @@ class Shown:
 class QueryRow:
     """Hold a row of a contact sheet: a query, its nearest images by position (None: unknown), some exemplars.
 
-    heading, and name: of the query; caption and note: over the nearest images and over the exemplars.
+    heading, name, and prompt, which may be unknown: of the query; caption and note: over the nearest images and over the
+    exemplars.
     """
 
     heading: str
     name: str
+    prompt: str
     caption: str
     note: str
     query: str
@@ -71,6 +73,7 @@ class Block:
 
     heading: str
     name: str
+    prompt: str
     note: str
     query: str
     exemplars: Sequence[str]
@@ -153,7 +156,8 @@ def draw_rows(
     )
     lines, per_line, side = _thumbnails_of_rows(width, n_nearest, n_exemplars, text, note)
     query = side + LINE  # as high as a thumbnail with its label
-    block = 2 * LINE + 0.06 + max(lines * (side + LINE), side + 2 * LINE) + 0.05
+    heading = _heading_height(any(row.prompt for row in rows))
+    block = heading + LINE + max(lines * (side + LINE), side + 2 * LINE) + 0.05
     head = _head_height(title, legend, width)
     canvas = Canvas(width, head + len(rows) * block, root, reading)
     _draw_head(canvas, title, legend)
@@ -161,8 +165,8 @@ def draw_rows(
     exemplars_x = nearest_x + max(text, per_line * (side + GAP) - GAP) + COLUMN_GAP
     for i, row in enumerate(rows):
         y = head + i * block
-        _draw_heading(canvas, y, row.heading, row.name, width - MARGIN)
-        y += LINE + 0.06
+        _draw_heading(canvas, y, row)
+        y += heading
         canvas.text(nearest_x, y + LINE / 2, row.caption)
         canvas.text(exemplars_x, y + LINE / 2, row.note, color=MUTED)
         y += LINE
@@ -213,10 +217,11 @@ def nearest_in_blocks(width: float) -> int:
     return max(1, int((left + GAP) / (_MIN_SIDE_IN_BLOCKS + GAP)))
 
 
-def blocks_on_a_page(width: float, n_nearest: int, labels: Sequence[str]) -> int:
+def blocks_on_a_page(width: float, n_nearest: int, labels: Sequence[str], with_prompts: bool) -> int:
     """Return how many blocks of methods with these `labels` a page holds, 1 at least."""
     side = _side_in_blocks(width, n_nearest, _RANKS)
-    return max(1, int((PAGE - 2 * LINE) / _block_height([_label_lines(label) for label in labels], side)))
+    height = _heading_height(with_prompts) + _block_height([_label_lines(label) for label in labels], side)
+    return max(1, int((PAGE - 2 * LINE) / height))
 
 
 def draw_blocks(
@@ -226,7 +231,8 @@ def draw_blocks(
     n_nearest, n_exemplars = len(blocks[0].rows[0].nearest), max(len(block.exemplars) for block in blocks)
     side = _side_in_blocks(width, n_nearest, n_exemplars)
     labels = [_label_lines(row.label) for row in blocks[0].rows]
-    head, height = _head_height(title, legend, width), _block_height(labels, side)
+    head, heading = _head_height(title, legend, width), _heading_height(any(block.prompt for block in blocks))
+    height = heading + _block_height(labels, side)
     canvas = Canvas(width, head + len(blocks) * height, root, reading)
     _draw_head(canvas, title, legend)
     nearest_x = MARGIN + _LABEL + _PRECISION
@@ -234,8 +240,8 @@ def draw_blocks(
     column = (width - MARGIN - exemplars_x) / max(1, n_exemplars)
     for i, block in enumerate(blocks):
         y = head + i * height
-        _draw_heading(canvas, y, block.heading, block.name, width - MARGIN)
-        y += LINE + 0.06
+        _draw_heading(canvas, y, block)
+        y += heading
         canvas.image(block.query, MARGIN, y, _QUERY)
         bottom = y + _QUERY
         canvas.text(nearest_x - 0.08, bottom - LINE / 2, "AP", color=MUTED, ha="right")
@@ -279,7 +285,7 @@ def _row_height(label: str, side: float) -> float:
 
 
 def _block_height(labels: Sequence[str], side: float) -> float:
-    return LINE + 0.06 + _QUERY + 0.05 + sum(_row_height(label, side) for label in labels) + 0.1
+    return _QUERY + 0.05 + sum(_row_height(label, side) for label in labels) + 0.1
 
 
 # --- both -------------------------------------------------------------------------------------------------------------
@@ -301,14 +307,22 @@ def _draw_head(canvas: Canvas, title: str, legend: str) -> None:
         canvas.text(MARGIN + BADGE + 0.06, y + (i + 0.5) * LINE, line, color=MUTED)
 
 
-def _draw_heading(canvas: Canvas, y: float, heading: str, name: str, right: float) -> None:
-    """Draw a line, and below it what is known of a query, and its name as far as there is space."""
+def _heading_height(with_prompt: bool) -> float:
+    """Return the height of what stands above a query's images."""
+    return LINE * (1 + with_prompt) + 0.06
+
+
+def _draw_heading(canvas: Canvas, y: float, of: QueryRow | Block) -> None:
+    """Draw a line, below it what is known of a query, its name as far as there is space, and its prompt."""
+    right = canvas.width - MARGIN
     canvas.rule(y + 0.02)
     y += 0.05 + LINE / 2
-    heading = fitted(heading, 0.62 * right, SIZE, "bold")
+    heading = fitted(of.heading, 0.62 * right, SIZE, "bold")
     canvas.text(MARGIN, y, heading, size=SIZE, weight="bold")
     x = MARGIN + text_width(heading, SIZE, "bold") + 0.12
-    canvas.text(x, y, fitted(name, right - x, end=True), color=MUTED)
+    canvas.text(x, y, fitted(of.name, right - x, end=True), color=MUTED)
+    if of.prompt:
+        canvas.text(MARGIN, y + LINE, fitted(f"“{' '.join(of.prompt.split())}”", right - MARGIN))
 
 
 def any_there(root: Path | str, paths: Iterable[str]) -> bool:
