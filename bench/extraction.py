@@ -28,7 +28,8 @@ def compiled(options: Options) -> Iterator[Row]:
 
 def _networks(options: Options, compiled: bool) -> Iterator[Row]:
     import torch
-    from attribench.extract.forward import CPU_BATCH, choose_device, keep_freed_memory
+    from attribench.extract.extract import keep_freed_memory
+    from attribench.extract.forward import CPU_BATCH, choose_device
 
     torch.set_num_threads(options.threads)
     keep_freed_memory()

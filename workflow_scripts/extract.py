@@ -1,12 +1,10 @@
 """Extract the features of a slice of a collection from its pixels."""
 
-import torch
 from attribench.decode.decode import decoded_pixels
 from attribench.decode.preprocessing import Preprocessing
 from attribench.decode.reading import Reading
-from attribench.extract.extract import extract_shard
-from attribench.extract.extractors import load_extractor
-from attribench.extract.forward import ForwardPass, choose_device, keep_freed_memory
+from attribench.extract.extract import extract_shard, keep_freed_memory
+from attribench.extract.extractors import load_forward
 from attribench.extract.registry import ExtractorEntry
 from attribench.formats.manifest import shard_paths
 from attribench.provenance.fingerprints import read_listed
@@ -15,14 +13,15 @@ from attribench.provenance.job import job
 if __name__ == "__main__":  # worker processes import this file
     with job(snakemake):
         name, config, params = snakemake.wildcards.extractor, snakemake.config, snakemake.params
-        torch.set_num_threads(snakemake.threads)
         keep_freed_memory()
         preprocessing = Preprocessing.parse(params.preprocessing)
-        forward = ForwardPass(
-            load_extractor(name, ExtractorEntry(**params.entry), config["root"]),
-            preprocessing.crop,
+        forward = load_forward(
+            name,
+            ExtractorEntry(**params.entry),
+            config["root"],
             precision=params.precision,
-            device=choose_device(config["device"]),
+            device=config["device"],
+            threads=snakemake.threads,
             batch_size=config["batch_size"],
             compiled=params.compiled,
         )

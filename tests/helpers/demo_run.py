@@ -9,8 +9,7 @@ import yaml
 from attribench.decode.decode import decode_shard
 from attribench.demo.run import MethodFiles, Run
 from attribench.extract.extract import extract_shard
-from attribench.extract.extractors import load_extractor, preprocessing_of
-from attribench.extract.forward import ForwardPass
+from attribench.extract.extractors import load_forward, preprocessing_of
 from attribench.formats.calibrator import Calibrator, read_calibrator, write_calibrator
 from attribench.formats.histogram import read_histogram
 from attribench.formats.influence import write_influence
@@ -96,8 +95,7 @@ def _extract(root: Path, files: MethodFiles, collection) -> None:
     rows = collect(str(root), listing, None).rows
     write_manifest(collection.manifest, rows)
     name, preprocessing = files.method.extractor, preprocessing_of(files.entry, root)
-    network = load_extractor(name, files.entry, root)
-    forward = ForwardPass(network, preprocessing.crop, precision="float32", device=torch.device("cpu"), batch_size=8)
+    forward = load_forward(name, files.entry, root, device="cpu", batch_size=8)
     cuts = np.linspace(0, len(rows), len(collection.shards) + 1).astype(int)
     for number, output in enumerate(collection.shards):
         paths = [row.path for row in rows[cuts[number] : cuts[number + 1]]]

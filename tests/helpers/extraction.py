@@ -3,7 +3,7 @@
 import torch
 from attribench.decode.decode import decode_shard
 from attribench.extract.extract import extract_shard
-from attribench.extract.extractors import load_extractor, preprocessing_of
+from attribench.extract.extractors import load_forward, preprocessing_of
 from attribench.extract.forward import ForwardPass
 from attribench.extract.registry import ExtractorEntry
 from attribench.formats.shards import open_feature_shard
@@ -27,9 +27,11 @@ def extracted(folder, root, paths, name, entry, *, precision="float32", batch_si
     """
     preprocessing = preprocessing_of(entry, root)
     decode_shard(folder / "pixels.h5", root, paths, [preprocessing], quarantine=True)
-    network = network or load_extractor(name, entry, root)
-    device = torch.device("cpu")
-    forward = ForwardPass(network, preprocessing.crop, precision=precision, device=device, batch_size=batch_size)
+    how = {"precision": precision, "batch_size": batch_size}
+    if network:
+        forward = ForwardPass(network, preprocessing.crop, device=torch.device("cpu"), **how)
+    else:
+        forward = load_forward(name, entry, root, device="cpu", **how)
     shard = dict(name=name, collection="c", preprocessing=str(preprocessing), first_row=0)
     extract_shard(folder / "pixels.h5", folder / f"{name}.h5", forward, **shard)
     with open_feature_shard(folder / f"{name}.h5") as features:

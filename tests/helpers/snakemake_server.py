@@ -15,7 +15,10 @@ import tempfile
 import time
 from pathlib import Path
 
-LOADED_BEFORE = ("snakemake.cli", "snakemake_executor_plugin_slurm", "h5py", "pydantic", "numpy", "timm")
+LOADED_BEFORE = (
+    *("snakemake.cli", "snakemake_executor_plugin_slurm", "snakemake.report.html_reporter", "requests", "smart_open"),
+    *("h5py", "pydantic", "numpy", "timm", "kornia_rs", "pillow_heif"),
+)
 
 
 class Server:

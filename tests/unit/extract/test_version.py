@@ -1,11 +1,9 @@
 """Extraction makes the same features of given pixels until its VERSION is raised."""
 
 import numpy as np
-import torch
 from attribench.extract import VERSION
 from attribench.extract.extract import extract_shard
-from attribench.extract.extractors import load_extractor, preprocessing_of
-from attribench.extract.forward import ForwardPass
+from attribench.extract.extractors import load_forward, preprocessing_of
 from attribench.extract.registry import ExtractorEntry
 from attribench.formats.shards import Rows, open_feature_shard, pixels_name, write_shard
 from helpers.extraction import TINY
@@ -31,8 +29,7 @@ def features_of(folder, name, entry):
     rows = Rows.all_valid(["a.png", "b.png", "c.png"])
     with write_shard(folder / "p.h5", pixels_name(str(preprocessing)), pixels.shape, "uint8", rows, {}) as writer:
         writer.append(pixels)
-    network = load_extractor(name, entry, folder)
-    forward = ForwardPass(network, 32, precision="float32", device=torch.device("cpu"))
+    forward = load_forward(name, entry, folder, device="cpu")
     shard = dict(name=name, collection="c", preprocessing=str(preprocessing), first_row=0)
     extract_shard(folder / "p.h5", folder / "f.h5", forward, **shard)
     with open_feature_shard(folder / "f.h5") as features:

@@ -1,5 +1,6 @@
 """Keys: code digests see a script's own modules and no others; a file carries the key that it was made with."""
 
+import ast
 from pathlib import Path
 
 import h5py
@@ -37,6 +38,20 @@ def test_a_script_is_followed_through_what_it_imports():
     assert "formats/feature_files.py" in found, "imported inside a function, and used all the same"
     assert not any(name.startswith(("rank/", "extract/", "plan/")) for name in found)
     assert {"plots/__init__.py", "plots/bars.py", "plots/style.py"} <= names("plots.py")
+
+
+def test_every_import_is_seen():
+    """As Python's grammar has them, wherever they stand."""
+    for file in [*LIBRARY.rglob("*.py"), *SCRIPTS.glob("*.py")]:
+        imports = [
+            node for node in ast.walk(ast.parse(file.read_bytes())) if isinstance(node, ast.Import | ast.ImportFrom)
+        ]
+        modules = {node.module for node in imports if isinstance(node, ast.ImportFrom)}
+        modules |= {f"{node.module}.{name.name}" for node in imports if hasattr(node, "module") for name in node.names}
+        modules |= {name.name for node in imports for name in node.names}
+        paths = [LIBRARY.parent.joinpath(*module.split(".")) for module in modules if module.startswith("attribench")]
+        expected = {path.with_suffix(".py") for path in paths} | {path / "__init__.py" for path in paths}
+        assert {path for path in expected if path.is_file()} <= used_modules(file), file
 
 
 @pytest.mark.parametrize("script", [path.name for path in sorted(SCRIPTS.glob("*.py")) if path.stem != "demo"])

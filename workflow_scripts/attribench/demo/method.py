@@ -99,8 +99,7 @@ class Network:
 
     def __init__(self, files: MethodFiles, root: Path | str, device: str):
         from attribench.extract.extract import identity_of
-        from attribench.extract.extractors import load_extractor, preprocessing_of
-        from attribench.extract.forward import ForwardPass, choose_device
+        from attribench.extract.extractors import load_forward, preprocessing_of
 
         name = files.method.extractor
         if files.entry.library is None:
@@ -109,9 +108,8 @@ class Network:
                 "another extractor, or a query of a split"
             )
         self._preprocessing = preprocessing_of(files.entry, root)
-        network = load_extractor(name, files.entry, root)
-        where = {"device": choose_device(device), "precision": files.precision}
-        self._forward = ForwardPass(network, self._preprocessing.crop, batch_size=1, **where)
+        how = {"precision": files.precision, "device": device, "batch_size": 1}
+        self._forward = load_forward(name, files.entry, root, **how)
         self._lock = threading.Lock()
         blank = np.zeros((1, self._preprocessing.crop, self._preprocessing.crop, 3), np.uint8)
         identity = identity_of(self._forward, name, str(self._preprocessing), self._forward(blank).shape[1])

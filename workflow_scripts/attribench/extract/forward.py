@@ -1,6 +1,5 @@
 """A network's forward pass over blocks of pixels, in batches that fit into the memory there is."""
 
-import ctypes
 import logging
 from collections.abc import Callable, Iterable, Iterator
 
@@ -12,7 +11,6 @@ from attribench.extract.extractors import Network
 from attribench.extract.readout import cannot_run, read_out
 
 GPU_BATCH, CPU_BATCH = 256, 16  # images; a larger batch is no faster
-_M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4  # of malloc.h
 _IS_AVAILABLE = {"cuda": torch.cuda.is_available, "mps": torch.backends.mps.is_available, "cpu": lambda: True}
 
 log = logging.getLogger(__name__)
@@ -25,20 +23,6 @@ def choose_device(wanted: str) -> torch.device:
     if not _IS_AVAILABLE[wanted]():
         raise InputError(f"config key device: {wanted} is not available on this machine; expected auto or cpu")
     return torch.device(wanted)
-
-
-def keep_freed_memory() -> None:
-    """Let glibc keep what a forward pass frees for the next one, instead of handing it back to the system.
-
-    A network's intermediate tensors are large: without this, half of the time of a convolutional network goes into the
-    page faults of memory that was returned a moment before. Does nothing where the C library is another one.
-    """
-    try:
-        mallopt = ctypes.CDLL("libc.so.6").mallopt
-    except (OSError, AttributeError):
-        return
-    mallopt(_M_MMAP_MAX, 0)
-    mallopt(_M_TRIM_THRESHOLD, 2**31 - 1)
 
 
 class ForwardPass:

@@ -23,7 +23,7 @@ def read_settings(files: Sequence[Path | str] = (), pairs: Sequence[str] = ()) -
     settings: dict[str, Any] = {}
     for file in [*(REPOSITORY / name for name in CONFIG_FILES), *files]:
         check_config_file(file)
-        content = yaml.safe_load(Path(file).read_text(encoding="utf-8-sig")) or {}
+        content = yaml.load(Path(file).read_text(encoding="utf-8-sig"), yaml.CSafeLoader) or {}
         if not isinstance(content, dict):
             raise InputError(f"{file}: holds {type(content).__name__}; expected config keys with values")
         settings = _merged(settings, content)
@@ -40,7 +40,7 @@ def default_settings(config: Mapping[str, Any]) -> dict[str, Any]:
 
     config: the checked settings, in which nothing is left open. What may be chosen from, in the other files, is left out.
     """
-    keys = yaml.safe_load((REPOSITORY / CONFIG_FILES[0]).read_text(encoding="utf-8"))
+    keys = yaml.load((REPOSITORY / CONFIG_FILES[0]).read_text(encoding="utf-8"), yaml.CSafeLoader)
     shipped = read_settings()
     # Other settings follow from these.
     of_run = {key: config[key] for key in ("benchmarks", "benchmark", "results")}

@@ -5,10 +5,10 @@ files; a job whose key changed has to run again. Snakemake compares the key as a
 it is copied: an HDF5 file as its attribute `key`, any other in `.keys/NAME` beside it, with the SHA-256 of its content.
 """
 
-import ast
 import hashlib
 import json
 import os
+import re
 from collections.abc import Iterable
 from functools import lru_cache
 from pathlib import Path
@@ -60,36 +60,27 @@ def used_modules(script: Path) -> set[Path]:
     return modules
 
 
+# What follows `from` or `import`, and the names that are imported from it, in brackets or not. To parse every module would
+# take a third of a dry run's time. The linter refuses relative imports.
+_IMPORT = re.compile(rf"^[ \t]*(?:from|import) ({_PACKAGE}[\w.]*)(?: import (\([^)]*|.*))?", re.MULTILINE)
+
+
 @lru_cache
-def _imports(file: Path) -> tuple[Path, ...]:
-    names: list[str] = []
-    for node in ast.walk(ast.parse(file.read_bytes(), filename=str(file))):
-        if isinstance(node, ast.Import):
-            names += [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom):
-            base = _absolute(file, node)
-            names += [base, *(f"{base}.{alias.name}" for alias in node.names)]
-    return tuple(path for name in names for path in _module_files(name))
+def _imports(file: Path) -> set[Path]:
+    """Return the files that the imports in `file` run, of this library."""
+    found = _IMPORT.findall(file.read_text(encoding="utf-8"))
+    names = [
+        name for base, imported in found for name in (base, *(f"{base}.{n}" for n in re.findall(r"\w+", imported)))
+    ]
+    parents = {".".join(parts[:n]) for parts in (name.split(".") for name in names) for n in range(1, len(parts) + 1)}
+    return {_modules()[name] for name in parents & _modules().keys()}
 
 
-def _absolute(file: Path, node: ast.ImportFrom) -> str:
-    if not node.level:
-        return node.module or ""
-    package = (_PACKAGE, *file.relative_to(LIBRARY).parent.parts)
-    return ".".join([*package[: len(package) - node.level + 1], *filter(None, [node.module])])
-
-
-def _module_files(name: str) -> Iterable[Path]:
-    """Yield the files that importing `name` runs, if it is one of this library's."""
-    parts = name.split(".")
-    if parts[0] != _PACKAGE:
-        return
-    for depth in range(1, len(parts) + 1):
-        path = LIBRARY.joinpath(*parts[1:depth])
-        if (path / "__init__.py").exists():
-            yield path / "__init__.py"
-        elif path.with_suffix(".py").exists():
-            yield path.with_suffix(".py")
+@lru_cache
+def _modules() -> dict[str, Path]:
+    """Return every module's file, by the name that imports it."""
+    files = {path.relative_to(LIBRARY.parent).with_suffix(""): path for path in LIBRARY.rglob("*.py")}
+    return {".".join(name.parts).removesuffix(".__init__"): path for name, path in files.items()}
 
 
 # --- files ------------------------------------------------------------------------------------------------------------

@@ -1,7 +1,9 @@
 """The colour histogram: no library, and no network that was trained."""
 
+from functools import partial
 from pathlib import Path
 
+from attribench.common.errors import InputError
 from attribench.decode.preprocessing import Preprocessing
 from attribench.extract.libraries import Loaded, NetworkInput
 from attribench.extract.registry import ExtractorEntry
@@ -16,6 +18,8 @@ def stated_inputs(entry: ExtractorEntry, root: Path) -> list[NetworkInput]:
 
 def load(entry: ExtractorEntry, root: Path, size: int) -> Loaded:
     """Return the histogram, and its name in place of a digest."""
-    from attribench.extract.color import ColorHistogram
+    from attribench.extract.color import color_histograms
 
-    return Loaded(ColorHistogram(BINS), f"histogram-{BINS}")
+    if entry.output is not None or entry.pool:
+        raise InputError("the colour histogram has one output, of one position; expected neither `output` nor `pool`")
+    return Loaded(partial(color_histograms, bins=BINS), f"histogram-{BINS}")
