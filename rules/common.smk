@@ -90,6 +90,11 @@ onstart:
     without_traceback(refuse_unfit_networks)
 
 
+# Of jobs that can use several. Those of the sample mostly load libraries: on one core each they end sooner, with the same last
+# digits on every machine.
+THREADS = 1 if plan.rendered else 8
+
+
 def one_of(names):
     return "|".join(map(re.escape, names)) or "(?!)"
 

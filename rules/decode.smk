@@ -42,7 +42,7 @@ rule decode:
         benchmark_file("decode/{collection}/{shard}")
     wildcard_constraints:
         collection=one_of([c for c in plan.collections if plan.extractors_of(c, "images")]),
-    threads: 8
+    threads: THREADS
     resources:
         mem_mb=decode_mb(),
         runtime="4h",

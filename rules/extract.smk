@@ -84,7 +84,7 @@ rule extract:
         collection=collections_from("images"),
     # Before more is decoded: pixels take a hundred times the space of features, and go when they were used.
     priority: 1
-    threads: 8
+    threads: THREADS
     resources:
         mem_mb=max(6000, decode_mb()),
         runtime="4h",

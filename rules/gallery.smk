@@ -44,7 +44,7 @@ rule gallery_split:
         log_file("gallery_split/{split}"),
     benchmark:
         benchmark_file("gallery_split/{split}")
-    threads: 8
+    threads: THREADS
     resources:
         mem_mb=4000,
         runtime="4h",

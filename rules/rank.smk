@@ -71,7 +71,7 @@ rule rank:
         split=one_of({split for split, _ in plan.ranked}),
         extractor=one_of(plan.config.extractors),
         variant=one_of(plan.config.variants),
-    threads: 8
+    threads: THREADS
     resources:
         mem_mb=6000,
         runtime="8h",
