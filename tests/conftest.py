@@ -7,15 +7,21 @@ from attribench.rank.device import has_gpu
 from filelock import FileLock
 from helpers.clone import TINY, Clone
 
+# Two test processes share the cores: threads that wait for work should not take time from the other.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+
 # Without a GPU, Triton's kernels run in its interpreter, on arrays of the processor. Triton reads this when it is loaded.
 if not has_gpu():
     os.environ.setdefault("TRITON_INTERPRET", "1")
 
 
 def pytest_collection_modifyitems(items):
-    """Files that run workflows first: what comes last should be short, or one test process waits for the other."""
+    """Order the files: of ranking, whose compiled code clones copy, then those that run workflows, then the short ones.
+
+    What comes last should be short, or one test process waits for the other.
+    """
     slow = {item.path for item in items if item.get_closest_marker("workflow") or item.get_closest_marker("slurm")}
-    items.sort(key=lambda item: item.path not in slow)
+    items.sort(key=lambda item: (item.path.parent.name != "rank", item.path not in slow))
 
 
 @pytest.hookimpl(hookwrapper=True)

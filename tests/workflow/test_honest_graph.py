@@ -21,7 +21,7 @@ READS = {
     "tables": {"metrics", "rank", "manifest"},
     "paper_tables": {"tables", "rank"},
     "plots": {"tables", "rank"},
-    "contact": {"rank", "manifest"},
+    "contact": {"rank", "manifest", "sample"},
     "gallery_split": {"rank", "manifest", "sample"},
     "gallery": {"gallery_split"},
     "report": {"tables", "plots", "contact", "rank", "manifest"},

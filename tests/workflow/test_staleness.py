@@ -112,7 +112,7 @@ PACKAGES = {
     "plan": [],
     "download": [],
     "sample": [],
-    "manifest.py": ["gallery_split"],
+    "manifest.py": ["contact", "gallery_split"],
     "decode": ["contact", "gallery_split"],
     "extract": [],
     "import_features.py": [],
@@ -273,8 +273,8 @@ def test_results_of_other_settings_in_a_fresh_clone_are_refused_by_name(finished
         output = clone.run("-n", check=False).stdout
         removal = re.search(r"rm -r (.*)", output)[1].split() if "rm -r " in output else []
     assert clone.planned() == jobs("metrics", *WRITTEN)
-    clone.run()
-    assert clone.planned() == NOTHING
+    clone.run(*SUMMARY)
+    assert clone.planned(None, *SUMMARY) == NOTHING
 
 
 @pytest.mark.parametrize(

@@ -25,6 +25,7 @@ TABLES = [
 # Those that are always drawn.
 FIGURES = [name for names in paths.FIGURES.values() for name in names if name not in ("sizes", "variants", "influence")]
 SPLITS = ("sample_style", "sample_object")
+FIGURE = "results/plots/sample_style_metrics.csv"
 
 
 def test_a_run_makes_every_table_and_figure(finished):
@@ -65,12 +66,12 @@ def test_labels_stand_in_tables_and_figures_and_re_run_no_dear_stage(finished_co
     entries = TINY["extractor_registry"]
     labels = {"tiny": {**entries["tiny"], "label": "Tiny, untrained"}, "color": entries["color"]}
     finished_copy.configure({**TINY, "extractor_registry": labels})
-    before = finished_copy.results("tables/sample_*.csv")
+    before, finished_copy.targets = finished_copy.results("tables/sample_*.csv"), (*SUMMARY, FIGURE)
     finished_copy.run()
     assert {row["label"] for row in table_rows(finished_copy, "summary")} == {"Tiny, untrained", "color"}
     assert {row["label_a"] for row in table_rows(finished_copy, "comparisons")} == {"Tiny, untrained"}
     assert finished_copy.results("tables/sample_*.csv") == before
-    figure = (finished_copy.folder / "results/plots/sample_style_metrics.csv").read_text()
+    figure = (finished_copy.folder / FIGURE).read_text()
     assert "Tiny, untrained" in figure and "_pretrained" not in figure
 
 
@@ -189,12 +190,12 @@ def kill_when_made(clone, pattern, how=signal.SIGKILL, results="results"):
 
 def test_neither_kills_nor_other_shards_change_a_byte(finished, tmp_path):
     """Cut into other shards, begun, interrupted, begun again, killed, then left alone: the same tables, plots, gallery."""
-    clone = Clone(tmp_path / "clone", {**TINY, "database_shards": 3, "split_shards": 2, "results": "elsewhere"})
+    clone = Clone(tmp_path / "clone", {**TINY, "database_shards": 2, "split_shards": 2, "results": "elsewhere"})
     for pattern, how in (("manifests/*.csv", signal.SIGINT), ("features/*/*/*.h5", signal.SIGKILL)):
         kill_when_made(clone, pattern, how, "elsewhere")
         assert clone.planned(), "the run ended before it was killed"
     clone.run()
-    assert len(list((clone.folder / "elsewhere/features/sample_database/tiny").glob("*.h5"))) == 3
+    assert len(list((clone.folder / "elsewhere/features/sample_database/tiny").glob("*.h5"))) == 2
     assert clone.planned() == Counter()
     (clone.folder / "elsewhere").rename(clone.folder / "results")
     assert clone.tables() == finished.tables()
