@@ -5,6 +5,7 @@ module of the project is loaded before the fork.
 """
 
 import atexit
+import gc
 import json
 import os
 import signal
@@ -66,6 +67,8 @@ def serve(address: str) -> None:
 
     for name in LOADED_BEFORE:
         importlib.import_module(name)
+    sys.modules["snakemake.cli"].get_argument_parser()  # finds the plugins
+    gc.freeze()  # so that forks do not touch, and copy, what is loaded
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for the forks: they answer themselves
     with socket.socket(socket.AF_UNIX) as listening:
         listening.bind(address)
