@@ -3,8 +3,7 @@
 from attribench.decode.decode import decoded_pixels
 from attribench.decode.preprocessing import Preprocessing
 from attribench.decode.reading import Reading
-from attribench.extract.extract import extract_shard, keep_freed_memory
-from attribench.extract.extractors import load_forward
+from attribench.extract.extract import extract_shard, keep_freed_memory, load_forward
 from attribench.extract.registry import ExtractorEntry
 from attribench.formats.manifest import shard_paths
 from attribench.provenance.fingerprints import read_listed

@@ -8,8 +8,8 @@ import torch
 import yaml
 from attribench.decode.decode import decode_shard
 from attribench.demo.run import MethodFiles, Run
-from attribench.extract.extract import extract_shard
-from attribench.extract.extractors import load_forward, preprocessing_of
+from attribench.extract.extract import extract_shard, load_forward
+from attribench.extract.extractors import preprocessing_of
 from attribench.formats.calibrator import Calibrator, read_calibrator, write_calibrator
 from attribench.formats.histogram import read_histogram
 from attribench.formats.influence import write_influence

@@ -2,8 +2,8 @@
 
 import torch
 from attribench.decode.decode import decode_shard
-from attribench.extract.extract import extract_shard
-from attribench.extract.extractors import load_forward, preprocessing_of
+from attribench.extract.extract import extract_shard, load_forward
+from attribench.extract.extractors import preprocessing_of
 from attribench.extract.forward import ForwardPass
 from attribench.extract.registry import ExtractorEntry
 from attribench.formats.shards import open_feature_shard

@@ -2,8 +2,8 @@
 
 import numpy as np
 from attribench.extract import VERSION
-from attribench.extract.extract import extract_shard
-from attribench.extract.extractors import load_forward, preprocessing_of
+from attribench.extract.extract import extract_shard, load_forward
+from attribench.extract.extractors import preprocessing_of
 from attribench.extract.registry import ExtractorEntry
 from attribench.formats.shards import Rows, open_feature_shard, pixels_name, write_shard
 from helpers.extraction import TINY

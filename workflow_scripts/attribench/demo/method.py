@@ -98,8 +98,8 @@ class Network:
     """
 
     def __init__(self, files: MethodFiles, root: Path | str, device: str):
-        from attribench.extract.extract import identity_of
-        from attribench.extract.extractors import load_forward, preprocessing_of
+        from attribench.extract.extract import identity_of, load_forward
+        from attribench.extract.extractors import preprocessing_of
 
         name = files.method.extractor
         if files.entry.library is None:

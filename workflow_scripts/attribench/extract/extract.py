@@ -1,25 +1,74 @@
-"""Run an extractor over a pixel shard and write the feature shard."""
+"""Load an extractor, run it over a pixel shard and write the feature shard."""
 
 import ctypes
 import logging
+from collections.abc import Iterable, Iterator
 from contextlib import closing
 from importlib.metadata import version
 from itertools import chain
 from pathlib import Path
 from time import perf_counter
+from typing import Any, Protocol
 
 import numpy as np
 
 from attribench.common.errors import InputError
 from attribench.common.prefetch import read_ahead
 from attribench.common.progress import progress
-from attribench.extract.extractors import Forward
+from attribench.extract.extractors import Network, load_extractor, preprocessing_of
+from attribench.extract.registry import ExtractorEntry
 from attribench.formats.shards import FeatureIdentity, feature_attributes, first_bad_row, open_pixel_shard, write_shard
 
 _READ_AHEAD = 4  # batches
 _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4  # of malloc.h
 
 log = logging.getLogger(__name__)
+
+
+class Forward(Protocol):
+    """What makes features of pixels, in batches: float32 [n, d] of uint8 [n, size, size, 3]."""
+
+    network: Network
+    device: Any
+    precision: str
+    batch_size: int
+
+    def __call__(self, pixels: np.ndarray) -> np.ndarray:
+        """Return the features of `pixels`."""
+
+    def map(self, blocks: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+        """Yield the features of each of `blocks`."""
+
+
+def load_forward(
+    name: str,
+    entry: ExtractorEntry,
+    root: Path | str,
+    *,
+    precision: str = "float32",
+    device: str = "auto",
+    threads: int | None = None,
+    batch_size: int | str = "auto",
+    compiled: bool = False,
+) -> Forward:
+    """Load the registry's entry `name`, ready to make features of pixels; the rest as for `ForwardPass`.
+
+    device: as the config key. threads: the process's, of torch; None leaves them as they are. Raises InputError as
+    `load_extractor` does, and for a device that this machine lacks.
+    """
+    network = load_extractor(name, entry, root)
+    if entry.library == "color":
+        from attribench.extract.color import ColorPass
+
+        return ColorPass(network, precision)
+    import torch
+
+    from attribench.extract.forward import ForwardPass, choose_device
+
+    if threads:
+        torch.set_num_threads(threads)
+    how = {"precision": precision, "batch_size": batch_size, "compiled": compiled}
+    return ForwardPass(network, preprocessing_of(entry, root).crop, device=choose_device(device), **how)
 
 
 def keep_freed_memory() -> None:

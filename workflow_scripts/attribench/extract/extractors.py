@@ -6,9 +6,7 @@ from dataclasses import dataclass
 from hashlib import sha256
 from importlib import import_module
 from pathlib import Path
-from typing import Any, Protocol
-
-import numpy as np
+from typing import Any
 
 from attribench.common.errors import InputError
 from attribench.decode.preprocessing import Preprocessing
@@ -37,21 +35,6 @@ class Network:
     output: int | str | None = None
     pool: Pool | None = None
     resampled: str = ""
-
-
-class Forward(Protocol):
-    """What makes features of pixels, in batches: float32 [n, d] of uint8 [n, size, size, 3]."""
-
-    network: Network
-    device: Any
-    precision: str
-    batch_size: int
-
-    def __call__(self, pixels: np.ndarray) -> np.ndarray:
-        """Return the features of `pixels`."""
-
-    def map(self, blocks: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
-        """Yield the features of each of `blocks`."""
 
 
 def input_of(entry: ExtractorEntry, root: Path | str = ".") -> NetworkInput:
@@ -113,37 +96,6 @@ def load_extractor(name: str, entry: ExtractorEntry, root: Path | str) -> Networ
             weights = sha256(f"{weights} {entry.output} {entry.pool}".encode()).hexdigest()[: len(weights)]
         how = {"output": entry.output, "pool": entry.pool, "resampled": loaded.resampled}
         return Network(loaded.module, takes.mean, takes.std, weights, name, **how)
-
-
-def load_forward(
-    name: str,
-    entry: ExtractorEntry,
-    root: Path | str,
-    *,
-    precision: str = "float32",
-    device: str = "auto",
-    threads: int | None = None,
-    batch_size: int | str = "auto",
-    compiled: bool = False,
-) -> Forward:
-    """Load the registry's entry `name`, ready to make features of pixels; the rest as for `ForwardPass`.
-
-    device: as the config key. threads: the process's, of torch; None leaves them as they are. Raises InputError as
-    `load_extractor` does, and for a device that this machine lacks.
-    """
-    network = load_extractor(name, entry, root)
-    if entry.library == "color":
-        from attribench.extract.color import ColorPass
-
-        return ColorPass(network, precision)
-    import torch
-
-    from attribench.extract.forward import ForwardPass, choose_device
-
-    if threads:
-        torch.set_num_threads(threads)
-    how = {"precision": precision, "batch_size": batch_size, "compiled": compiled}
-    return ForwardPass(network, preprocessing_of(entry, root).crop, device=choose_device(device), **how)
 
 
 def refuse_other_weights(entry: ExtractorEntry, root: Path | str, paths: Iterable[str]) -> None:
