@@ -138,7 +138,7 @@ def test_captions_say_what_is_shown_and_the_settings_used():
         ),
         (size_curves(sizes, "style", 0.9), "the first 10 and 1,500 images", "90 % intervals"),
         (variant_scatter(rankings, "style"), "What tuning changed on style", said),
-        (forest, "Which method is better on style", "90 % intervals", "p at most 0.1", said),
+        (forest, "Which method is better on style", "90 % intervals", "p is above 0.1", said),
         (forest, "500 random sign vectors at most, seed 3", "Holm's adjustment over the 1 pair "),
         (learning_curves({methods[1]: small_curve()}), "A line per weight of the penalty that was tried: 0 and 1."),
         (
@@ -207,6 +207,26 @@ def test_a_forest_has_the_better_method_first_and_marks_what_is_significant():
     assert not close.data["significant"].any() and "+0.000" in [text for text, _ in drawn_texts(close.figure)]
     strict = difference_forest(comparisons(methods, ["gpt"], values), "style", Resampling(confidence=0.99))
     assert not strict.data["significant"].any(), "p_holm is 0.04"
+
+
+def test_a_forest_tells_ahead_from_likely_ahead_from_not_told_apart_and_hides_no_interval():
+    """By marks that no method has, in the legend, the numbers and the caption; a mark is lower than an interval's ends."""
+    values = dict(zip((Method(name, "pretrained") for name in "abc"), (0.3, 0.4, 0.2), strict=True))
+    plot = difference_forest(comparisons(list(values), values=values), "style", Resampling())
+    texts = [text for text, _ in drawn_texts(plot.figure)]
+    assert {"+0.100~", "+0.200*", "+0.100"} <= {*texts}
+    lines = [line for line in plot.figure.axes[0].lines if line.get_marker() != "None"]
+    ends, marks = lines[::2], lines[1::2]
+    drawn = [(line.get_marker(), line.get_fillstyle()) for line in marks]
+    assert drawn == [("o", "bottom"), ("o", "full"), ("x", "full")], "b - a, b - c, a - c"
+    assert all(line.get_marker() == "|" and len(line.get_xdata()) == 2 for line in ends)
+    assert min(line.get_markersize() for line in ends) > 1.5 * max(line.get_markersize() for line in marks)
+    for text in (
+        "Dot and star: one is ahead",
+        "Half a dot and ~: one is likely ahead",
+        "Cross: the two are not told apart",
+    ):
+        assert text in plot.caption
 
 
 def test_a_forest_of_many_methods_has_the_best_ones_pairs_and_those_with_pretrained():
