@@ -123,6 +123,7 @@ def test_contact_sheet_picture(root):
     assert not (picture == (0, 0, 255)).all(axis=2).any()  # the sides are cut off
     assert_legible(plot.figure)
     assert plot.caption.startswith("6 of the 6 queries of style (left)") and "contact_sheet.method" in plot.caption
+    assert "exemplars with their ranks, from the best to the worst" in plot.caption
     assert "Chosen: spread over entries and prompt types" in plot.caption and "100 database images" in plot.caption
 
 
@@ -268,8 +269,10 @@ def test_no_valid_query_is_said(root):
 def test_comparison_shows_the_same_exemplars_for_every_method(root):
     ranks = [[1, 2, 3]] * 3 + [[1], [2], [1]]
     better = ranking("tuned", ranks, exemplar=np.array([2, 1, 0] * 3 + [3, 3, 3]))
-    figure, data = parts(comparison_sheet([ranking(), better], root, n_neighbours=4))
+    plot = comparison_sheet([ranking(), better], root, n_neighbours=4)
+    figure, data = parts(plot)
     assert_legible(figure)
+    assert "These stand above in the order of the split file" in plot.caption
     queries = list(dict.fromkeys(data["query"]))
     assert queries == ["q/a/0.png", "q/a/2.png", "q/b/2.png"]  # of each entry and prompt type
     texts = [text for text, _ in drawn_texts(figure)]
