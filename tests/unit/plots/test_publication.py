@@ -17,7 +17,7 @@ from attribench.plots.learning import learning_curves
 from attribench.plots.points import draw_intervals
 from attribench.plots.save import save_plot
 from attribench.plots.sizes import size_curves
-from attribench.plots.style import luminance, method_styles
+from attribench.plots.style import CEILING_LINE, CHANCE_LINE, LINE, luminance, method_styles
 from attribench.plots.variants import variant_scatter
 from attribench.tables.statistics import Resampling
 from helpers.figures import comparisons, drawn_texts, random_rankings, sizes_table, small_curve, small_ranking, summary
@@ -64,6 +64,15 @@ def test_methods_are_apart_in_grey_and_none_is_pale(methods):
         assert len({style.hatch for style in of_extractor.values()}) == len(of_extractor)
         contrast = {variant: 1.05 / (luminance(style.colour) + 0.05) for variant, style in of_extractor.items()}
         assert contrast["pretrained"] > 2.6 and min(contrast.values()) > 1.6
+
+
+@pytest.mark.parametrize("methods", [FIVE_BY_THREE, TWELVE])
+def test_chance_and_ceiling_are_no_methods_lines(methods):
+    """They are thin and grey; each method has a colour, and a thicker line."""
+    for line in (CHANCE_LINE, CEILING_LINE):
+        assert len({*to_rgb(line["color"])}) == 1 and line["linestyle"] == "-" and line["linewidth"] < LINE
+    assert luminance(CHANCE_LINE["color"]) > 5 * luminance(CEILING_LINE["color"]), "apart in grey"
+    assert min(np.ptp(to_rgb(style.colour)) for style in method_styles(methods).values()) > 0.15
 
 
 def test_an_interval_is_seen_on_a_bar_of_any_colour():
@@ -147,6 +156,7 @@ def test_captions_say_what_is_shown_and_the_settings_used():
         ),
     ):
         assert all(part in plot.caption for part in parts), plot.caption
+        assert not re.search("dotted|dashed", plot.caption, re.IGNORECASE), "variants have such lines"
         assert "\n" not in plot.caption and "  " not in plot.caption and plot.caption.endswith(".")
     few = metric_bars(summary(methods, ["gpt"], [5], intervals=False)).caption
     assert "no interval: fewer than 6 entries" in few and "% intervals" not in few
@@ -164,7 +174,7 @@ def test_recall_curves_have_the_intervals_of_the_summary_at_the_marked_ks():
         )
         assert rows["ci_low"].notna().sum() == 2
     bars = [segment for lines in figure.axes[0].collections[1:] for segment in lines.get_segments()]
-    assert len(bars) == 4 and "95 % interval" in [text for text, _ in drawn_texts(figure)]
+    assert len(bars) == 4 and {"95 % interval", "chance"} <= {text for text, _ in drawn_texts(figure)}
     assert recall_curves(rankings, [5], "style").data["ci_low"].isna().all()
 
 

@@ -89,7 +89,7 @@ def calibration_figure(
             "reliability: of the images with about the same influence, the share that are exemplars. "
             f"{other}, coverage: the share of exemplars in the smallest set that holds "
             f"{listing([f'{100 * level:g}' for level in LEVELS])} % of a query's influence. On "
-            "the dashed diagonal, influence is what it says.",
+            "the thin black diagonal, influence is what it says.",
             protocol(rankings),
             _about_intervals(data, resampling),
             f"Reliability: small, pale marks are of fewer than {_FEW} images, too few for an interval. Shares of 0 stand in "

@@ -79,7 +79,7 @@ def variant_scatter(
             f"What tuning changed on {split or 'the split'}: a point per entry, its mean average precision (AP) by a "
             "variant over that of the same extractor pretrained, a panel per variant and prompt type.",
             protocol(rankings),
-            "Above the dotted line, the variant is better; beside the prompt type stands how many entries are better (+) "
+            "Above the grey diagonal, the variant is better; beside the prompt type stands how many entries are better (+) "
             "and worse (\N{MINUS SIGN}) by it.",
         )
         return Plot(figure, data, text)
