@@ -283,8 +283,8 @@ def _query_name(path: str) -> str:
 
 
 def _places(n: int) -> list[str]:
-    """Return what the exemplars shown of `n` are called, from the best to the worst ranked."""
+    """Return what the exemplars shown of `n` are called, from the best to the worst ranked; nothing of an only one."""
     endings = {1: "st", 2: "nd", 3: "rd"}
     numbers = [i + 1 for i in spread(n, N_EXEMPLARS)]
     names = [f"{i}{'th' if i % 100 in (11, 12, 13) else endings.get(i % 10, 'th')}" for i in numbers]
-    return ["best", *names[1:-1], "worst"] if n > 1 else ["only"]
+    return ["best", *names[1:-1], "worst"] if n > 1 else [""]
