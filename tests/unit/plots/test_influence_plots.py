@@ -66,7 +66,7 @@ def test_a_line_per_method_and_the_rows_that_are_returned(n_methods):
             assert len(bars(axes)) == (rows["ci_low"].notna() & ~(rows["n_candidates"] < 20)).sum() > 0
     texts = [text for text, _ in drawn_texts(figure)]
     labels = {1: ["clip tuned"], 5: ["clip tuned", "clip pretrained", "dino", "sscd mlp", "vit tuned"]}[n_methods]
-    assert {*labels, "calibrated", "95 % interval", "0"} <= {*texts}
+    assert {*labels, "calibrated", "95 % interval", "0", "10⁻²", "1"} <= {*texts} and "0.01" not in texts
     assert_legible(figure)
 
 

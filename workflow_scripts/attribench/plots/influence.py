@@ -1,5 +1,6 @@
 """How well influence is calibrated: predicted beside observed shares."""
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -47,6 +48,7 @@ _MIN_SHARE = 1e-3  # of the influence, or of the exemplars: a bin that has less 
 _FEW = 20  # images of a bin: what fewer of them say is little, and their interval would not say how little
 _FEW_MARK = {"markersize": 2.2, "alpha": 0.55}
 _LOW = 1e-8  # the least influence on the axes
+_SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 _ZERO = 0.06  # of the height of the axis: how far below it the row of 0 is
 
 
@@ -84,6 +86,7 @@ def calibration_figure(
             _coverage_panel(right, of_prompt[of_prompt["panel"] == "coverage"], styles)
             left.set_title(prompt, loc="left", weight="bold")
         one, other = ("Left", "Right") if columns == 2 else ("Above", "Below")
+        has_few = (data["n_candidates"] < _FEW).any()
         text = caption(
             f"How well influence is calibrated on {split or 'the split'}, two panels per prompt type. {one}, "
             "reliability: of the images with about the same influence, the share that are exemplars. "
@@ -92,9 +95,10 @@ def calibration_figure(
             "the thin black diagonal, influence is what it says.",
             protocol(rankings),
             _about_intervals(data, resampling),
-            f"Reliability: small, pale marks are of fewer than {_FEW} images, too few for an interval. Shares of 0 stand in "
-            "the row 0 below the axis, without an interval, and an interval that reaches that row begins at 0. Lines join "
-            "the other marks. Bins with less than a thousandth of the influence and of the exemplars are not drawn.",
+            f"Small, pale marks are of fewer than {_FEW} images, too few for an interval." if has_few else "",
+            "Shares of 0 stand in the row 0 below the axis of reliability, without an interval; an interval that reaches "
+            "that row begins at 0. Lines join the other marks. Bins with less than a thousandth of the influence and of the "
+            "exemplars are not drawn.",
             f"{note[0].upper()}{note[1:]}." if note else "",
         )
         return Plot(figure, data, text)
@@ -171,7 +175,7 @@ def _reliability_panel(axes, data: pd.DataFrame, styles: dict[Method, MethodStyl
     axes.xaxis.set_major_locator(FixedLocator(decades))
     axes.yaxis.set_major_locator(FixedLocator([zero, *(tick for tick in decades if tick > 3 * low)]))
     for axis in (axes.xaxis, axes.yaxis):
-        axis.set_major_formatter(FuncFormatter(lambda value, _: "0" if value < low else f"{value:g}"))
+        axis.set_major_formatter(FuncFormatter(lambda value, _: "0" if value < low else _power_of_ten(value)))
         axis.set_minor_locator(NullLocator())
     axes.axhline(low, color=MUTED, linewidth=0.5)
     axes.set(xlabel="influence (predicted)", ylabel="observed share")
@@ -179,6 +183,12 @@ def _reliability_panel(axes, data: pd.DataFrame, styles: dict[Method, MethodStyl
     shown = data.assign(**shares.mask(shares < low, zero), predicted=data["predicted"].clip(lower=low))
     shown.loc[shown["n_candidates"] < _FEW, ["ci_low", "ci_high"]] = np.nan
     _lines(axes, shown, styles, low)
+
+
+def _power_of_ten(value: float) -> str:
+    """Return a power of ten as all ticks have it, however small: `10⁻⁴`, `1`."""
+    exponent = round(math.log10(value))
+    return f"10{str(exponent).translate(_SUPERSCRIPTS)}" if exponent else "1"
 
 
 def _coverage_panel(axes, data: pd.DataFrame, styles: dict[Method, MethodStyle]) -> None:

@@ -80,7 +80,7 @@ def variant_scatter(
             "variant over that of the same extractor pretrained, a panel per variant and prompt type.",
             protocol(rankings),
             "Above the grey diagonal, the variant is better; beside the prompt type stands how many entries are better (+) "
-            "and worse (\N{MINUS SIGN}) by it.",
+            "and worse (\N{MINUS SIGN}) by it; the others are equal.",
         )
         return Plot(figure, data, text)
 
