@@ -1,4 +1,4 @@
-"""Draw the contact sheets of a split: one method's in full, and all methods on the same queries."""
+"""Draw the contact sheets of a split: some queries by one method, and some by all of them."""
 
 from pathlib import Path
 

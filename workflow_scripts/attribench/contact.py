@@ -86,7 +86,7 @@ def comparison_sheet(
     settings: FigureSettings = SHIPPED,
     prompts: Mapping[str, str] = NO_PROMPTS,
 ) -> Plot:
-    """Draw all methods on the same queries: a block per query, in it a row per method; else as `contact_sheet`.
+    """Draw some queries by all methods: a block per query, in it a row per method; else as `contact_sheet`.
 
     There are as many queries as a page holds, 3 at most (those that `choose` lists are all there), and as many neighbours as
     a row holds. Exemplars stand above, and each row has their ranks. Raises ValueError without a method, or when the
@@ -116,7 +116,8 @@ def comparison_sheet(
         text = caption(
             f"{_shown_of(queries, rankings)} by all methods: a row a method, with the query's average precision (AP), "
             f"the {n_neighbours} images that it ranks nearest, and the ranks that it gives to up to {N_EXEMPLARS} of the "
-            "query's exemplars, which stand above.",
+            "query's exemplars. These stand above in the order of the split file, of more some at even steps through it, "
+            "as each method ranks them differently.",
             how_chosen(choose, "all methods"),
             f"A frame with a check mark: an exemplar of the query's entry. {protocol(rankings)}",
         )
@@ -282,8 +283,8 @@ def _query_name(path: str) -> str:
 
 
 def _places(n: int) -> list[str]:
-    """Return what the exemplars shown of `n` are called, from the best to the worst ranked."""
+    """Return what the exemplars shown of `n` are called, from the best to the worst ranked; nothing of an only one."""
     endings = {1: "st", 2: "nd", 3: "rd"}
     numbers = [i + 1 for i in spread(n, N_EXEMPLARS)]
     names = [f"{i}{'th' if i % 100 in (11, 12, 13) else endings.get(i % 10, 'th')}" for i in numbers]
-    return ["best", *names[1:-1], "worst"] if n > 1 else ["only"]
+    return ["best", *names[1:-1], "worst"] if n > 1 else [""]

@@ -37,9 +37,10 @@ def panels(figure):
     return {left.get_title(loc="left"): (left, right) for left, right in zip(axes[::2], axes[1::2], strict=True)}
 
 
-def lines(axes):
-    """Return the points of each line that is drawn, without the diagonal."""
-    return [line.get_xydata() for line in axes.get_lines() if line.get_marker() not in ("None", "")]
+def lines(axes, joined=False):
+    """Return the points of each line that is drawn, without the diagonal; of those that are `joined` alone."""
+    marked = [line for line in axes.get_lines() if line.get_marker() not in ("None", "")]
+    return [line.get_xydata() for line in marked if not joined or line.get_linestyle() != "None"]
 
 
 def bars(axes):
@@ -53,8 +54,8 @@ def test_a_line_per_method_and_the_rows_that_are_returned(n_methods):
     for prompt, axes_of_prompt in panels(figure).items():
         for name, axes in zip(("reliability", "coverage"), axes_of_prompt, strict=True):
             rows = data[(data["prompt_type"] == prompt) & (data["panel"] == name)]
-            drawn = lines(axes)
-            assert len(drawn) == n_methods == len(set(zip(rows["extractor"], rows["variant"], strict=True)))
+            joined, drawn = lines(axes, joined=True), lines(axes)
+            assert len(joined) == n_methods == len(set(zip(rows["extractor"], rows["variant"], strict=True)))
             points = rows[["predicted", "observed"]].to_numpy(copy=True)
             if name == "reliability":  # a share of 0 has a row of its own, below the log axis
                 zero = axes.get_yticks()[0]
@@ -62,10 +63,10 @@ def test_a_line_per_method_and_the_rows_that_are_returned(n_methods):
                 points[:, 1] = np.where(points[:, 1] == 0, zero, points[:, 1])
             expected = {(x, y) for x, y in points.round(9).tolist()}
             assert {(x, y) for x, y in np.concatenate(drawn).round(9).tolist() if x == x} == expected
-            assert len(bars(axes)) == rows["ci_low"].notna().sum() > 0
+            assert len(bars(axes)) == (rows["ci_low"].notna() & ~(rows["n_candidates"] < 20)).sum() > 0
     texts = [text for text, _ in drawn_texts(figure)]
     labels = {1: ["clip tuned"], 5: ["clip tuned", "clip pretrained", "dino", "sscd mlp", "vit tuned"]}[n_methods]
-    assert {*labels, "calibrated", "95 % interval", "0"} <= {*texts}
+    assert {*labels, "calibrated", "95 % interval", "0", "10⁻²", "1"} <= {*texts} and "0.01" not in texts
     assert_legible(figure)
 
 
@@ -89,17 +90,27 @@ def test_reliability_by_hand():
         {(q, 9): a for q in range(n)} | {(q, 15): b for q in range(n)} for a, b in ((40, 1), (0.4, 0.6), (0.2, 0.8))
     )
     influence = influence_with(ranking, in_bin=in_bin, predicted=predicted, observed=observed)
-    data = calibration_figure([(ranking, influence)], RESAMPLING).data
+    figure, data = parts(plot := calibration_figure([(ranking, influence)], RESAMPLING))
     rows = data[data["panel"] == "reliability"]
     numbers = rows[["predicted", "observed", "ci_low", "ci_high", "n_candidates"]].to_numpy()
     assert numbers == pytest.approx(np.array([[0.01, 0.005, 0.005, 0.005, 320], [0.6, 0.8, 0.8, 0.8, 8]]))
+    # The second one, of 8 images, has a mark of its own in the figure, and neither an interval nor a line to it.
+    reliability = figure.axes[0]
+    assert lines(reliability, joined=True)[0] == pytest.approx(np.array([[0.01, 0.005]]))
+    assert lines(reliability)[1] == pytest.approx(np.array([[0.6, 0.8]]))
+    assert [segment[0][0] for segment in bars(reliability)] == pytest.approx([0.01])
+    sizes = [line.get_markersize() for line in reliability.get_lines() if line.get_marker() not in ("None", "")]
+    assert sizes[1] < 0.7 * sizes[0] and "fewer than 20 images" in [text for text, _ in drawn_texts(figure)]
+    assert "marks are of fewer than 20 images, too few for an interval" in plot.caption
+    assert f"those of reliability from {RESAMPLING.samples:,} draws" in plot.caption
+    assert "those of coverage by the Wilson score" in plot.caption
 
 
 def test_fewer_than_six_entries_have_points_without_intervals():
     figure, data = parts(calibration_figure(made_up(2, n_entries=5), RESAMPLING, "style"))
     assert len(data) and data[["ci_low", "ci_high"]].isna().all(axis=None)
     assert not any(bars(axes) for axes in figure.axes)
-    assert [len(lines(axes)) for of_prompt in panels(figure).values() for axes in of_prompt] == [2] * 4
+    assert [len(lines(axes, joined=True)) for of_prompt in panels(figure).values() for axes in of_prompt] == [2] * 4
     texts = [text for text, _ in drawn_texts(figure)]
     assert "95 % interval" not in texts and "no interval: fewer than 6 entries" in texts
     assert_legible(figure)

@@ -17,7 +17,7 @@ from attribench.plots.learning import learning_curves
 from attribench.plots.points import draw_intervals
 from attribench.plots.save import save_plot
 from attribench.plots.sizes import size_curves
-from attribench.plots.style import luminance, method_styles
+from attribench.plots.style import CEILING_LINE, CHANCE_LINE, LINE, luminance, method_styles
 from attribench.plots.variants import variant_scatter
 from attribench.tables.statistics import Resampling
 from helpers.figures import comparisons, drawn_texts, random_rankings, sizes_table, small_curve, small_ranking, summary
@@ -64,6 +64,15 @@ def test_methods_are_apart_in_grey_and_none_is_pale(methods):
         assert len({style.hatch for style in of_extractor.values()}) == len(of_extractor)
         contrast = {variant: 1.05 / (luminance(style.colour) + 0.05) for variant, style in of_extractor.items()}
         assert contrast["pretrained"] > 2.6 and min(contrast.values()) > 1.6
+
+
+@pytest.mark.parametrize("methods", [FIVE_BY_THREE, TWELVE])
+def test_chance_and_ceiling_are_no_methods_lines(methods):
+    """They are thin and grey; each method has a colour, and a thicker line."""
+    for line in (CHANCE_LINE, CEILING_LINE):
+        assert len({*to_rgb(line["color"])}) == 1 and line["linestyle"] == "-" and line["linewidth"] < LINE
+    assert luminance(CHANCE_LINE["color"]) > 5 * luminance(CEILING_LINE["color"]), "apart in grey"
+    assert min(np.ptp(to_rgb(style.colour)) for style in method_styles(methods).values()) > 0.15
 
 
 def test_an_interval_is_seen_on_a_bar_of_any_colour():
@@ -134,19 +143,25 @@ def test_captions_say_what_is_shown_and_the_settings_used():
             rank_distribution(rankings, "style"),
             "Ranks of the exemplars on style",
             "divided by its width on the axis",
+            "random ranking, whose row has no histogram",
             said,
         ),
         (size_curves(sizes, "style", 0.9), "the first 10 and 1,500 images", "90 % intervals"),
-        (variant_scatter(rankings, "style"), "What tuning changed on style", said),
-        (forest, "Which method is better on style", "90 % intervals", "p at most 0.1", said),
+        (variant_scatter(rankings, "style"), "What tuning changed on style", said, "the others are equal"),
+        (forest, "Which method is better on style", "90 % intervals", "p is above 0.1", said),
         (forest, "500 random sign vectors at most, seed 3", "Holm's adjustment over the 1 pair "),
-        (learning_curves({methods[1]: small_curve()}), "A line per weight of the penalty that was tried: 0 and 1."),
+        (
+            learning_curves({methods[1]: small_curve()}),
+            "A line per weight of the penalty that was tried: 0 and 1.",
+            "there is none at step 0",
+        ),
         (
             learning_curves({methods[0]: small_curve()[3:], methods[1]: small_curve()}),
             "0 and 1, not all by each method.",
         ),
     ):
         assert all(part in plot.caption for part in parts), plot.caption
+        assert not re.search("dotted|dashed", plot.caption, re.IGNORECASE), "variants have such lines"
         assert "\n" not in plot.caption and "  " not in plot.caption and plot.caption.endswith(".")
     few = metric_bars(summary(methods, ["gpt"], [5], intervals=False)).caption
     assert "no interval: fewer than 6 entries" in few and "% intervals" not in few
@@ -164,7 +179,7 @@ def test_recall_curves_have_the_intervals_of_the_summary_at_the_marked_ks():
         )
         assert rows["ci_low"].notna().sum() == 2
     bars = [segment for lines in figure.axes[0].collections[1:] for segment in lines.get_segments()]
-    assert len(bars) == 4 and "95 % interval" in [text for text, _ in drawn_texts(figure)]
+    assert len(bars) == 4 and {"95 % interval", "chance"} <= {text for text, _ in drawn_texts(figure)}
     assert recall_curves(rankings, [5], "style").data["ci_low"].isna().all()
 
 
@@ -207,6 +222,26 @@ def test_a_forest_has_the_better_method_first_and_marks_what_is_significant():
     assert not close.data["significant"].any() and "+0.000" in [text for text, _ in drawn_texts(close.figure)]
     strict = difference_forest(comparisons(methods, ["gpt"], values), "style", Resampling(confidence=0.99))
     assert not strict.data["significant"].any(), "p_holm is 0.04"
+
+
+def test_a_forest_tells_ahead_from_likely_ahead_from_not_told_apart_and_hides_no_interval():
+    """By marks that no method has, in the legend, the numbers and the caption; a mark is lower than an interval's ends."""
+    values = dict(zip((Method(name, "pretrained") for name in "abc"), (0.3, 0.4, 0.2), strict=True))
+    plot = difference_forest(comparisons(list(values), values=values), "style", Resampling())
+    texts = [text for text, _ in drawn_texts(plot.figure)]
+    assert {"+0.100~", "+0.200*", "+0.100"} <= {*texts}
+    lines = [line for line in plot.figure.axes[0].lines if line.get_marker() != "None"]
+    ends, marks = lines[::2], lines[1::2]
+    drawn = [(line.get_marker(), line.get_fillstyle()) for line in marks]
+    assert drawn == [("o", "bottom"), ("o", "full"), ("x", "full")], "b - a, b - c, a - c"
+    assert all(line.get_marker() == "|" and len(line.get_xdata()) == 2 for line in ends)
+    assert min(line.get_markersize() for line in ends) > 1.5 * max(line.get_markersize() for line in marks)
+    for text in (
+        "Dot and star: one is ahead",
+        "Half a dot and ~: one is likely ahead",
+        "Cross: the two are not told apart",
+    ):
+        assert text in plot.caption
 
 
 def test_a_forest_of_many_methods_has_the_best_ones_pairs_and_those_with_pretrained():

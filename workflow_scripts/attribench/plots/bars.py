@@ -102,8 +102,8 @@ def _caption(data: pd.DataFrame, metrics: list[str], confidence: float, protocol
         f"prompt type ({listing(list(dict.fromkeys(data['prompt_type'])))}).",
         protocol,
         intervals(data, confidence),
-        "Dotted: chance, what a random ranking is expected to reach." if has_chance else "",
-        "Dashed: the ceiling, what a perfect ranking reaches, as recall@k cannot exceed k of an entry's exemplars."
+        "Grey line: chance, what a random ranking is expected to reach." if has_chance else "",
+        "Thin black line: the ceiling, what a perfect ranking reaches, as recall@k cannot exceed k of an entry's exemplars."
         if has_ceiling
         else "",
         "All axes go from 0 to 1.",
@@ -145,21 +145,23 @@ def _panel(
     names = [(method.extractor, method.variant) for method in rows_at]
     table = rows.set_index(["extractor", "variant"]).reindex(names)
     value, y = table["value"].to_numpy(), np.array([*rows_at.values()])
-    half = np.full(len(y), _BAR / 2)
+    # Ceiling and chance are drawn from one row to the next: a line, where all methods have the same.
+    edges = np.concatenate([[y[0] - _BAR / 2], (y[1:] + y[:-1]) / 2, [y[-1] + _BAR / 2]])
     for number, at in zip(value, y, strict=True):
         beside(axes, at, NOTHING if math.isnan(number) else f"{number:.3f}")
     ceiling, chance = table["ceiling"].to_numpy(), table["chance"].to_numpy()
     known = ~np.isnan(ceiling)
-    axes.barh(y[known], 1 - ceiling[known], left=ceiling[known], height=_BAR, color=BEYOND, zorder=0.5)
-    axes.vlines(ceiling, y - half, y + half, **CEILING_LINE, zorder=3)
-    axes.vlines(chance, y - half, y + half, **CHANCE_LINE, zorder=3)
+    area = {"height": np.diff(edges)[known], "align": "edge", "color": BEYOND, "zorder": 0.5}
+    axes.barh(edges[:-1][known], 1 - ceiling[known], left=ceiling[known], **area)
+    axes.vlines(ceiling, edges[:-1], edges[1:], **CEILING_LINE, zorder=3)
+    axes.vlines(chance, edges[:-1], edges[1:], **CHANCE_LINE, zorder=3)
     drawn = ~np.isnan(value)
     shown = [style for style, is_drawn in zip((styles[m] for m in rows_at), drawn, strict=True) if is_drawn]
     how = {"color": [style.colour for style in shown], "hatch": [style.hatch for style in shown]}
     axes.barh(y[drawn], value[drawn], height=0.76 * _BAR, linewidth=0, zorder=2, **how)
     low, high = table["ci_low"].to_numpy(), table["ci_high"].to_numpy()
     known = drawn & ~np.isnan(low) & ~np.isnan(high)
-    low, high, y, half = low[known], high[known], y[known], 0.44 * half[known]
+    low, high, y, half = low[known], high[known], y[known], 0.22 * _BAR
     # An interval need not contain the value. The halo keeps it visible on a dark bar.
     line = {"color": TEXT, "linewidth": 0.9, "path_effects": HALO}
     axes.vlines(np.concatenate([low, high]), np.tile(y - half, 2), np.tile(y + half, 2), **line, zorder=4)

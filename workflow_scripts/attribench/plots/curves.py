@@ -17,8 +17,10 @@ from attribench.plots.style import (
     BEYOND,
     CEILING_LINE,
     CHANCE_LINE,
+    HALO,
     LINE,
     MUTED,
+    SMALL,
     MethodStyle,
     ceiling_handles,
     message_figure,
@@ -81,7 +83,7 @@ def recall_curves(
             protocol(rankings),
             f"Marked: k = {listing(marked)}." if marked else "",
             intervals(at_marked, confidence, where=BESIDE) if summary is not None else "",
-            "Dashed: the ceiling, a perfect ranking. Dotted: chance, a random one.",
+            "Thin black line: the ceiling, a perfect ranking. Grey line: chance, a random one.",
         )
         return Plot(figure, data, text)
 
@@ -147,6 +149,9 @@ def _panel(
     axes.plot(first["k"], first["ceiling"], **CEILING_LINE, zorder=2)
     axes.fill_between(first["k"], first["ceiling"], 1, color=BEYOND, linewidth=0, zorder=0.5)
     axes.plot(first["k"], first["chance"], **CHANCE_LINE, zorder=2)
+    # Below the end of its line, where methods better than it leave room.
+    below = {"transform": axes.transAxes, "ha": "right", "size": SMALL, "color": MUTED, "path_effects": HALO}
+    axes.text(0.985, 0.05, "chance", **below)
     for method, curve in shown.items():
         style = styles[method]
         axes.plot(curve["k"], curve["recall"], color=style.colour, linestyle=style.line, linewidth=LINE, zorder=3)

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from itertools import combinations
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -15,7 +16,7 @@ from attribench.plots.figure_settings import SHIPPED, FigureSettings
 from attribench.plots.grid import MARGIN, Spacing, columns_that_fit, panel_grid, row_positions
 from attribench.plots.plot import Plot
 from attribench.plots.style import (
-    MARK,
+    LINE,
     MUTED,
     NOTHING,
     SMALL,
@@ -28,6 +29,7 @@ from attribench.plots.style import (
     text_width,
     wrapped,
 )
+from attribench.tables.standings import Outcome, Pair
 from attribench.tables.statistics import NO_INTERVAL, Resampling
 
 METRIC = "mAP"
@@ -40,6 +42,15 @@ _COLUMNS = ["split", "prompt_type", "metric", *_NAMES, *_NUMBERS, "significant"]
 _ROW, _NUMBER, _MIN_PANEL_WIDTH = 0.15, 0.52, 0.8
 _LABELS = 0.34  # of the width, at most
 _MINUS = "\N{MINUS SIGN}\N{NO-BREAK SPACE}"  # which never stands on a line of its own
+# How sure a difference is, in signs that no method has: a row's name says whose it is. And the sign beside its number.
+_MARKS = {
+    Outcome.AHEAD: {"marker": "o", "markersize": 3.6},
+    Outcome.UNADJUSTED: {"marker": "o", "markersize": 3.6, "fillstyle": "bottom", "markerfacecoloralt": "white"},
+    Outcome.TIED: {"marker": "x", "markersize": 4},
+    Outcome.UNKNOWN: {"marker": "+", "markersize": 4.4},
+}
+_SIGNS = {Outcome.AHEAD: "*", Outcome.UNADJUSTED: "~"}
+_END = 7  # points, the height of an interval's ends: higher than a mark, which then never hides them
 
 
 def difference_forest(
@@ -52,9 +63,9 @@ def difference_forest(
     """Draw the paired differences in mAP of `split`, from tables/comparisons.csv: a row per pair, a panel per prompt type.
 
     A pair is the better method minus the worse, by mAP over all prompt types. With many methods, only pairs with the best
-    are drawn, and those of a variant with the same extractor pretrained. Filled, and with a star: significant after Holm's
-    adjustment over all pairs, at 1 - confidence. `protocol` is the caption's sentence on what is ranked. The data are the
-    rows drawn, in the table's columns, with `significant`.
+    are drawn, and those of a variant with the same extractor pretrained. Marks tell the `Outcome` of each pair. `protocol`:
+    the caption's sentence on what is ranked. The data are the rows drawn, in the table's columns, with `significant`: after
+    Holm's adjustment over all pairs, at 1 - confidence.
     """
     with plot_style():
         table = comparisons[(comparisons["split"] == split) & (comparisons["metric"] == METRIC)]
@@ -79,7 +90,7 @@ def difference_forest(
         figure, panels = panel_grid(settings, title, handles, len(prompts), columns, height, spacing)
         limits = _limits(data)
         for i, (axes, prompt) in enumerate(zip(panels, prompts, strict=True)):
-            _panel(axes, data[data["prompt_type"] == prompt], groups, styles, rows)
+            _panel(axes, data[data["prompt_type"] == prompt], groups, styles, rows, resampling.confidence)
             axes.set_xlim(*limits)
             axes.set_ylim(height, 0)
             axes.set_title(prompt, loc="left", weight="bold")
@@ -161,6 +172,7 @@ def _panel(
     groups: dict[Method, list[Method]],
     styles: Mapping[Method, MethodStyle],
     rows: list[float],
+    confidence: float,
 ) -> None:
     """Draw the differences of one prompt type at the heights `rows`, with their numbers in a column at the right."""
     by_pair = {tuple(row[i] for i in range(3, 7)): row for row in data[_COLUMNS].itertuples(index=False)}
@@ -175,28 +187,50 @@ def _panel(
             if row is None or np.isnan(row.difference):
                 beside(axes, y, NOTHING)
                 continue
-            weight = "bold" if row.significant else "normal"
-            beside(axes, y, f"{row.difference:+.3f}{'*' if row.significant else ''}", weight=weight)
+            outcome = _outcome(row, confidence)
+            weight = "bold" if outcome is Outcome.AHEAD else "normal"
+            beside(axes, y, f"{row.difference:+.3f}{_SIGNS.get(outcome, '')}", weight=weight)
             if not np.isnan(row.ci_low):
-                axes.hlines(y, row.ci_low, row.ci_high, color=style.colour, linewidth=1.1, zorder=2)
-            mark = style.mark | {"markerfacecolor": style.colour if row.significant else "white"}
+                ends = {"marker": "|", "markersize": _END, "markeredgewidth": LINE}
+                axes.plot([row.ci_low, row.ci_high], [y, y], color=style.colour, linewidth=LINE, zorder=2, **ends)
+            mark = _mark(outcome, style.colour)
             axes.plot(row.difference, y, linestyle="", zorder=3, **mark)
     axes.grid(axis="x")
     axes.xaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 5, 10]))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:g}"))
 
 
+def _outcome(row: NamedTuple, confidence: float) -> Outcome:
+    """Return how sure a row's difference is, as the report has it too."""
+    methods = Method(row.extractor_a, row.variant_a), Method(row.extractor_b, row.variant_b)
+    return Pair(*methods, row.difference, row.ci_low, row.ci_high, row.p_value, row.p_holm).outcome(confidence)
+
+
+def _mark(outcome: Outcome, colour: str) -> dict[str, object]:
+    """Return how the difference of a pair is marked, as arguments of matplotlib's `plot`."""
+    return {"color": colour, "markeredgewidth": 0.9} | _MARKS[outcome]
+
+
+def _outcomes(data: pd.DataFrame, confidence: float) -> set[Outcome]:
+    known = data[data["difference"].notna()]
+    return {_outcome(row, confidence) for row in known.itertuples(index=False)}
+
+
 def _handles(data: pd.DataFrame, confidence: float) -> list[Line2D]:
-    mark = {"linestyle": "", "marker": "o", "markeredgecolor": TEXT, **MARK}
-    level = f"{1 - confidence:.4g}"
+    labels = {
+        Outcome.AHEAD: f"* ahead: p at most {1 - confidence:.4g} (Holm)",
+        Outcome.UNADJUSTED: "~ likely ahead: interval leaves out 0",
+        Outcome.TIED: "not told apart: interval holds 0",
+        Outcome.UNKNOWN: NO_INTERVAL,
+    }
+    found = _outcomes(data, confidence)
     handles = [
-        Line2D([], [], markerfacecolor=TEXT, label=f"* significant at {level} (Holm)", **mark),
-        Line2D([], [], markerfacecolor="white", label="not significant", **mark),
+        Line2D([], [], linestyle="", label=label, **_mark(outcome, TEXT))
+        for outcome, label in labels.items()
+        if outcome in found
     ]
     if data["ci_low"].notna().any():
-        handles.append(Line2D([], [], color=TEXT, linewidth=1.1, label=interval_name(confidence)))
-    if (data["ci_low"].isna() & data["difference"].notna()).any():
-        handles.append(Line2D([], [], linestyle="", label=NO_INTERVAL))
+        handles.append(Line2D([], [], color=TEXT, linewidth=LINE, label=interval_name(confidence)))
     return handles
 
 
@@ -215,7 +249,18 @@ def _caption(data: pd.DataFrame, table: pd.DataFrame, split: str, resampling: Re
             resampling.confidence,
             "of the difference: what the test does not reject",
         ),
-        f"Filled, with a star: p at most {1 - resampling.confidence:.4g} in a sign-flip test over entries "
-        f"({resampling.samples:,} random sign vectors at most, seed {resampling.seed}), by Holm's adjustment over the "
-        f"{count(n_pairs, 'pair')} of a prompt type; intervals are not adjusted.",
+        _marks(_outcomes(data, resampling.confidence), f"{1 - resampling.confidence:.4g}"),
+        f"p is that of a sign-flip test over entries ({resampling.samples:,} random sign vectors at most, seed "
+        f"{resampling.seed}), by Holm's adjustment over the {count(n_pairs, 'pair')} of a prompt type; intervals are not "
+        "adjusted.",
     )
+
+
+def _marks(found: set[Outcome], level: str) -> str:
+    """Return what the marks mean, of those outcomes that were `found`."""
+    sentences = {
+        Outcome.AHEAD: f"Dot and star: one is ahead of the other, as p is at most {level}.",
+        Outcome.UNADJUSTED: f"Half a dot and ~: one is likely ahead, as the interval leaves out 0, but p is above {level}.",
+        Outcome.TIED: "Cross: the two are not told apart, the interval holds 0.",
+    }
+    return " ".join(sentence for outcome, sentence in sentences.items() if outcome in found)

@@ -76,7 +76,8 @@ def rank_distribution(
             protocol(rankings),
             "A bar is as high as its share of the method's ranks divided by its width on the axis; all histograms have the "
             "same scale. Queries weigh the same, so the median is the k at which recall@k reaches a half.",
-            "Dotted: the median of a random ranking.",
+            "Grey vertical line: the median of a random ranking, whose row has no histogram: nearly all of it would lie in "
+            "the last decade.",
         )
         return Plot(_draw(data, prompts, styles, edges, split, settings), data, text)
 

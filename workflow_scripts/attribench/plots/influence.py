@@ -1,5 +1,6 @@
 """How well influence is calibrated: predicted beside observed shares."""
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -9,7 +10,7 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullLocat
 
 from attribench.formats.influence import LEVELS, Influence
 from attribench.formats.ranking import Method, Ranking
-from attribench.plots.captions import BESIDE, caption, intervals, listing, protocol
+from attribench.plots.captions import BESIDE, caption, listing, protocol
 from attribench.plots.figure_settings import SHIPPED, FigureSettings
 from attribench.plots.grid import Spacing, columns_that_fit, panel_grid
 from attribench.plots.plot import Plot
@@ -18,15 +19,18 @@ from attribench.plots.ranks import prompt_types
 from attribench.plots.style import (
     CEILING_LINE,
     LINE,
+    MARK,
     MUTED,
+    TEXT,
     MethodStyle,
+    interval_name,
     message_figure,
     method_handles,
     plot_style,
 )
 from attribench.tables import statistics
 from attribench.tables.influence import coverage, sums_of_entries
-from attribench.tables.statistics import Resampling
+from attribench.tables.statistics import NO_INTERVAL, Resampling
 
 _COLUMNS = [
     "prompt_type",
@@ -41,7 +45,10 @@ _COLUMNS = [
 ]
 _HEIGHT, _MIN_PANEL_WIDTH = 1.7, 1.3  # inches of a panel
 _MIN_SHARE = 1e-3  # of the influence, or of the exemplars: a bin that has less is not drawn
+_FEW = 20  # images of a bin: what fewer of them say is little, and their interval would not say how little
+_FEW_MARK = {"markersize": 2.2, "alpha": 0.55}
 _LOW = 1e-8  # the least influence on the axes
+_SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 _ZERO = 0.06  # of the height of the axis: how far below it the row of 0 is
 
 
@@ -79,20 +86,32 @@ def calibration_figure(
             _coverage_panel(right, of_prompt[of_prompt["panel"] == "coverage"], styles)
             left.set_title(prompt, loc="left", weight="bold")
         one, other = ("Left", "Right") if columns == 2 else ("Above", "Below")
+        has_few = (data["n_candidates"] < _FEW).any()
         text = caption(
             f"How well influence is calibrated on {split or 'the split'}, two panels per prompt type. {one}, "
             "reliability: of the images with about the same influence, the share that are exemplars. "
             f"{other}, coverage: the share of exemplars in the smallest set that holds "
             f"{listing([f'{100 * level:g}' for level in LEVELS])} % of a query's influence. On "
-            "the dashed diagonal, influence is what it says.",
+            "the thin black diagonal, influence is what it says.",
             protocol(rankings),
-            intervals(_of_coverage(data), resampling.confidence, where=BESIDE),
-            "The row 0, below the axis of reliability, has shares of 0, and intervals that reach it begin at 0.",
-            f"Intervals of reliability come from {resampling.samples:,} draws of entries (seed {resampling.seed}); bins "
-            "with less than a thousandth of the influence and of the exemplars are not drawn.",
+            _about_intervals(data, resampling),
+            f"Small, pale marks are of fewer than {_FEW} images, too few for an interval." if has_few else "",
+            "Shares of 0 stand in the row 0 below the axis of reliability, without an interval; an interval that reaches "
+            "that row begins at 0. Lines join the other marks. Bins with less than a thousandth of the influence and of the "
+            "exemplars are not drawn.",
             f"{note[0].upper()}{note[1:]}." if note else "",
         )
         return Plot(figure, data, text)
+
+
+def _about_intervals(data: pd.DataFrame, resampling: Resampling) -> str:
+    """Return what the intervals of each kind of panel are; where there are none, why."""
+    known = _of_coverage(data)["ci_low"].notna()
+    kinds = (
+        f"{BESIDE} are {interval_name(resampling.confidence)}s: those of reliability from {resampling.samples:,} draws of "
+        f"entries (seed {resampling.seed}), those of coverage by the Wilson score, over entries."
+    )
+    return caption(kinds if known.any() else "", "" if known.all() else f"Where none is drawn: {NO_INTERVAL}.")
 
 
 def _least_shown(data: pd.DataFrame) -> float:
@@ -133,6 +152,9 @@ def _rows(ranking: Ranking, influence: Influence, prompt: str, resampling: Resam
 
 def _handles(data: pd.DataFrame, styles: dict[Method, MethodStyle], confidence: float) -> list[Line2D]:
     handles = [*method_handles(styles, marked=True), Line2D([], [], **CEILING_LINE, label="calibrated")]
+    if (data["n_candidates"] < _FEW).any():
+        mark = MARK | _FEW_MARK | {"marker": "o", "color": TEXT}
+        handles.append(Line2D([], [], linestyle="", label=f"fewer than {_FEW} images", **mark))
     return [*handles, *interval_handles(_of_coverage(data), confidence)]
 
 
@@ -153,13 +175,20 @@ def _reliability_panel(axes, data: pd.DataFrame, styles: dict[Method, MethodStyl
     axes.xaxis.set_major_locator(FixedLocator(decades))
     axes.yaxis.set_major_locator(FixedLocator([zero, *(tick for tick in decades if tick > 3 * low)]))
     for axis in (axes.xaxis, axes.yaxis):
-        axis.set_major_formatter(FuncFormatter(lambda value, _: "0" if value < low else f"{value:g}"))
+        axis.set_major_formatter(FuncFormatter(lambda value, _: "0" if value < low else _power_of_ten(value)))
         axis.set_minor_locator(NullLocator())
     axes.axhline(low, color=MUTED, linewidth=0.5)
     axes.set(xlabel="influence (predicted)", ylabel="observed share")
     shares = data[["observed", "ci_low", "ci_high"]]
     shown = data.assign(**shares.mask(shares < low, zero), predicted=data["predicted"].clip(lower=low))
+    shown.loc[shown["n_candidates"] < _FEW, ["ci_low", "ci_high"]] = np.nan
     _lines(axes, shown, styles, low)
+
+
+def _power_of_ten(value: float) -> str:
+    """Return a power of ten as all ticks have it, however small: `10⁻⁴`, `1`."""
+    exponent = round(math.log10(value))
+    return f"10{str(exponent).translate(_SUPERSCRIPTS)}" if exponent else "1"
 
 
 def _coverage_panel(axes, data: pd.DataFrame, styles: dict[Method, MethodStyle]) -> None:
@@ -177,12 +206,15 @@ def _lines(axes, data: pd.DataFrame, styles: dict[Method, MethodStyle], low: flo
     for method, style in styles.items():
         rows = data[(data["extractor"] == method.extractor) & (data["variant"] == method.variant)]
         ends[method] = (rows["predicted"], rows["ci_low"], rows["ci_high"])
-        points = _apart_below(rows[["predicted", "observed"]].to_numpy(), low)
-        axes.plot(*points.T, color=style.colour, linestyle=style.line, linewidth=LINE, clip_on=False, **style.mark)
+        points, is_few = rows[["predicted", "observed"]].to_numpy(), (rows["n_candidates"] < _FEW).to_numpy()
+        line = _apart(points[~is_few], low)
+        axes.plot(*line.T, color=style.colour, linestyle=style.line, linewidth=LINE, clip_on=False, **style.mark)
+        if is_few.any():
+            axes.plot(*points[is_few].T, linestyle="", clip_on=False, **style.mark | _FEW_MARK)
     draw_intervals(axes, ends, styles)
 
 
-def _apart_below(points: np.ndarray, low: float) -> np.ndarray:
+def _apart(points: np.ndarray, low: float) -> np.ndarray:
     """Return `points` [n, 2] with NaN around those below `low`: lines go between others alone."""
     gap = np.full(2, np.nan)
     parts = [[gap, point, gap] if point[1] < low else [point] for point in points]

@@ -64,6 +64,7 @@ def learning_curves(
             "the mAP on its val splits (right), over the steps of the training.",
             f"A line per weight of the penalty that was tried: {listing([f'{weight:g}' for weight in penalties])}"
             f"{'' if is_same else ', not all by each method'}.",
+            "The loss is the mean since the evaluation before, so there is none at step 0.",
             "Vertical, with a dot: the step and penalty with the highest val mAP, whose mappers were chosen.",
         )
         return Plot(figure, data, text)

@@ -17,9 +17,11 @@ from attribench.plots.style import MUTED, SIZE, SMALL, TEXT, text_width, wrapped
 
 EXEMPLAR = "#00875A"
 DPI = 360  # dots per inch: a thumbnail is small at the width of a page, and looked at closely
-GAP, COLUMN_GAP, LINE = 0.035, 0.12, 0.13  # between thumbnails, between columns, a line of text
+GAP, COLUMN_GAP, LINE = 0.035, 0.12, LABEL_LINE  # between thumbnails, between columns, a line of text
 NO_IMAGE, UNREADABLE = "\N{EN DASH}", "\N{MULTIPLICATION SIGN}"
 BADGE = 0.11
+FRAME = 1.4  # points
+_SHEET = 8.0  # inches, the height of a contact sheet: below it a page has room for a caption
 MIN_WIDTH = 4.0  # inches of a sheet: with less, the names of its images touch
 _MIN_SIDE, _MAX_SIDE = 0.33, 0.6  # the side of a thumbnail of a contact sheet
 _MIN_SIDE_IN_BLOCKS, _MAX_SIDE_IN_BLOCKS = 0.2, 0.3  # that of a comparison
@@ -111,7 +113,7 @@ class Canvas:
         else:
             self.axes.imshow(pixels, extent=(x, x + side, y + side, y), interpolation="none", aspect="auto", zorder=2)
         if is_exemplar:
-            frame = {"fill": False, "edgecolor": EXEMPLAR, "linewidth": 1.4, "zorder": 3}
+            frame = {"fill": False, "edgecolor": EXEMPLAR, "linewidth": FRAME, "zorder": 3}
             self.axes.add_patch(Rectangle((x, y), side, side, **frame))
             badge = min(BADGE, side / 3.6)
             self.check(x + side - badge, y, badge)
@@ -147,7 +149,10 @@ def _read(path: Path, size: int, reading: Reading) -> np.ndarray | str:
 def draw_rows(
     width: float, title: str, legend: str, rows: Sequence[QueryRow], root: Path | str, reading: Reading
 ) -> Figure:
-    """Draw a contact sheet: a row per query; `legend` says what the check mark is."""
+    """Draw a contact sheet: a row per query; `legend` says what the check mark is.
+
+    Its images are as large as the width, and the height of a page, allow; `_MIN_SIDE` at least.
+    """
     n_nearest, n_exemplars = (
         max(len(part) for part in parts) for parts in ([r.nearest for r in rows], [r.exemplars for r in rows])
     )
@@ -155,10 +160,12 @@ def draw_rows(
         max(text_width(line, SMALL) for line in lines) for lines in ([r.caption for r in rows], [r.note for r in rows])
     )
     lines, per_line, side = _thumbnails_of_rows(width, n_nearest, n_exemplars, text, note)
+    heading, head = _heading_height(any(row.prompt for row in rows)), _head_height(title, legend, width)
+    below = LINE * (2 if any(shown.place for row in rows for shown in row.exemplars) else 1)
+    rest = heading + LINE + max(lines * LINE, below) + 0.05  # of a row, without images
+    side = min(side, max(_MIN_SIDE, ((_SHEET - head) / len(rows) - rest) / lines))
     query = side + LINE  # as high as a thumbnail with its label
-    heading = _heading_height(any(row.prompt for row in rows))
-    block = heading + LINE + max(lines * (side + LINE), side + 2 * LINE) + 0.05
-    head = _head_height(title, legend, width)
+    block = heading + LINE + max(lines * (side + LINE), side + below) + 0.05
     canvas = Canvas(width, head + len(rows) * block, root, reading)
     _draw_head(canvas, title, legend)
     nearest_x = MARGIN + query + COLUMN_GAP
@@ -176,7 +183,9 @@ def draw_rows(
                 x = nearest_x + position % per_line * (side + GAP)
                 _draw_shown(canvas, shown, x, y + position // per_line * (side + LINE), side)
         for position, shown in enumerate(row.exemplars):
-            _draw_shown(canvas, shown, exemplars_x + position * (side + GAP), y, side)
+            # In the middle of what stands over them, where that is wider.
+            beyond = text_width(row.note, SMALL) - len(row.exemplars) * (side + GAP) + GAP
+            _draw_shown(canvas, shown, exemplars_x + max(0, beyond / 2) + position * (side + GAP), y, side)
     return canvas.figure
 
 
@@ -203,9 +212,10 @@ def _thumbnails_of_rows(
 def _draw_shown(canvas: Canvas, shown: Shown, x: float, y: float, side: float) -> None:
     canvas.image(shown.path, x, y, side, shown.is_exemplar)
     weight, colour = ("bold", EXEMPLAR) if shown.is_exemplar else ("normal", MUTED)
-    canvas.text(x + side / 2, y + side + LINE / 2, shown.label, weight=weight, color=colour, ha="center")
+    middle, y = x + side / 2, y + side + LINE / 2 + FRAME / 72
+    canvas.text(middle, y, shown.label, weight=weight, color=colour, ha="center")
     if shown.place:
-        canvas.text(x + side / 2, y + side + LINE * 1.5, shown.place, color=MUTED, ha="center")
+        canvas.text(middle, y + LINE, shown.place, color=MUTED, ha="center")
 
 
 # --- comparisons ------------------------------------------------------------------------------------------------------

@@ -85,7 +85,7 @@ def size_curves(
             f"among the first {listing([f'{size:,}' for size in sizes])} images, a column per prompt type.",
             protocol,
             intervals(data, confidence, where=BESIDE),
-            "Dotted: chance, a random ranking. Dashed: the ceiling, a perfect one. All panels go from 0 to 1.",
+            "Grey line: chance, a random ranking. Thin black line: the ceiling, a perfect one. All panels go from 0 to 1.",
         )
         return Plot(figure, data, text)
 

@@ -24,13 +24,13 @@ DPI = 220
 FONT = "DejaVu Sans"
 SIZE, SMALL = 7.5, 7  # points of text: none is smaller than 7, at the width that a figure is printed at
 TEXT, MUTED, GRID = "#222222", "#5F5F5F", "#E3E3E3"
-RANDOM = "#5A5A5A"  # of a random ranking
 NOTHING = "\N{EN DASH}"  # where there is no number
-CEILING = "#222222"  # what no ranking can exceed
 BEYOND = "#F0F0F0"  # above the ceiling
-CHANCE_LINE = {"color": RANDOM, "linestyle": (0, (1, 1)), "linewidth": 1.1}
-CEILING_LINE = {"color": CEILING, "linestyle": (0, (4, 2)), "linewidth": 0.9}
 LINE = 1.1  # points
+# What methods are compared with is whole, thin and without colour: methods have all other lines. A random ranking, and what
+# no ranking can exceed.
+CHANCE_LINE = {"color": "#8A8A8A", "linestyle": "-", "linewidth": 0.9}
+CEILING_LINE = {"color": "#222222", "linestyle": "-", "linewidth": 0.6}
 MARK = {"markersize": 4, "markeredgewidth": 0.7}
 HALO = [withStroke(linewidth=2.4, foreground="white")]  # around what stands on a bar or a line of any colour
 

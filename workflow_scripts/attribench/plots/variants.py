@@ -79,8 +79,8 @@ def variant_scatter(
             f"What tuning changed on {split or 'the split'}: a point per entry, its mean average precision (AP) by a "
             "variant over that of the same extractor pretrained, a panel per variant and prompt type.",
             protocol(rankings),
-            "Above the dotted line, the variant is better; beside the prompt type stands how many entries are better (+) "
-            "and worse (\N{MINUS SIGN}) by it.",
+            "Above the grey diagonal, the variant is better; beside the prompt type stands how many entries are better (+) "
+            "and worse (\N{MINUS SIGN}) by it; the others are equal.",
         )
         return Plot(figure, data, text)
 

@@ -23,7 +23,7 @@ TITLES = {
     "sizes": "Metrics over the size of the database",
     "variants": "Each entry by a variant, over the features as they are",
     "contact": "Queries and their nearest images",
-    "comparison": "The same queries by all methods",
+    "comparison": "Some queries by all methods",
     "influence": "How well influence is calibrated",
     "learning_curves": "Learning curves",
 }
