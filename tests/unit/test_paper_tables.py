@@ -29,10 +29,20 @@ def latex_rows(table):
 def test_best_ties_and_significance_are_marked():
     rows = latex_rows(latex_table(made_standings(RANKS), "mAP", PROTOCOL))
     assert rows["method"] == ["object", "gpt"]
-    assert rows["clip"] == ["0.017", "0.750"]
-    assert rows[r"clip\_tuned"] == [r"\textbf{0.750}\rlap{$^{+}$}", r"0.017\rlap{$^{-}$}"]
-    assert rows["dino"] == [r"\underline{0.708}", r"\textbf{1.000}"]
+    assert rows["clip"] == [r"0.017\rlap{$^{\circ}$}", "0.750"]
+    assert rows[r"clip\_tuned"] == [r"\textbf{0.750}\rlap{$^{+}$}", r"0.017\rlap{$^{\circ -}$}"]
+    assert rows["dino"] == [r"\underline{0.708}\rlap{$^{\approx}$}", r"\textbf{1.000}"]
     assert rows["chance"] == ["0.051", "0.051"] and "ceiling" not in rows
+
+
+def test_the_marks_are_those_of_the_page():
+    """Between a and b, as between c and d, 6 of 9 entries differ: the interval leaves out 0, but p after Holm's is 0.06."""
+    a, b, c, d = [1] * 9, [1] * 3 + [2] * 6, [60] * 9, [60] * 3 + [61] * 6
+    near = {"a": {"gpt": a}, "b": {"gpt": b}, "c": {"gpt": c}, "d": {"gpt": d}}
+    table = latex_table(made_standings(near), "mAP", PROTOCOL)
+    assert latex_rows(table)["b"] == [r"0.667\rlap{$^{<}$}"]
+    assert "$^{<}$: likely behind the best (the 95 \\% interval" in table
+    assert "after Holm's adjustment is above 0.05). All others: behind the best" in table
 
 
 def test_equal_methods_are_all_the_best():
@@ -54,7 +64,7 @@ def test_the_note_explains_the_marks_that_there_are_and_no_others():
     few = markdown_table(made_standings({"a": {"gpt": [1, 1]}, "b": {"gpt": [9, 9]}}), "mAP", PROTOCOL)
     one = latex_table(made_standings({"日本": {"gpt": [3]}}), "mAP", PROTOCOL)
     assert "1 query of 1 entry in each column" in one and "Bold" not in one and "XeLaTeX or LuaLaTeX" in one
-    assert "Fewer than 6 entries: differences have no interval." in few and "<u>" not in few
+    assert "too few entries to tell it from the best (fewer than 6 have no interval)" in few and "<u>" not in few
     hard = markdown_table(
         made_standings(RANKS), "mAP", replace(PROTOCOL, hard_negatives=True, database={"a": 1, "b": 2})
     )
@@ -87,7 +97,7 @@ def test_a_markdown_parser_shows_the_table():
     shown = re.findall(r"<t[hd][^>]*>(.*?)</t[hd]>", html)
     escaped = EVIL.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;").replace('"', "&quot;")
     assert shown[:4] == ["method", f"{escaped}, object", f"{escaped}, gpt", escaped]
-    assert "<strong>0.750</strong><sup>+</sup>" in shown and "<u>0.708</u>" in shown
+    assert "<strong>0.750</strong><sup>+</sup>" in shown and "<u>0.708</u><sup>≈</sup>" in shown
     assert len(shown) == 3 * 5, "the head, three methods, chance"
     assert markdown_text("a_b") == r"a\_b"
 

@@ -1,16 +1,18 @@
 """The tables of a paper by one metric each, in LaTeX and Markdown: rows are methods, columns splits and prompt types.
 
-The best of a column is bold; those that cannot be told from it are underlined; a superscript says where a variant differs
-from its extractor's features as they are.
+The best of a column is bold; marks say how the others compare with it, as on the page of a run (`tables.marks`), and where a
+variant differs from its extractor's features as they are.
 """
 
+import html
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
 from attribench.formats.ranking import PRETRAINED, SCORES, Method
 from attribench.plots.style import interval_name
-from attribench.tables.standings import Outcome, Standing
+from attribench.tables.marks import CHANCE, MEANINGS, TIED, UNADJUSTED, UNKNOWN, marks_of
+from attribench.tables.standings import Mean, Outcome, Standing
 from attribench.tables.statistics import LEAST_ENTRIES
 
 _NOTHING = "--"
@@ -21,6 +23,7 @@ _LATEX = {
     "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}", ">": r"\textgreater{}",
     "|": r"\textbar{}", '"': r"\textquotedbl{}", "[": "{[}", "]": "{]}",
 }  # fmt: skip
+_RAISED = {"\N{ALMOST EQUAL TO}": r"\approx", "\N{DEGREE SIGN}": r"\circ", "\N{DAGGER}": r"\dagger"}  # in LaTeX
 _MARKDOWN = "\\`*_[]<>|~&"
 
 
@@ -55,10 +58,19 @@ def markdown_text(text: str) -> str:
     return "".join(f"\\{letter}" if letter in _MARKDOWN else letter for letter in text)
 
 
+def _latex_raised(marks: str) -> str:
+    return f"$^{{{' '.join(_RAISED.get(mark, mark) for mark in marks)}}}$"
+
+
+def _markdown_raised(marks: str) -> str:
+    return f"<sup>{html.escape(marks)}</sup>"
+
+
 _IN_LATEX = _Markup(
-    latex_text, r"\textbf{{{}}}".format, r"\underline{{{}}}".format, "$^{{{}}}$".format, r"\rlap{{$^{{{}}}$}}".format
+    *(latex_text, r"\textbf{{{}}}".format, r"\underline{{{}}}".format),
+    *(_latex_raised, lambda marks: rf"\rlap{{{_latex_raised(marks)}}}"),
 )
-_IN_MARKDOWN = _Markup(markdown_text, "**{}**".format, "<u>{}</u>".format, *["<sup>{}</sup>".format] * 2)
+_IN_MARKDOWN = _Markup(markdown_text, "**{}**".format, "<u>{}</u>".format, _markdown_raised, _markdown_raised)
 
 
 def latex_table(standings: Sequence[Standing], metric: str, protocol: Protocol) -> str:
@@ -75,11 +87,14 @@ def latex_table(standings: Sequence[Standing], metric: str, protocol: Protocol) 
     prompts = ["method", *(latex_text(standing.prompt_type) for standing in columns)]
     body, references = _rows(columns, _IN_LATEX), _reference_rows(columns)
     environment = "table*" if len(columns) >= _WIDE else "table"
+    gap = (
+        "7pt" if _WIDE <= len(columns) < 2 * _WIDE else "5.5pt"
+    )  # marks take no width: where there is room, give them some
     lines = [
         _packages(columns),
         rf"\begin{{{environment}}}",
         r"\centering\small",
-        r"\setlength{\tabcolsep}{5pt}",
+        rf"\setlength{{\tabcolsep}}{{{gap}}}",
         rf"\caption{{{latex_text(_caption(metric, protocol))}}}\vspace{{4pt}}",
         rf"\begin{{tabular}}{{l{'c' * len(columns)}}}",
         r"\toprule",
@@ -150,8 +165,8 @@ def _cell(standing: Standing, method: Method, markup: _Markup) -> str:
         text = markup.bold(text)
     elif standing.outcome(mean) is Outcome.TIED:
         text = markup.underlined(text)
-    sign = _sign(standing, method)
-    return text + (markup.beside(sign) if sign else "")
+    marks = marks_of(standing, mean) + _sign(standing, method)
+    return text + (markup.beside(marks) if marks else "")
 
 
 def _sign(standing: Standing, method: Method) -> str:
@@ -175,29 +190,44 @@ def _reference_rows(columns: Sequence[Standing]) -> list[list[str]]:
 
 def _note(columns: Sequence[Standing], protocol: Protocol, markup: _Markup) -> str:
     """Return what was done, and what bold, underlined and raised mean, in the words of the marks that the table has."""
-    level = interval_name(protocol.confidence)
-    outcomes = {standing.outcome(mean) for standing in columns for mean in standing.means}
-    signs = {_sign(standing, mean.method) for standing in columns for mean in standing.means} - {""}
+    means = [(standing, mean) for standing in columns for mean in standing.means]
+    signs = {_sign(standing, mean.method) for standing, mean in means} - {""}
     among = "and the exemplars of all entries" if protocol.hard_negatives else "and its own exemplars"
     sentences = [f"Each query ranks {_sizes(protocol)} {among}; values are means over {_counts(columns)}."]
     parts = [markup.text(" ".join(sentences))]
     if any(standing.others for standing in columns):
         parts.append(f"{markup.bold('Bold')}: the best of a column.")
-    if Outcome.TIED in outcomes:
-        told = f": cannot be told from the best (the {level} of the paired difference, over entries, holds 0)."
-        parts.append(markup.underlined("Underlined") + markup.text(told))
+    parts += _marks_in_words(means, protocol, markup)
     if signs:
+        alpha = f"{1 - protocol.confidence:.4g}"
         words = {"+": " better", "-": " worse"}
         marks = ", ".join(markup.raised(sign) + words[sign] for sign in sorted(signs))
-        alpha = f"{1 - protocol.confidence:.4g}"
         than = f" than the same extractor's features without a mapper (p at most {alpha} after Holm's adjustment)."
         parts.append(marks + markup.text(than))
-    if Outcome.UNKNOWN in outcomes:
-        parts.append(markup.text(f"Fewer than {LEAST_ENTRIES} entries: differences have no interval."))
     parts.append(markup.text("Chance: a random ranking."))
     if any(standing.ceiling < 1 for standing in columns):
         parts.append(markup.text("Ceiling: what no ranking exceeds, as queries have more exemplars than the cut-off."))
     return " ".join(parts)
+
+
+def _marks_in_words(means: Sequence[tuple[Standing, Mean]], protocol: Protocol, markup: _Markup) -> list[str]:
+    """Return what each mark that a table of `means` has says of a value, and what a value without any of them is."""
+    interval = f"the {interval_name(protocol.confidence)} of the paired difference, over entries,"
+    alpha = f"{1 - protocol.confidence:.4g}"
+    how = {
+        TIED: f" ({interval} holds 0)",
+        UNADJUSTED: f" ({interval} leaves out 0, but p after Holm's adjustment is above {alpha})",
+        UNKNOWN: f" (fewer than {LEAST_ENTRIES} have no interval)",
+    }
+    found = "".join(marks_of(*pair) for pair in means)
+    sentences = []
+    for mark, meaning in MEANINGS.items():
+        if mark == CHANCE and any(standing.outcome(mean) is Outcome.AHEAD for standing, mean in means):
+            sentences.append(markup.text(f"All others: behind the best (p at most {alpha} after Holm's adjustment)."))
+        if mark in found:
+            underlined = f"{markup.underlined('Underlined')}, " if mark == TIED else ""
+            sentences.append(underlined + markup.raised(mark) + markup.text(f": {meaning}{how.get(mark, '')}."))
+    return sentences
 
 
 def _sizes(protocol: Protocol) -> str:

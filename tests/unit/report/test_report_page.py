@@ -20,6 +20,7 @@ from attribench.report.queries import query_rows
 from attribench.report.report import RunDescription, provenance_context, queries_context, results_context
 from attribench.report.settings import changed_settings, settings_digest
 from attribench.report.words import marks
+from attribench.tables.marks import CHANCE, SEEN, TIED, UNADJUSTED, UNKNOWN
 from attribench.tables.published import PUBLISHED_COLUMNS, Number, published_table
 from helpers.config import REPOSITORY
 from helpers.rankings import four_entries, make_ranking
@@ -182,15 +183,15 @@ def test_marks_in_the_table_of_results():
     assert table.columns == ("split", "prompt type", "method", "mAP", "recall@5")
     cells = {row[2].text: row[3] for row in table.rows}
     assert cells["a"].is_bold and cells["d"].is_bold and not cells["a"].mark + cells["d"].mark
-    assert cells["b"].is_tied and cells["b"].mark == results.TIED
-    assert cells["c"].mark == results.CHANCE
+    assert cells["b"].is_tied and cells["b"].mark == TIED
+    assert cells["c"].mark == CHANCE
     assert cells["(random ranking)"].order == pytest.approx(0.051, abs=1e-3)
-    legend, there = marks(standings, 0.95), ("Bold:", "No mark:", f"{results.TIED}:", f"{results.CHANCE}:")
-    absent = [f"{mark}:" for mark in (results.UNADJUSTED, results.UNKNOWN, results.SEEN)]
+    legend, there = marks(standings, 0.95), ("Bold:", "All others:", f"{TIED}:", f"{CHANCE}:")
+    absent = [f"{mark}:" for mark in (UNADJUSTED, UNKNOWN, SEEN)]
     assert all(mark in legend for mark in there) and not any(mark in legend for mark in absent)
     few = made_standings({"a": {"gpt": [1] * 3}, "b": {"gpt": [2] * 3}})
-    assert [row[3].mark for row in results.summary_rows(few).rows] == ["", results.UNKNOWN, ""]
-    assert "No mark" not in marks(few, 0.95) and "too few entries" in marks(few, 0.95)
+    assert [row[3].mark for row in results.summary_rows(few).rows] == ["", UNKNOWN, ""]
+    assert "All others" not in marks(few, 0.95) and "too few entries" in marks(few, 0.95)
     alone = made_standings({"a": {"gpt": bad}})
     assert not results.summary_rows(alone).rows[0][3].is_bold and "Bold" not in marks(alone, 0.95)
 

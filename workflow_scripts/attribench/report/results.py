@@ -10,13 +10,11 @@ import pandas as pd
 from attribench.formats.ranking import PRETRAINED, SCORES, Method
 from attribench.plots.captions import listing
 from attribench.report.answer import difference_text, plain_number
+from attribench.tables.marks import marks_of
 from attribench.tables.standings import Mean, Outcome, Standing
 
 NOTHING = "\N{EN DASH}"
 _LAST = -1e9  # by what a missing value is sorted
-# Marks beside values, and what they mean; the best value is bold.
-TIED, UNADJUSTED, UNKNOWN, CHANCE, SEEN = "\N{ALMOST EQUAL TO}", "~", "?", "\N{DEGREE SIGN}", "\N{DAGGER}"
-_MARKS = {Outcome.TIED: TIED, Outcome.UNADJUSTED: UNADJUSTED, Outcome.UNKNOWN: UNKNOWN}
 # Metrics of influence.csv that the page shows, with their headings, in two tables.
 _INFLUENCE = {
     "gain_over_uniform": "gain over uniform, nats",
@@ -91,12 +89,7 @@ def _metric_cell(standing: Standing | None, method: Method) -> Cell:
     if mean is None:
         return Cell(NOTHING, _LAST)
     is_best, outcome = len(standing.means) > 1 and standing.is_best(mean), standing.outcome(mean)
-    mark = _MARKS.get(outcome, "")
-    if not math.isnan(mean.low) and not standing.is_above_chance(mean):
-        mark += CHANCE
-    if mean.seen in ("train", "val"):
-        mark += SEEN
-    return Cell(_text(mean), mean.value, mark, is_best, outcome is Outcome.TIED)
+    return Cell(_text(mean), mean.value, marks_of(standing, mean), is_best, outcome is Outcome.TIED)
 
 
 def _text(mean: Mean) -> str:

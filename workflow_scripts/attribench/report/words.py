@@ -6,6 +6,7 @@ from attribench.formats.ranking import Ranking
 from attribench.plots.captions import count, listing
 from attribench.plots.style import interval_name
 from attribench.report import results
+from attribench.tables.marks import CHANCE, MEANINGS, TIED
 from attribench.tables.standings import Outcome, Standing
 from attribench.tables.statistics import LEAST_ENTRIES
 
@@ -102,13 +103,11 @@ def marks(standings: Sequence[Standing], confidence: float) -> str:
         "Bold: the best of a split, prompt type and metric. The others are compared with it as in the answer.": any(
             cell.is_bold for cell in cells
         ),
-        f"Underlined and {results.TIED}: not told apart from the best.": results.TIED in found,
-        f"{results.UNADJUSTED}: likely behind it.": results.UNADJUSTED in found,
-        f"{results.UNKNOWN}: too few entries to tell it from the best.": results.UNKNOWN in found,
-        "No mark: behind it.": is_behind,
-        f"{results.CHANCE}: not shown to be better than chance.": results.CHANCE in found,
-        f"{results.SEEN}: tuned on this split.": results.SEEN in found,
     }
+    for mark, meaning in MEANINGS.items():
+        if mark == CHANCE:
+            sentences["All others: behind the best."] = is_behind
+        sentences[f"{'Underlined and ' if mark == TIED else ''}{mark}: {meaning}."] = mark in found
     return " ".join(sentence for sentence, is_there in sentences.items() if is_there)
 
 
