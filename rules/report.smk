@@ -45,7 +45,7 @@ def report_reads():
 def report_key():
     config = plan.config
     code = [code_of("report"), *map(sha256_file, TEMPLATES)]
-    settings = [config.benchmark, plan.rendered, config.bootstrap.confidence, config.exif]
+    settings = [config.benchmark, plan.rendered, config.bootstrap.confidence, config.bootstrap.samples, config.exif]
     settings += [label_rows(), described_methods(plan), described_extractors(plan)]
     return key_of("report", code=digest(code), settings=settings, reads=report_reads().values())
 
@@ -81,11 +81,12 @@ rule report:
         benchmark=plan.config.benchmark,
         rendered=plan.rendered,
         confidence=plan.config.bootstrap.confidence,
+        samples=plan.config.bootstrap.samples,
         labels=label_rows(),
         methods=described_methods(plan),
         # With a file that tells the dimension.
         extractors=[[*row, plan.features(plan.database, row[0])[0]] for row in described_extractors(plan)],
-        tuned=list(plan.tuned),
+        tuned={variant: plan.config.tuning_splits(variant)[0] for variant in plan.tuned},
         collections=described_collections(plan),
         # Split, extractor, variant and path of each rank file.
         ranks=[[s, *m, plan.path("ranks", split=s, **m._asdict())] for s in plan.config.splits for m in plan.methods],

@@ -20,6 +20,7 @@ with job(snakemake):
         benchmark=params.benchmark,
         rendered=params.rendered,
         confidence=params.confidence,
+        samples=params.samples,
         labels=labels_of(params.labels),
         methods=params.methods,
         extractors=params.extractors,

@@ -2,7 +2,7 @@
 
 import pytest
 from attribench.plots.captions import listing
-from attribench.report.answer import answers, difference_text, plain_number
+from attribench.report.answer import answers, difference_text, p_text, plain_number
 from helpers.standings import made_standings
 
 GOOD, MIXED, SWAPPED, BAD = [1] * 12, [1, 2] * 6, [2, 1] * 6, [60] * 12
@@ -11,7 +11,7 @@ CHANCE = [90, 3, 70, 50, 20, 30, 60, 80, 40, 10, 100, 55]
 
 
 def answer(ranks, **options):
-    [only] = answers(made_standings(ranks, **options))
+    [only] = answers(made_standings(ranks, **options), {"tuned": ["zoo_train"]}, 1000)
     return only
 
 
@@ -47,7 +47,7 @@ def test_a_winner_on_every_prompt_type_names_both_values():
 def test_a_tie_names_whom_the_best_cannot_be_told_from():
     found = answer({"a": {"gpt": MIXED}, "b": {"gpt": NEAR}, "c": {"gpt": BAD}})
     assert found.use == "Use a or b"
-    assert sure(found).startswith("With gpt prompts, a has +0.042 [\N{MINUS SIGN}0.")
+    assert sure(found).startswith("With gpt prompts, a has +0.042 mAP [\N{MINUS SIGN}0.")
     assert sure(found).endswith("over the next, b. It is ahead of c; not told apart from b.")
     assert "It cannot be told from the next: it leads b by 0.042 [" in details(
         found
@@ -89,7 +89,7 @@ def test_equal_methods_are_all_the_best():
     )
     assert found.use == "Use m0, or one of 11 others that cannot be told from it at the 95 % level"
     assert found.why.startswith("m0, m1 and 10 others have the same highest mAP with every prompt type: 1.000 with gpt")
-    assert found.sure[1].startswith("With GPT two prompts, m0 has 0.000 [")
+    assert found.sure[1].startswith("With GPT two prompts, m0 has 0.000 mAP [")
     assert found.sure[1].endswith("] over its equal, m1. It is likely ahead of bad.")
     text = details(found)
     assert text.startswith("m0, m1 and 10 others have the same highest mAP, 1.000; a random ranking has 0.05")
@@ -141,6 +141,35 @@ def test_a_method_tuned_on_the_split_is_said_to_be():
     found = answer({"a": {"gpt": GOOD}, "b": {"gpt": BAD}}, seen="train")
     assert "tuned on this split, which flatters it" in details(found) and "tuned on this split" in sure(found)
     assert "tuned on this split" not in sure(answer({"a": {"gpt": GOOD}}, seen="no"))
+
+
+def test_the_best_that_has_a_mapper_stands_beside_the_best_without():
+    ranks = {
+        "a": {"gpt": MIXED, "object": BAD},
+        "a_tuned": {"gpt": GOOD, "object": GOOD},
+        "b": {"gpt": BAD, "object": MIXED},
+    }
+    assert answer(ranks).why.endswith(
+        " It was tuned with one seed on this benchmark's zoo_train. "
+        "Without tuning: a (0.750 with gpt prompts); b (0.750 with object prompts)."
+    )
+    given = answer({"a": {"gpt": BAD}, "a_given": {"gpt": GOOD}}).why
+    assert given.endswith("It was tuned elsewhere. Without tuning: a (0.017 with gpt prompts).")
+    assert "tun" not in answer({"a": {"gpt": GOOD}, "a_tuned": {"gpt": BAD}}).why
+
+
+@pytest.mark.parametrize(
+    ("p_value", "p_holm", "text"),
+    [
+        (1 / 10_001, 10 / 10_001, "p \N{LESS-THAN OR EQUAL TO} 0.001"),
+        (1 / 10_001, 45 / 10_001, "p \N{LESS-THAN OR EQUAL TO} 0.005"),
+        (2 / 10_001, 20 / 10_001, "p 0.002"),
+        (2**-13, 2**-13, "p < 0.001"),
+        (0.008, 0.08, "p 0.080"),
+    ],
+)
+def test_p_has_three_digits_and_says_where_the_test_gives_none_smaller(p_value, p_holm, text):
+    assert p_text(p_value, p_holm, 1 / 10_001) == text
 
 
 def test_another_metric_that_disagrees_is_named():

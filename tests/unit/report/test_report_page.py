@@ -231,8 +231,9 @@ def test_text_of_a_page_is_escaped():
 
 
 def made_run(benchmark, rendered, labels):
-    nothing = dict.fromkeys(("methods", "extractors", "tuned", "collections", "ranks"), ())
-    return RunDescription(benchmark=benchmark, rendered=rendered, confidence=0.95, labels=labels, **nothing)
+    nothing = dict.fromkeys(("methods", "extractors", "collections", "ranks"), ())
+    settings = {"confidence": 0.95, "samples": 1000, "tuned": {}}
+    return RunDescription(benchmark=benchmark, rendered=rendered, labels=labels, **settings, **nothing)
 
 
 def made_page(folder, standings, figures):

@@ -1,9 +1,10 @@
 """The answer: which method attributes best on a split, and how sure that is, in sentences made from paired comparisons."""
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from attribench.formats.ranking import PRETRAINED, SCORES
 from attribench.plots.captions import count, listing
 from attribench.plots.style import interval_name
 from attribench.tables.standings import Mean, Outcome, Standing
@@ -29,26 +30,40 @@ class Answer:
     details: tuple[tuple[str, tuple[str, ...]], ...]
 
 
-def answers(standings: Sequence[Standing]) -> list[Answer]:
-    """Return an answer for each split, from its standings by mAP; other metrics are named where they disagree."""
+def answers(standings: Sequence[Standing], tuned: Mapping[str, Sequence[str]], samples: int) -> list[Answer]:
+    """Return an answer for each split, from its standings by mAP; other metrics are named where they disagree.
+
+    tuned: the training splits of each variant that the workflow tuned. samples: of the sign-flip test, which gives no p
+    below one over samples + 1 where it draws its sign vectors.
+    """
+    floor = 1 / (samples + 1)
     out = []
     for split in dict.fromkeys(standing.split for standing in standings):
         of_split = [standing for standing in standings if standing.split == split]
         by_map = [standing for standing in of_split if standing.metric == "mAP"]
         others = {(s.prompt_type, s.metric): s for s in of_split if s.metric != "mAP"}
         details = tuple(
-            (s.prompt_type, tuple(_sentences(s, [o for (p, _), o in others.items() if p == s.prompt_type])))
+            (s.prompt_type, tuple(_sentences(s, [o for (p, _), o in others.items() if p == s.prompt_type], floor)))
             for s in by_map
         )
         use, why, sure = _verdict(by_map)
         flattered = _flattered(mean for standing in by_map for mean in standing.leaders)
+        why = " ".join([why, *_tuning(by_map, tuned)])
         out.append(Answer(split, use, why, (*sure, *flattered), details))
     return out
 
 
-def difference_text(value: float, low: float, high: float) -> str:
-    """Return `0.050 [0.017, 0.084]`; the value alone where it has no interval (NaN)."""
-    return f"{plain_number(value)} [{plain_number(low)}, {plain_number(high)}]" if low == low else plain_number(value)
+def difference_text(value: float, low: float, high: float, unit: str = "") -> str:
+    """Return `0.050 [0.017, 0.084]`, with a `unit` behind the value; without brackets where there is no interval (NaN)."""
+    text = f"{plain_number(value)} {unit}".rstrip()
+    return f"{text} [{plain_number(low)}, {plain_number(high)}]" if low == low else text
+
+
+def p_text(p_value: float, p_holm: float, floor: float) -> str:
+    """Return the adjusted p, `p 0.034`; a bound, rounded up, where random sign vectors give no smaller one: `p ≤ 0.001`."""
+    if p_value <= floor * (1 + 1e-9):
+        return f"p \N{LESS-THAN OR EQUAL TO} {math.ceil(1000 * p_holm) / 1000:.3f}"
+    return f"p {p_holm:.3f}" if p_holm >= 0.0005 else "p < 0.001"
 
 
 def plain_number(value: float) -> str:
@@ -118,6 +133,27 @@ def _flattered(means: Iterable[Mean]) -> list[str]:
     return [f"But {_few(labels)} {verb} tuned on this split, which flatters {whom}."]
 
 
+def _tuning(standings: Sequence[Standing], tuned: Mapping[str, Sequence[str]]) -> Iterator[str]:
+    """Yield what the best methods were tuned on, and which method is best without: nothing where none has a mapper."""
+    leaders = {mean.method: mean.label for standing in standings for mean in standing.leaders}
+    mapped = {method: label for method, label in leaders.items() if method.variant not in (PRETRAINED, SCORES)}
+    if not mapped:
+        return
+    splits = dict.fromkeys(split for method in mapped for split in tuned.get(method.variant, []))
+    where = [f"with one seed on this benchmark's {listing(splits)}"] if splits else []
+    where += [] if all(method.variant in tuned for method in mapped) else ["elsewhere"]
+    who = "It was" if len(leaders) == 1 else f"{listing(mapped.values())} {'was' if len(mapped) == 1 else 'were'}"
+    yield f"{who} tuned {listing(where)}."
+    plain = [[mean for mean in standing.means if mean.method.variant == PRETRAINED] for standing in standings]
+    values: dict[str, list[str]] = {}
+    for standing, means in zip(standings, plain, strict=True):
+        if means:
+            first = max(means, key=lambda mean: mean.value)
+            values.setdefault(first.label, []).append(f"{plain_number(first.value)} {_with(standing.prompt_type)}")
+    if values:
+        yield f"Without tuning: {'; '.join(f'{label} ({listing(of_label)})' for label, of_label in values.items())}."
+
+
 def _use(standings: Sequence[Standing], leader: str) -> str:
     """Return which method to use: the leader, or one of those that no prompt type tells from it."""
     level = f"{100 * standings[0].confidence:.4g} %"
@@ -140,7 +176,7 @@ def _leads_of(standings: Sequence[Standing]) -> tuple[str, ...]:
 def _lead_of(standing: Standing) -> str:
     following = standing.others[0]
     pair = standing.lead(following.method)
-    difference = difference_text(pair.value, pair.low, pair.high)
+    difference = difference_text(pair.value, pair.low, pair.high, "mAP")
     by = f"{difference} over its equal" if standing.is_best(following) else f"+{difference} over the next"
     parts = [
         f"{words} {_few([mean.label for mean in means])}"
@@ -154,8 +190,8 @@ def _lead_of(standing: Standing) -> str:
 # --- of a prompt type -------------------------------------------------------------------------------------------------
 
 
-def _sentences(standing: Standing, others: Sequence[Standing]) -> list[str]:
-    """Return what is said of a split's prompt type; `others` are its standings by other metrics."""
+def _sentences(standing: Standing, others: Sequence[Standing], floor: float) -> list[str]:
+    """Return what is said of a split's prompt type; `others` are its standings by other metrics, `floor` is the least p."""
     best, leaders, interval = standing.best, standing.leaders, interval_name(standing.confidence)
     labels = [mean.label for mean in leaders]
     it = "It" if len(leaders) == 1 else best.label
@@ -167,7 +203,7 @@ def _sentences(standing: Standing, others: Sequence[Standing]) -> list[str]:
     if best.low == best.low and not any(standing.is_above_chance(mean) for mean in leaders):
         which = "it is not" if len(leaders) == 1 else "none of them is"
         sentences.append(f"So {which} shown to be better than chance.")
-    sentences += (f"{it} {rest}" for part in (_ahead, _unadjusted, _tied, _unknown) if (rest := part(standing)))
+    sentences += (f"{it} {rest}" for part in (_ahead, _unadjusted, _tied, _unknown) if (rest := part(standing, floor)))
     if any(pair.p_holm == pair.p_holm for pair in standing.pairs):
         pairs = count(len(standing.pairs), "pair")
         sentences.append(f"(p is adjusted for {pairs}, by Holm's method; intervals are not.)")
@@ -185,26 +221,26 @@ def _value_of(standing: Standing, mean: Mean) -> float:
     return next((other.value for other in standing.means if other.method == mean.method), float("-inf"))
 
 
-def _leads(standing: Standing, outcome: Outcome) -> str:
+def _leads(standing: Standing, outcome: Outcome, floor: float) -> str:
     """Return the methods of an outcome with the difference to each."""
     chosen = standing.with_outcome(outcome)
     texts = []
     for mean in chosen[:_NAMED]:
         pair = standing.lead(mean.method)
-        p = f" (p {pair.p_holm:.2g})" if pair.p_holm == pair.p_holm else ""
+        p = f" ({p_text(pair.p_value, pair.p_holm, floor)})" if pair.p_holm == pair.p_holm else ""
         texts.append(f"{mean.label} by {difference_text(pair.value, pair.low, pair.high)}{p}")
     if len(chosen) > _NAMED:
         texts.append(f"{len(chosen) - _NAMED} more by as much or more")
     return listing(texts)
 
 
-def _ahead(standing: Standing) -> str:
-    leads = _leads(standing, Outcome.AHEAD)
+def _ahead(standing: Standing, floor: float) -> str:
+    leads = _leads(standing, Outcome.AHEAD, floor)
     return f"is ahead of {leads}." if leads else ""
 
 
-def _unadjusted(standing: Standing) -> str:
-    leads, chosen = _leads(standing, Outcome.UNADJUSTED), standing.with_outcome(Outcome.UNADJUSTED)
+def _unadjusted(standing: Standing, floor: float) -> str:
+    leads, chosen = _leads(standing, Outcome.UNADJUSTED, floor), standing.with_outcome(Outcome.UNADJUSTED)
     if not chosen:
         return ""
     which = "these intervals leave" if len(chosen) > 1 else "this interval leaves"
@@ -214,14 +250,14 @@ def _unadjusted(standing: Standing) -> str:
     )
 
 
-def _tied(standing: Standing) -> str:
-    leads, chosen = _leads(standing, Outcome.TIED), standing.with_outcome(Outcome.TIED)
+def _tied(standing: Standing, floor: float) -> str:
+    leads, chosen = _leads(standing, Outcome.TIED, floor), standing.with_outcome(Outcome.TIED)
     which = "these intervals hold" if len(chosen) > 1 else "this interval holds"
     return f"cannot be told from the next: it leads {leads}, and {which} 0." if leads else ""
 
 
-def _unknown(standing: Standing) -> str:
-    leads = _leads(standing, Outcome.UNKNOWN)
+def _unknown(standing: Standing, floor: float) -> str:
+    leads = _leads(standing, Outcome.UNKNOWN, floor)
     return f"leads {leads}; there are too few entries ({standing.n_entries}) for an interval." if leads else ""
 
 

@@ -1,6 +1,6 @@
 """Facts about a run's data: how many exemplars entries have, and what was checked for copies."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 
 import numpy as np
 import pandas as pd
@@ -24,7 +24,7 @@ def exemplar_counts(rankings: Sequence[Ranking]) -> Iterator[str]:
         yield f"{whose} of {ranking.split} has {sizes}.{note}"
 
 
-def checked_overlap(standings: Sequence[Standing], tuned: Sequence[str]) -> list[str]:
+def checked_overlap(standings: Sequence[Standing], tuned: Collection[str]) -> list[str]:
     """Return what was checked before the variants `tuned`, of the workflow's own training, ranked other splits."""
     checked = [
         (standing.split, mean.method.variant)

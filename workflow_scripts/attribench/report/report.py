@@ -33,17 +33,19 @@ class RunDescription:
     """Hold what a run was, from its settings.
 
     rendered: whether a program drew its images. methods: label and description. extractors: name, library, model, weights,
-    preprocessing, precision, and a shard of theirs. tuned: the variants that the workflow tuned itself. collections: name,
-    what it is, and where its given files are recorded. ranks: split, extractor, variant, path of the rank file.
+    preprocessing, precision, and a shard of theirs. tuned: the variants that the workflow tuned itself, with their training
+    splits. collections: name, what it is, and where its given files are recorded. ranks: split, extractor, variant, path of
+    the rank file. samples: of the sign-flip test.
     """
 
     benchmark: str
     rendered: bool
     confidence: float
+    samples: int
     labels: Mapping[Method, str]
     methods: Sequence[tuple[str, str]]
     extractors: Sequence[Sequence[str]]
-    tuned: Sequence[str]
+    tuned: Mapping[str, Sequence[str]]
     collections: Sequence[tuple[str, str, str]]
     ranks: Sequence[tuple[str, str, str, str]]
 
@@ -88,7 +90,7 @@ def results_context(
         "subtitle": subtitle(standings, len(run.labels), run.rendered),
         "warning": RENDERED if run.rendered else "",
         "sections": _sections(is_tuned, influence is not None),
-        "answers": answers(standings),
+        "answers": answers(standings, run.tuned, run.samples),
         "answer_figures": {split: p for (split, name), p in pictures.items() if name in _OF_ANSWER},
         "how_sure": how_sure(standings, run.confidence),
         "certainty": certainty(run.confidence),

@@ -88,7 +88,7 @@ def how_sure(standings: Sequence[Standing], confidence: float) -> str:
     known = [sentence for outcome, sentence in sentences.items() if outcome in outcomes]
     if any(pair.low == pair.low for standing in by_map for pair in standing.pairs):
         brackets = f"In brackets: the {level} of the paired difference, not adjusted for the number of comparisons."
-        known.insert(0, brackets)
+        known = [brackets, *known, "Differences are rounded after subtraction."]
     return " ".join([f"All methods have the same queries ({text}).", *known])
 
 
@@ -122,7 +122,8 @@ def certainty(confidence: float) -> list[str]:
         f"The {level} of a paired difference is what a sign-flip test over entries does not reject. So it leaves out 0 just "
         f"where the test's own p is at most {1 - confidence:.2g}. The two means' own intervals may overlap all the same.",
         "No interval is adjusted for the number of comparisons. p values are, by Holm's method over all pairs of methods of "
-        "a split, prompt type and metric: of many pairs, one or the other may differ by chance.",
+        "a split, prompt type and metric: of many pairs, one or the other may differ by chance. "
+        "\N{LESS-THAN OR EQUAL TO}: no random sign vector gave as large a difference, and the test has no smaller p.",
         "The best was chosen by the same queries, which flatters its lead a little.",
         "Images and mappers are taken as they are: what another seed of the synthesis or of the training would change is in "
         "no interval.",
