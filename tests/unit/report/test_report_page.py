@@ -215,10 +215,18 @@ def test_what_is_said_of_tuning_comes_from_the_figures_data(tmp_path):
         ("zoo", "gpt", t): "1 / 0 / 1",
         ("zoo", "media", t): "0 / 1 / 0",
     }
-    (tmp_path / "curves.csv").write_text(
-        "extractor,variant,penalty,step,val_mAP,chosen\na,t,0.0,25,0.5,False\na,t,1.0,50,0.6494,True\n"
-    )
-    assert results.chosen_mappers(tmp_path / "curves.csv", {t: "A"}) == ["A: step 50, penalty 1, val mAP 0.649"]
+    head, a = "extractor,variant,penalty,step,val_mAP,chosen\n", "a,t,0.0,25,0.5,False\na,t,1.0,50,0.6494,True\n"
+    (tmp_path / "curves.csv").write_text(head + a + "a,t,1.0,75,0.6,False\n")
+    labels = {t: "A", Method("b", "t"): "B"}
+    assert results.chosen_mappers(tmp_path / "curves.csv", labels) == ["A: step 50, penalty 1, val mAP 0.649"]
+    (tmp_path / "curves.csv").write_text(head + a + "b,t,0.0,90,0.6,True\n")
+    rising = "(its last: val mAP was still rising, and more steps may do better)"
+    assert results.chosen_mappers(tmp_path / "curves.csv", labels) == [
+        f"A: step 50 {rising}, penalty 1, val mAP 0.649",
+        f"B: step 90 {rising}, penalty 0, val mAP 0.600",
+        "Tried were A up to step 50 with penalty 0 and 1; B up to step 90 with penalty 0. "
+        "A comparison of them is of this too, not of heads or training splits alone.",
+    ]
 
 
 def test_text_of_a_page_is_escaped():

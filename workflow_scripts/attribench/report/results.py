@@ -202,12 +202,29 @@ def entries_of(path: Path, split: str) -> Entries:
 
 
 def chosen_mappers(path: Path, labels: Mapping[Method, str]) -> list[str]:
-    """Return which step and weight of the penalty were chosen for each tuned method, from its learning curve."""
+    """Return which step and weight of the penalty were chosen for each tuned method, from its learning curve, and a caution.
+
+    The latter stands last, where not all methods were tried for as many steps and with the same penalties.
+    """
     curves = pd.read_csv(path)
-    return [
-        f"{labels[Method(row.extractor, row.variant)]}: step {row.step}, penalty {row.penalty:g}, val mAP {row.val_mAP:.3f}"
-        for row in curves[curves["chosen"]].itertuples()
-    ]
+    sentences, budgets = [], {}
+    for (extractor, variant), curve in curves.groupby(["extractor", "variant"], sort=False):
+        budget = int(curve["step"].max()), *sorted(curve["penalty"].unique().tolist())
+        budgets.setdefault(budget, []).append(labels[Method(extractor, variant)])
+        for row in curve[curve["chosen"]].itertuples():
+            is_last = row.step == curve.loc[curve["penalty"] == row.penalty, "step"].max() > 0
+            rising = " (its last: val mAP was still rising, and more steps may do better)" if is_last else ""
+            label = labels[Method(extractor, variant)]
+            sentences.append(f"{label}: step {row.step}{rising}, penalty {row.penalty:g}, val mAP {row.val_mAP:.3f}")
+    if len(budgets) > 1:
+        tried = [
+            f"{listing(methods)} up to step {steps} with penalty {listing(f'{penalty:g}' for penalty in penalties)}"
+            for (steps, *penalties), methods in budgets.items()
+        ]
+        sentences.append(
+            f"Tried were {'; '.join(tried)}. A comparison of them is of this too, not of heads or training splits alone."
+        )
+    return sentences
 
 
 def published_rows(table: pd.DataFrame, labels: Mapping[Method, str]) -> Table | None:
