@@ -170,8 +170,10 @@ def test_facts_about_the_data():
     [sentence] = data.checked_overlap(standings, ["tuned"])
     assert sentence.startswith("No image of zoo is one that tuned is tuned on")
     assert data.checked_overlap(standings, []) == [], "a mapper from elsewhere"
-    near = pd.DataFrame({"split": ["zoo", "zoo", "farm"], "similarity": [1.0, 0.8, 0.7]})
-    assert "2 on zoo and 1 on farm over all methods, 1 of them copies." in data.near_duplicates_found(near)
+    pairs = [("zoo", "a", "1", 0.9), ("zoo", "a", "1", 1.0), ("zoo", "a", "2", 0.8), ("farm", "a", "1", 0.7)]
+    near = pd.DataFrame(pairs, columns=["split", "exemplar", "database_image", "similarity"])
+    found = data.near_duplicates_found(near)
+    assert "2 on zoo and 1 on farm, each counted once, 1 of them copies." in found, "two methods found the first"
     assert data.near_duplicates_found(near[:0]).endswith("to each method: none.")
 
 

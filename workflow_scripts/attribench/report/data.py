@@ -47,9 +47,11 @@ def near_duplicates_found(table: pd.DataFrame) -> str:
     where = "near_duplicates.csv lists the pairs of an exemplar and a database image that are most alike to each method"
     if table.empty:
         return f"{where}: none."
-    counts = [f"{len(rows)} on {split}" for split, rows in table.groupby("split", sort=False)]
-    copies = int((table["similarity"] >= 1 - _COPY).sum())
+    pair = ["split", "exemplar", "database_image"]
+    pairs = table.groupby(pair, sort=False)["similarity"].max()
+    counts = [f"{n} on {split}" for split, n in pairs.groupby("split", sort=False).size().items()]
+    copies = int((pairs >= 1 - _COPY).sum())
     return (
-        f"{where}: {listing(counts)} over all methods, {copies or 'none'} of them copies. They are ranked like all others; "
+        f"{where}: {listing(counts)}, each counted once, {copies or 'none'} of them copies. They are ranked like all others; "
         "a copy would make false misses."
     )
