@@ -82,6 +82,7 @@ rule report:
         rendered=plan.rendered,
         confidence=plan.config.bootstrap.confidence,
         samples=plan.config.bootstrap.samples,
+        sheet=plan.labels[SHEET_METHOD],
         labels=label_rows(),
         methods=described_methods(plan),
         # With a file that tells the dimension.

@@ -21,6 +21,7 @@ with job(snakemake):
         rendered=params.rendered,
         confidence=params.confidence,
         samples=params.samples,
+        sheet=params.sheet,
         labels=labels_of(params.labels),
         methods=params.methods,
         extractors=params.extractors,

@@ -19,7 +19,7 @@ from attribench.report.pictures import figure_picture, first_sentence
 from attribench.report.queries import query_rows
 from attribench.report.report import RunDescription, provenance_context, queries_context, results_context
 from attribench.report.settings import changed_settings, settings_digest
-from attribench.report.words import marks
+from attribench.report.words import how_sure, marks, prompt_types
 from attribench.tables.marks import CHANCE, SEEN, TIED, UNADJUSTED, UNKNOWN
 from attribench.tables.published import PUBLISHED_COLUMNS, Number, published_table
 from helpers.config import REPOSITORY
@@ -198,6 +198,17 @@ def test_marks_in_the_table_of_results():
     assert not results.summary_rows(alone).rows[0][3].is_bold and "Bold" not in marks(alone, 0.95)
 
 
+def test_queries_are_counted_by_entry_and_prompts_explained():
+    standings = made_standings({"a": {"gpt": [1] * 8, "media": [1] * 8, "mine": [1] * 8}})
+    ranking = make_ranking([[1]] * 24, [*range(8)] * 3, ["gpt"] * 8 + ["media"] * 8 + ["mine"] * 8, split="zoo")
+    assert "(8 queries, 1 of each of 8 entries, for each split and prompt type)" in how_sure(standings, [ranking], 0.95)
+    uneven = make_ranking([[1]] * 24, [*range(7), 0] * 3, ["gpt"] * 8 + ["media"] * 8 + ["mine"] * 8, split="zoo")
+    assert "(8 queries in all, of 8 entries, for each" in how_sure(standings, [uneven], 0.95)
+    found = prompt_types(standings, rendered=True)
+    assert "gpt: a scene, as a language model would describe it; media: what" in found and "mine" not in found
+    assert "gpt: written by a language model" in prompt_types(standings, rendered=False)
+
+
 def test_gains_of_variants():
     good, bad = [1] * 12, [60] * 12
     entries = {("zoo", "gpt", Method("a", "tuned")): "12 / 0 / 0"}
@@ -242,7 +253,7 @@ def test_text_of_a_page_is_escaped():
 
 def made_run(benchmark, rendered, labels):
     nothing = dict.fromkeys(("methods", "extractors", "collections", "ranks"), ())
-    settings = {"confidence": 0.95, "samples": 1000, "tuned": {}}
+    settings = {"confidence": 0.95, "samples": 1000, "tuned": {}, "sheet": "a"}
     return RunDescription(benchmark=benchmark, rendered=rendered, labels=labels, **settings, **nothing)
 
 

@@ -52,6 +52,6 @@ def near_duplicates_found(table: pd.DataFrame) -> str:
     counts = [f"{n} on {split}" for split, n in pairs.groupby("split", sort=False).size().items()]
     copies = int((pairs >= 1 - _COPY).sum())
     return (
-        f"{where}: {listing(counts)}, each counted once, {copies or 'none'} of them copies. They are ranked like all others; "
-        "a copy would make false misses."
+        f"{where}: {listing(counts)}, each counted once, {copies or 'none'} of them copies. They are ranked like all "
+        "others; a copy would make false misses."
     )

@@ -18,7 +18,17 @@ from attribench.report.answer import answers
 from attribench.report.data import checked_overlap, exemplar_counts, near_duplicates_found
 from attribench.report.pictures import Picture, figure_picture
 from attribench.report.queries import query_rows
-from attribench.report.words import INFLUENCE_WORDS, RENDERED, WORDS, certainty, how_sure, marks, protocol, subtitle
+from attribench.report.words import (
+    INFLUENCE_WORDS,
+    RENDERED,
+    WORDS,
+    certainty,
+    how_sure,
+    marks,
+    prompt_types,
+    protocol,
+    subtitle,
+)
 from attribench.tables.standings import Standing
 
 _EACH = 2  # so many of the best, and of the worst queries of each split and prompt type
@@ -35,13 +45,14 @@ class RunDescription:
     rendered: whether a program drew its images. methods: label and description. extractors: name, library, model, weights,
     preprocessing, precision, and a shard of theirs. tuned: the variants that the workflow tuned itself, with their training
     splits. collections: name, what it is, and where its given files are recorded. ranks: split, extractor, variant, path of
-    the rank file. samples: of the sign-flip test.
+    the rank file. samples: of the sign-flip test. sheet: label of the method that contact sheets show.
     """
 
     benchmark: str
     rendered: bool
     confidence: float
     samples: int
+    sheet: str
     labels: Mapping[Method, str]
     methods: Sequence[tuple[str, str]]
     extractors: Sequence[Sequence[str]]
@@ -92,7 +103,8 @@ def results_context(
         "sections": _sections(is_tuned, influence is not None),
         "answers": answers(standings, run.tuned, run.samples),
         "answer_figures": {split: p for (split, name), p in pictures.items() if name in _OF_ANSWER},
-        "how_sure": how_sure(standings, run.confidence),
+        "prompt_types": prompt_types(standings, run.rendered),
+        "contact": run.sheet if any(name == "contact" for _, name, _ in figures) else "",
         "certainty": certainty(run.confidence),
         "words": WORDS,
         "marks": marks(standings, run.confidence),
@@ -138,6 +150,7 @@ def queries_context(
     of_splits = _first_of_splits(rankings)
     return {
         "queries": groups,
+        "how_sure": how_sure(standings, of_splits, run.confidence),
         "protocol": protocol(of_splits, standings),
         "data_facts": [
             *exemplar_counts(of_splits),

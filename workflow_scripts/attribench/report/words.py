@@ -2,6 +2,8 @@
 
 from collections.abc import Sequence
 
+import numpy as np
+
 from attribench.formats.ranking import Ranking
 from attribench.plots.captions import count, listing
 from attribench.plots.style import interval_name
@@ -14,10 +16,7 @@ WORDS = (
     ("entry", "One tuned model: the exemplars that it was tuned on, and the images that it synthesized since."),
     ("exemplar", "An image that a model was tuned on. It is what the model's images are to be traced back to."),
     ("query", "One synthesized image, of which the exemplars are sought."),
-    (
-        "prompt type",
-        "How a query's prompt was made. gpt: by a language model; object: an object; media: another medium.",
-    ),
+    ("prompt type", "How a query's prompt was made."),
     ("split", "A set of entries that is evaluated together. Mappers are tuned on training and val splits."),
     ("database", "Other images, among which the exemplars of each query are ranked."),
     ("method", "A feature extractor with a variant (pretrained: its features as they are), or scores from elsewhere."),
@@ -29,6 +28,12 @@ WORDS = (
     ("mAP", "The mean average precision: 1 where all exemplars come before every database image."),
     ("recall@k", "The share of a query's exemplars that are among the first k images."),
 )
+_PROMPT_TYPES = {
+    "object": "an object, in the style that the model was tuned on",
+    "media": "what the model was tuned on, in another medium",
+    "gpt": "written by a language model, mostly a scene",
+}
+_AS_IF = {"gpt": "a scene, as a language model would describe it"}  # where no prompt was written
 RENDERED = (
     "This benchmark's images are drawn by a program: no text-to-image model was tuned, and no prompt was written by a "
     "language model. Its results test the tool, not methods: which is best here says little about real synthesized images."
@@ -45,11 +50,11 @@ INFLUENCE_WORDS = (
         "In the log-likelihood of the exemplars, over the same influence for all images (uniform), or over the same "
         "extractor's features as they are (pretrained). A gain of 1 nat makes them 2.7 times as likely.",
     ),
-    ("effective number of images", "Over how many images the influence is spread."),
+    ("effective number of images", "Over how many images the influence is spread: if all of these had the same share."),
     (
         "90 % set",
-        "The fewest images that hold 90 % of a query's influence. Coverage is the share of the exemplars among them. It is "
-        "0.9 for a calibrated method, less for an overconfident and more for a too cautious one: its interval judges.",
+        "The fewest images that hold 90 % of a query's influence. Coverage is the share of all exemplars that are in it. It "
+        "is 0.9 for a calibrated method, less for an overconfident and more for a too cautious one: its interval judges.",
     ),
     (
         "calibration error",
@@ -71,11 +76,22 @@ def subtitle(standings: Sequence[Standing], n_methods: int, rendered: bool) -> s
     return f"{task}which method finds the exemplars among many other images? Here {methods} on {listing(splits)}."
 
 
-def how_sure(standings: Sequence[Standing], confidence: float) -> str:
-    """Return from how many entries the answers come, and what their words mean, of those that they have."""
+def prompt_types(standings: Sequence[Standing], rendered: bool) -> str:
+    """Return what the prompt types are, of those that the standings have and that are known."""
+    meanings = _PROMPT_TYPES | (_AS_IF if rendered else {})
+    found = [p for p in dict.fromkeys(standing.prompt_type for standing in standings) if p in meanings]
+    return f"Prompts: {'; '.join(f'{name}: {meanings[name]}' for name in found)}." if found else ""
+
+
+def how_sure(standings: Sequence[Standing], rankings: Sequence[Ranking], confidence: float) -> str:
+    """Return from how many entries the answers come, and what their words mean, of those that they have.
+
+    rankings: one of each split, whose queries are counted.
+    """
     level = interval_name(confidence)
     by_map = [standing for standing in standings if standing.metric == "mAP"]
-    sizes = [f"{count(s.n_queries, 'query', 'queries')} of {count(s.n_entries, 'entry', 'entries')}" for s in by_map]
+    ranking_of = {ranking.split: ranking for ranking in rankings}
+    sizes = [_size(standing, ranking_of[standing.split]) for standing in by_map]
     text = f"{sizes[0]} for each split and prompt type" if len(set(sizes)) == 1 else ""
     text = text or "; ".join(f"{size} on {s.split}, {s.prompt_type}" for size, s in zip(sizes, by_map, strict=True))
     outcomes = {standing.outcome(mean) for standing in by_map for mean in standing.means}
@@ -90,6 +106,16 @@ def how_sure(standings: Sequence[Standing], confidence: float) -> str:
         brackets = f"In brackets: the {level} of the paired difference, not adjusted for the number of comparisons."
         known = [brackets, *known, "Differences are rounded after subtraction."]
     return " ".join([f"All methods have the same queries ({text}).", *known])
+
+
+def _size(standing: Standing, ranking: Ranking) -> str:
+    """Return `120 queries, 5 of each of 24 entries`, or how many in all where entries have different numbers."""
+    chosen = ranking.query_valid & (ranking.query_prompt_type == standing.prompt_type)
+    _, counts = np.unique(ranking.query_entry[chosen], return_counts=True)
+    queries = count(standing.n_queries, "query", "queries")
+    if len(counts) > 1 and len(set(counts)) == 1 and counts.sum() == standing.n_queries:
+        return f"{queries}, {counts[0]} of each of {len(counts)} entries,"
+    return f"{queries} in all, of {count(standing.n_entries, 'entry', 'entries')},"
 
 
 def marks(standings: Sequence[Standing], confidence: float) -> str:
@@ -117,8 +143,9 @@ def certainty(confidence: float) -> list[str]:
     return [
         "Only the spread between entries counts, since queries of one entry are alike. With fewer than "
         f"{LEAST_ENTRIES} entries there is no interval.",
-        f"The {level} of a mean is Wilson's, at the effective number of entries: of how many that are nothing but 0 or 1 "
-        "would tell as much.",
+        f"The {level} of a mean is Wilson's, at the number of entries that would tell as much of it, were each nothing but 0 "
+        "or 1. One more entry, which may be missed as a whole, takes part with a small weight: where no entry misses "
+        "anything, it alone gives the width, so a perfect value may have a wider interval than one with a few misses.",
         f"The {level} of a paired difference is what a sign-flip test over entries does not reject. So it leaves out 0 just "
         f"where the test's own p is at most {1 - confidence:.2g}. The two means' own intervals may overlap all the same.",
         "No interval is adjusted for the number of comparisons. p values are, by Holm's method over all pairs of methods of "
