@@ -29,7 +29,7 @@ def test_the_answer_is_on_the_first_screen(report):
 
 
 def test_a_table_is_sorted_by_mouse_and_by_keyboard(report):
-    before = column(report, 4).all_inner_texts()
+    before = column(report, 4).all_text_contents()
     heading = report.locator("#results th:nth-child(4)")
     heading.click()
     falling = sorted(before, reverse=True)
@@ -42,10 +42,16 @@ def test_a_table_is_sorted_by_mouse_and_by_keyboard(report):
 
 def test_a_table_is_filtered_by_words_and_by_a_columns_list(report):
     n = column(report, 1).count()
+    marked = report.locator("#results tbody tr", has=report.locator("sup", has_text="?")).count()
     field = report.get_by_label("Filter rows:").first
     field.focus()
     report.keyboard.type("sample_style color")
     expect(column(report, 3)).to_have_text(["color", "color"])
+    field.fill("too few entries")
+    expect(column(report, 1)).to_have_count(marked)
+    assert 0 < marked < n, "a mark is found by what it means"
+    field.fill("sample_object color media")
+    expect(report.locator("#results .dt-info").first).to_have_text(f"1 row of {n}")
     field.fill("")
     expect(column(report, 3)).to_have_count(n)
     opener = report.locator("#results th:nth-child(2) button.dtcc-button_dropdown")

@@ -2,6 +2,7 @@
 
 import base64
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,9 +15,9 @@ from attribench.plan.config_files import default_settings, read_settings
 from attribench.plots.chosen import extreme_queries
 from attribench.provenance.fingerprints import recorded_content, write_fingerprints
 from attribench.report import TEMPLATES, data, machine, page, results
-from attribench.report.costs import folder_sizes, stage_costs
+from attribench.report.costs import folder_sizes, stage_costs, total_cost, total_size
 from attribench.report.pictures import figure_picture, first_sentence
-from attribench.report.queries import query_rows
+from attribench.report.queries import equals, query_rows
 from attribench.report.report import RunDescription, provenance_context, queries_context, results_context
 from attribench.report.settings import changed_settings, settings_digest
 from attribench.report.words import how_sure, marks, prompt_types
@@ -82,6 +83,12 @@ def test_rows_of_queries_with_and_without_images(tmp_path):
         assert len(row.exemplars) == min(3, row.n_exemplars)
 
 
+def test_equal_queries_are_counted():
+    ranking = make_ranking([[1], [1], [2], [9], [1]], [0, 1, 2, 3, 0], ["gpt"] * 4 + ["media"])
+    said = "2 of 4 queries have 1.000: the first of these, of different entries, are shown."
+    assert equals(ranking, "gpt") == said and equals(ranking, "media") == equals(ranking, "none") == ""
+
+
 def test_of_few_queries_none_is_among_the_best_and_the_worst(tmp_path):
     rows = query_rows(four_entries("clip", 0), "gpt", tmp_path, AS_PUBLISHED, 99)
     assert len(rows) == len({row.query.path for row in rows}) and {row.extreme for row in rows} == {"best"}
@@ -97,8 +104,19 @@ def test_costs_are_added_up_by_stage(tmp_path):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(head + line + "\n")
     tables, rank = stage_costs(tmp_path)
-    assert (tables.stage, tables.jobs, tables.seconds, tables.cpu_seconds, tables.peak_mb) == ("tables", 1, 9, 0, 0)
-    assert (rank.stage, rank.jobs, rank.seconds, rank.cpu_seconds, rank.peak_mb) == ("rank", 2, 3.5, 3, 300)
+    assert (tables.stage, tables.jobs, tables.seconds) == ("tables", 1, 9)
+    assert np.isnan([tables.cpu_seconds, tables.peak_mb]).all(), "it was too short to be measured"
+    assert (rank.stage, rank.jobs, rank.seconds, rank.cpu_seconds, rank.peak_mb) == (
+        "rank",
+        2,
+        3.5,
+        3,
+        300 * 2**20 / 1e6,
+    )
+    assert total_cost([tables, rank]) == replace(rank, stage="all", jobs=3, seconds=12.5)
+    filters = page.environment().filters
+    shown = [filters["duration"](tables.cpu_seconds), filters["megabytes"](tables.peak_mb), filters["megabytes"](0.001)]
+    assert shown == [results.NOTHING, results.NOTHING, "< 0.01 MB"]
 
 
 def test_sizes_are_of_files_not_of_what_links_lead_to(tmp_path):
@@ -108,6 +126,7 @@ def test_sizes_are_of_files_not_of_what_links_lead_to(tmp_path):
     (tmp_path / "link").symlink_to(tmp_path / "b")
     sizes = [(Path(size.folder).name, size.files, size.megabytes) for size in folder_sizes(tmp_path)]
     assert sizes == [("b", 2, 0.0025), ("a", 1, 1e-05)]
+    assert total_size(folder_sizes(tmp_path)).files == 3
 
 
 def test_changed_settings_are_those_that_are_not_what_is_shipped():
@@ -148,7 +167,7 @@ def test_a_commit_and_whether_it_was_changed(tmp_path):
     head = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True).stdout.strip()
     assert machine.commit_of(tmp_path) == f"{head}, unchanged"
     (tmp_path / "file").write_text("2")
-    assert machine.commit_of(tmp_path) == f"{head}, with changes in 1 file that are not committed"
+    assert machine.commit_of(tmp_path) == f"{head}, with uncommitted changes in 1 file: file"
     (tmp_path / "inside").mkdir()
     assert machine.commit_of(tmp_path / "inside").startswith("unknown"), "another project's repository around it"
 
@@ -156,6 +175,7 @@ def test_a_commit_and_whether_it_was_changed(tmp_path):
 def test_machine_and_versions_are_known_here():
     assert machine.versions()["numpy"] == np.__version__
     assert all(machine.machine().values())
+    assert machine.gpus("NVIDIA H200, 143771\nOld, [N/A]") == "NVIDIA H200, 151 GB; Old" and machine.gpus("") == "none"
 
 
 def test_facts_about_the_data():

@@ -1,16 +1,22 @@
 """Add up what a run took: time and memory of each stage's jobs, and the disk that its results fill."""
 
 import csv
+import math
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 _MB = 1e6
+_MEBIBYTE = 2**20  # bytes; what Snakemake's benchmark files count memory in
 
 
 @dataclass(frozen=True)
 class StageCost:
-    """Hold what a stage's jobs took: their number, wall-clock and processor seconds, and the largest peak memory, in MB."""
+    """Hold what a stage's jobs took: their number, wall-clock and processor seconds, and the largest peak memory, in MB.
+
+    The last two are NaN where no job ran long enough to be measured, which a processor time of 0 shows.
+    """
 
     stage: str
     jobs: int
@@ -35,17 +41,30 @@ def stage_costs(folder: Path | str) -> list[StageCost]:
         stage = path.relative_to(top).parts[0].removesuffix(".tsv")
         with open(path, newline="", encoding="utf-8") as file:
             rows.setdefault(stage, []).extend(csv.DictReader(file, delimiter="\t"))
-    costs = [
-        StageCost(
-            stage,
-            len(jobs),
-            sum(_number(job["s"]) for job in jobs),
-            sum(_number(job.get("cpu_time")) for job in jobs),
-            max((_number(job.get("max_rss")) for job in jobs), default=0.0),
-        )
-        for stage, jobs in rows.items()
-    ]
+    costs = []
+    for stage, jobs in rows.items():
+        measured = [job for job in jobs if _number(job.get("cpu_time")) > 0]
+        cpu_seconds = sum(_number(job["cpu_time"]) for job in measured) if measured else math.nan
+        peak = max((_number(job.get("max_rss")) for job in measured), default=math.nan) * _MEBIBYTE / _MB
+        costs.append(StageCost(stage, len(jobs), sum(_number(job["s"]) for job in jobs), cpu_seconds, peak))
     return sorted(costs, key=lambda cost: -cost.seconds)
+
+
+def total_cost(costs: Sequence[StageCost]) -> StageCost:
+    """Return what all stages took: the sums, and the largest peak memory of a job."""
+    measured = [cost for cost in costs if not math.isnan(cost.cpu_seconds)]
+    return StageCost(
+        "all",
+        sum(cost.jobs for cost in costs),
+        sum(cost.seconds for cost in costs),
+        sum(cost.cpu_seconds for cost in measured) if measured else math.nan,
+        max((cost.peak_mb for cost in measured), default=math.nan),
+    )
+
+
+def total_size(sizes: Sequence[FolderSize]) -> FolderSize:
+    """Return the sums over folders."""
+    return FolderSize("all", sum(size.files for size in sizes), sum(size.megabytes for size in sizes))
 
 
 def folder_sizes(*folders: Path | str) -> list[FolderSize]:

@@ -6,25 +6,32 @@ import subprocess
 from importlib import metadata
 from pathlib import Path
 
+from attribench.plots.captions import count, listing
+
 # Those that results come from; the whole list is in envs/requirements.txt.
 _PACKAGES = (
     *("snakemake", "numpy", "scipy", "pandas", "numba", "torch", "torchvision", "timm", "open_clip_torch"),
     *("pillow", "kornia-rs", "h5py", "matplotlib"),
 )
 _SECONDS = 20
+_NAMED = 6  # files with changes
 
 
 def commit_of(repository: Path) -> str:
-    """Return the commit of the clone at `repository`, and whether files that git tracks differ from it."""
+    """Return the commit of the clone at `repository`, and which files that git tracks differ from it."""
     top = _output("git", "-C", str(repository), "rev-parse", "--show-toplevel")
     if not top or Path(top).resolve() != repository.resolve():
         return "unknown: the code does not lie in a clone"
     commit = _output("git", "-C", str(repository), "rev-parse", "HEAD")
     if not commit:
         return "unknown: no commit yet"
-    changed = _output("git", "-C", str(repository), "--no-optional-locks", "status", "--porcelain", "-uno")
-    n = len((changed or "").splitlines())
-    return commit + (f", with changes in {n} file{'s' if n > 1 else ''} that are not committed" if n else ", unchanged")
+    changed = (
+        _output("git", "-C", str(repository), "--no-optional-locks", "diff", "--name-only", "HEAD") or ""
+    ).splitlines()
+    if not changed:
+        return f"{commit}, unchanged"
+    named = changed[:_NAMED] + [f"{len(changed) - _NAMED} more"] * (len(changed) > _NAMED)
+    return f"{commit}, with uncommitted changes in {count(len(changed), 'file')}: {listing(named)}"
 
 
 def versions() -> dict[str, str]:
@@ -47,9 +54,18 @@ def machine() -> dict[str, str]:
         "System": platform.platform(),
         "Processor": _processor(),
         "Cores": f"{cores} of {os.cpu_count()}" if cores != os.cpu_count() else f"{cores}",
-        "Memory": f"{psutil.virtual_memory().total / 2**30:.1f} GiB",
-        "GPU": _output("nvidia-smi", "--query-gpu=name,memory.total", "--format=csv,noheader") or "none",
+        "Memory": f"{psutil.virtual_memory().total / 1e9:.1f} GB",
+        "GPU": gpus(_output("nvidia-smi", "--query-gpu=name,memory.total", "--format=csv,noheader,nounits") or ""),
     }
+
+
+def gpus(table: str) -> str:
+    """Return what nvidia-smi says of the GPUs, `NAME, MiB` a line, as `NAME, 151 GB; ...`; `none` where it says nothing."""
+    rows = [line.rpartition(", ") for line in table.splitlines()]
+    return (
+        "; ".join(f"{name}, {int(size) * 2**20 / 1e9:.0f} GB" if size.isdigit() else name for name, _, size in rows)
+        or "none"
+    )
 
 
 def _processor() -> str:

@@ -8,14 +8,16 @@ URL.revokeObjectURL(address);
 const tables = [];
 for (const table of document.querySelectorAll("table.sortable")) {
   const names = [...table.querySelectorAll("th.name")].map((_, index) => index);
+  const texts = [...(table.tBodies[0].rows[0]?.cells ?? [])].flatMap((cell, index) => ("filter" in cell.dataset ? [index] : []));
   tables.push(new DataTable(table, {
     autoWidth: false,
     columnDefs: [
-      { targets: names, columnControl: [["searchList"]], orderSequence: ["asc", "desc", ""] },
+      { targets: names, columnControl: [["searchList"]] },
+      { targets: texts, orderSequence: ["asc", "desc", ""] },
       { targets: "_all", orderSequence: ["desc", "asc", ""] },
     ],
     info: true,
-    language: { info: "_TOTAL_ rows", infoEmpty: "no rows", infoFiltered: "of _MAX_", search: "Filter rows:", zeroRecords: "No row has this" },
+    language: { info: "_TOTAL_ _ENTRIES-TOTAL_", entries: { _: "rows", 1: "row" }, infoEmpty: "no row", infoFiltered: "of _MAX_", search: "Filter rows:", zeroRecords: "No row has this" },
     layout: { topStart: "search", topEnd: null, bottomStart: "info", bottomEnd: null },
     order: [],
     paging: false,

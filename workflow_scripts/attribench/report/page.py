@@ -1,12 +1,16 @@
 """The page: a template beside this file, filled in, with all that it needs inside it."""
 
 import base64
+import math
 from pathlib import Path
 from typing import Any
 
 import itables.options
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
+
+from attribench.report.results import NOTHING
+from attribench.tables.marks import MEANINGS
 
 _FOLDER = Path(__file__).parent
 
@@ -35,17 +39,24 @@ def environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    made.globals |= {"meanings": MEANINGS}
     made.filters |= {"megabytes": _megabytes, "duration": _duration}
     return made
 
 
 def _megabytes(value: float) -> str:
-    """Return megabytes as people read them: 0.02 MB, 12 MB, 3.4 GB."""
+    """Return megabytes as people read them: 0.02 MB, 12 MB, 3.4 GB; a dash for NaN."""
+    if math.isnan(value):
+        return NOTHING
+    if 0 < value < 0.01:
+        return "< 0.01 MB"
     return f"{value / 1000:.1f} GB" if value >= 1000 else f"{value:.0f} MB" if value >= 10 else f"{value:.2f} MB"
 
 
 def _duration(seconds: float) -> str:
-    """Return seconds as people read them: 4.2 s, 3 min 20 s, 5 h 7 min."""
+    """Return seconds as people read them: 4.2 s, 3 min 20 s, 5 h 7 min; a dash for NaN."""
+    if math.isnan(seconds):
+        return NOTHING
     if seconds < 60:
         return f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)

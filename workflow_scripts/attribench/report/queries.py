@@ -9,6 +9,7 @@ import numpy as np
 from attribench.decode.reading import Reading
 from attribench.formats.ranking import Ranking
 from attribench.metrics import average_precision
+from attribench.plots.captions import listing
 from attribench.plots.chosen import extreme_queries, spread
 from attribench.report.pictures import Picture, thumbnail
 
@@ -37,6 +38,15 @@ class QueryRow:
     n_exemplars: int
     nearest: tuple[Shown, ...]
     exemplars: tuple[Shown, ...]
+
+
+def equals(ranking: Ranking, prompt_type: str) -> str:
+    """Return how many queries of a prompt type are as good as the best, and as bad as the worst, where these are several."""
+    precision = average_precision(ranking.offsets, ranking.ranks)[ranking.query_prompt_type == prompt_type]
+    known = precision[~np.isnan(precision)]
+    n_equal = {value: int((known == value).sum()) for value in (known.max(), known.min())} if len(known) else {}
+    parts = [f"{n} of {len(known):,} queries have {value:.3f}" for value, n in n_equal.items() if n > 1]
+    return f"{listing(parts)}: the first of these, of different entries, are shown." if parts else ""
 
 
 def query_rows(ranking: Ranking, prompt_type: str, root: Path, reading: Reading, n: int) -> list[QueryRow]:

@@ -17,7 +17,7 @@ from attribench.report import costs, machine, results, settings
 from attribench.report.answer import answers
 from attribench.report.data import checked_overlap, exemplar_counts, near_duplicates_found
 from attribench.report.pictures import Picture, figure_picture
-from attribench.report.queries import query_rows
+from attribench.report.queries import equals, query_rows
 from attribench.report.words import (
     INFLUENCE_WORDS,
     RENDERED,
@@ -63,11 +63,12 @@ class RunDescription:
 
 @dataclass(frozen=True)
 class QueryGroup:
-    """Hold the best and worst queries of a split and prompt type by the method that `label` names."""
+    """Hold the best and worst queries of a split and prompt type by the method `label`, and how many are equal."""
 
     split: str
     prompt_type: str
     label: str
+    equals: str
     rows: tuple
 
 
@@ -146,7 +147,8 @@ def queries_context(
         if key not in rankings:
             rankings[key] = read_rank_file(path_of[key])
         rows = query_rows(rankings[key], standing.prompt_type, root, reading, _EACH)
-        groups.append(QueryGroup(standing.split, standing.prompt_type, standing.best.label, tuple(rows)))
+        tied = equals(rankings[key], standing.prompt_type)
+        groups.append(QueryGroup(standing.split, standing.prompt_type, standing.best.label, tied, tuple(rows)))
     of_splits = _first_of_splits(rankings)
     return {
         "queries": groups,
@@ -186,6 +188,7 @@ def provenance_context(
     beside = [Path(config["features"])] if Path(config["features"]).parent != folder else []
     facts = {"Commit": machine.commit_of(repository), "Key of these results": key}
     facts["Digest of the settings"] = settings.settings_digest(config)
+    stages, folders = costs.stage_costs(folder / "benchmarks"), costs.folder_sizes(folder, *beside)
     return {
         "methods": list(run.methods),
         "extractors": [(*facts, _dimension(shard)) for *facts, shard in run.extractors],
@@ -194,9 +197,9 @@ def provenance_context(
         "changed": settings.changed_settings(config, defaults),
         "config": settings.settings_text(config),
         "versions": machine.versions(),
-        "costs": costs.stage_costs(folder / "benchmarks"),
+        "costs": [*stages, costs.total_cost(stages)],
         "tables": f"{config['results']}/tables",
-        "sizes": costs.folder_sizes(folder, *beside),
+        "sizes": [*folders, costs.total_size(folders)],
     }
 
 

@@ -143,8 +143,8 @@ def certainty(confidence: float) -> list[str]:
     return [
         "Only the spread between entries counts, since queries of one entry are alike. With fewer than "
         f"{LEAST_ENTRIES} entries there is no interval.",
-        f"The {level} of a mean is Wilson's, at the number of entries that would tell as much of it, were each nothing but 0 "
-        "or 1. One more entry, which may be missed as a whole, takes part with a small weight: where no entry misses "
+        f"The {level} of a mean is Wilson's, at the number of entries that would tell as much of it, were each nothing but "
+        "0 or 1. One more entry, which may be missed as a whole, takes part with a small weight: where no entry misses "
         "anything, it alone gives the width, so a perfect value may have a wider interval than one with a few misses.",
         f"The {level} of a paired difference is what a sign-flip test over entries does not reject. So it leaves out 0 just "
         f"where the test's own p is at most {1 - confidence:.2g}. The two means' own intervals may overlap all the same.",
