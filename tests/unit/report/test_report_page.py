@@ -85,7 +85,7 @@ def test_rows_of_queries_with_and_without_images(tmp_path):
 
 def test_equal_queries_are_counted():
     ranking = make_ranking([[1], [1], [2], [9], [1]], [0, 1, 2, 3, 0], ["gpt"] * 4 + ["media"])
-    said = "2 of 4 queries have 1.000: the first of these, of different entries, are shown."
+    said = "2 of 4 queries have average precision 1.000: the first of these, of different entries, are shown."
     assert equals(ranking, "gpt") == said and equals(ranking, "media") == equals(ranking, "none") == ""
 
 

@@ -45,7 +45,9 @@ def equals(ranking: Ranking, prompt_type: str) -> str:
     precision = average_precision(ranking.offsets, ranking.ranks)[ranking.query_prompt_type == prompt_type]
     known = precision[~np.isnan(precision)]
     n_equal = {value: int((known == value).sum()) for value in (known.max(), known.min())} if len(known) else {}
-    parts = [f"{n} of {len(known):,} queries have {value:.3f}" for value, n in n_equal.items() if n > 1]
+    parts = [
+        f"{n} of {len(known):,} queries have average precision {value:.3f}" for value, n in n_equal.items() if n > 1
+    ]
     return f"{listing(parts)}: the first of these, of different entries, are shown." if parts else ""
 
 
