@@ -73,6 +73,8 @@ def test_the_first_positions_are_those_of_the_whole_ranking():
         assert len(shown) == len(set(shown)) == ranking.n_database + pairs.stop - pairs.start
         exemplars = ranking.exemplar_path[ranking.exemplar[pairs]]
         assert [shown[r - 1] for r in ranking.ranks[pairs]] == exemplars.tolist()
+        for of_all, alone in zip(ranking.first_positions(7), ranking.first_positions(7, q), strict=True):
+            assert alone.tolist() == [of_all[q].tolist()]
 
 
 def test_the_lines_of_a_run():

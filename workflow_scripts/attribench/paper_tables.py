@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from itertools import groupby
 
 from attribench.formats.ranking import PRETRAINED, SCORES, Method
-from attribench.plots.style import interval_name
+from attribench.plots.captions import interval_name
 from attribench.tables.marks import CHANCE, MEANINGS, TIED, UNADJUSTED, UNKNOWN, marks_of
 from attribench.tables.standings import Mean, Outcome, Standing
 from attribench.tables.statistics import LEAST_ENTRIES

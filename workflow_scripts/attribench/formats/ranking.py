@@ -84,22 +84,26 @@ class Ranks:
         """Return the pairs of `query`: rows of `ranks`, `scores` and `exemplar`."""
         return slice(int(self.offsets[query]), int(self.offsets[query + 1]))
 
-    def first_positions(self, n: int) -> tuple[np.ndarray, np.ndarray]:
+    def first_positions(self, n: int, query: int | None = None) -> tuple[np.ndarray, np.ndarray]:
         """Return what stands at positions 1 to `n` of each query's ranking: (pair, neighbour), both int64 [Q, n].
 
-        pair is that of the exemplar which stands there, else -1. neighbour is the column of `neighbour_index` whose image
-        stands there; -1 where an exemplar does, and where the image was not kept.
+        query: the only one that is asked for; Q is then 1. pair is that of the exemplar which stands there, else -1.
+        neighbour is the column of `neighbour_index` whose image stands there; -1 where an exemplar does, and where the image
+        was not kept.
 
         The first k positions are all known. Above an exemplar e stand just the c(e) database images that count against it,
         and these are the first c(e) in falling score. So the ranking is the exemplars at their ranks, and the database
         images in falling score at all other positions: position p is that of database image number p - (exemplars above p).
         """
-        kept = np.flatnonzero(self.ranks <= n)
-        pair = np.full((len(self.query_valid), n), -1)
-        pair[self.query[kept], self.ranks[kept] - 1] = kept
+        asked = slice(0, len(self.query_valid)) if query is None else slice(query, query + 1)
+        first, end = self.offsets[asked.start], self.offsets[asked.stop]
+        row = np.repeat(np.arange(asked.stop - asked.start), np.diff(self.offsets[asked.start : asked.stop + 1]))
+        kept = np.flatnonzero(self.ranks[first:end] <= n)
+        pair = np.full((asked.stop - asked.start, n), -1)
+        pair[row[kept], self.ranks[first:end][kept] - 1] = first + kept
         of_database = pair < 0
         neighbour = np.cumsum(of_database, axis=1) - 1
-        n_kept = (self.neighbour_index >= 0).sum(axis=1, keepdims=True)
+        n_kept = (self.neighbour_index[asked] >= 0).sum(axis=1, keepdims=True)
         return pair, np.where(of_database & (neighbour < n_kept), neighbour, -1)
 
 
@@ -152,7 +156,7 @@ class Ranking(Ranks):
 
         A position is unknown when it is beyond the neighbours that were kept.
         """
-        pairs, neighbours = (positions[query].tolist() for positions in self.first_positions(n))
+        pairs, neighbours = (positions[0].tolist() for positions in self.first_positions(n, query))
         images = []
         for rank, (pair, neighbour) in enumerate(zip(pairs, neighbours, strict=True), start=1):
             if pair >= 0:

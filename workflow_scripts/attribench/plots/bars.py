@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from attribench.formats.ranking import Method
-from attribench.plots.captions import caption, intervals, listing
+from attribench.plots.captions import caption, interval_name, intervals, listing
 from attribench.plots.figure_settings import SHIPPED, FigureSettings
 from attribench.plots.grid import MARGIN, TITLE, add_legend, legend_height, row_positions
 from attribench.plots.plot import Plot
@@ -28,7 +28,6 @@ from attribench.plots.style import (
     MethodStyle,
     beside,
     ceiling_handles,
-    interval_name,
     message_figure,
     plot_style,
     text_width,

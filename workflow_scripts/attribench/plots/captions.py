@@ -28,6 +28,11 @@ def listing(names: Iterable[object]) -> str:
     return f"{', '.join(words[:-1])} and {words[-1]}" if len(words) > 1 else "".join(words)
 
 
+def interval_name(confidence: float) -> str:
+    """Return `95 % interval`, what the legend calls an interval of `confidence` in (0, 1)."""
+    return f"{100 * confidence:.4g} % interval"
+
+
 def protocol(rankings: Sequence[Ranking]) -> str:
     """Return what each query ranks, and over how many valid queries of how many entries a mean goes, by prompt type."""
     least, most = (pick(ranking.n_database for ranking in rankings) for pick in (min, max))

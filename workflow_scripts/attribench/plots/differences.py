@@ -11,7 +11,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from attribench.formats.ranking import PRETRAINED, Method
-from attribench.plots.captions import caption, count, intervals
+from attribench.plots.captions import caption, count, interval_name, intervals
 from attribench.plots.figure_settings import SHIPPED, FigureSettings
 from attribench.plots.grid import MARGIN, Spacing, columns_that_fit, panel_grid, row_positions
 from attribench.plots.plot import Plot
@@ -23,7 +23,6 @@ from attribench.plots.style import (
     TEXT,
     MethodStyle,
     beside,
-    interval_name,
     message_figure,
     plot_style,
     text_width,

@@ -10,7 +10,7 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullLocat
 
 from attribench.formats.influence import LEVELS, Influence
 from attribench.formats.ranking import Method, Ranking
-from attribench.plots.captions import BESIDE, caption, listing, protocol
+from attribench.plots.captions import BESIDE, caption, interval_name, listing, protocol
 from attribench.plots.figure_settings import SHIPPED, FigureSettings
 from attribench.plots.grid import Spacing, columns_that_fit, panel_grid
 from attribench.plots.plot import Plot
@@ -23,7 +23,6 @@ from attribench.plots.style import (
     MUTED,
     TEXT,
     MethodStyle,
-    interval_name,
     message_figure,
     method_handles,
     plot_style,

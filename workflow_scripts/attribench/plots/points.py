@@ -9,7 +9,8 @@ from matplotlib.lines import Line2D
 from matplotlib.transforms import Affine2D
 
 from attribench.formats.ranking import Method
-from attribench.plots.style import TEXT, MethodStyle, interval_name
+from attribench.plots.captions import interval_name
+from attribench.plots.style import TEXT, MethodStyle
 from attribench.tables.statistics import NO_INTERVAL
 
 _STEP, _SPREAD = 1.4, 13.0  # points between two intervals that would touch; all of a group, at most

@@ -159,11 +159,6 @@ def ceiling_handles(ceilings: Iterable[float]) -> list[Line2D | Patch]:
     return [Line2D([], [], **CEILING_LINE, label="ceiling"), *([area] if is_below else [])]
 
 
-def interval_name(confidence: float) -> str:
-    """Return `95 % interval`, what the legend calls an interval of `confidence` in (0, 1)."""
-    return f"{100 * confidence:.4g} % interval"
-
-
 def _shade(colour: str, variant: int) -> str:
     """Return the tint of `colour` that variant number `variant` has; of more variants than tints they are mixed anew."""
     tints = _TINTS_OF_DARK if luminance(colour) < _DARK else _TINTS

@@ -5,8 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from attribench.formats.ranking import PRETRAINED, SCORES
-from attribench.plots.captions import count, listing
-from attribench.plots.style import interval_name
+from attribench.plots.captions import count, interval_name, listing
 from attribench.tables.standings import Mean, Outcome, Standing
 
 _TUNED_ON = ("train", "val")  # of the column `seen`

@@ -11,7 +11,7 @@ from attribench.decode.reading import Reading
 from attribench.formats.rank_file import read_rank_file
 from attribench.formats.ranking import Method, Ranking
 from attribench.formats.shards import open_feature_shard
-from attribench.plots.style import interval_name
+from attribench.plots.captions import interval_name
 from attribench.provenance.fingerprints import recorded_content
 from attribench.report import costs, machine, results, settings
 from attribench.report.answer import answers

@@ -5,8 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from attribench.formats.ranking import Ranking
-from attribench.plots.captions import count, listing
-from attribench.plots.style import interval_name
+from attribench.plots.captions import count, interval_name, listing
 from attribench.report import results
 from attribench.tables.marks import CHANCE, MEANINGS, TIED
 from attribench.tables.standings import Outcome, Standing
