@@ -99,7 +99,7 @@ def test_a_markdown_parser_shows_the_table():
     assert shown[:4] == ["method", f"{escaped}, object", f"{escaped}, gpt", escaped]
     assert "<strong>0.750</strong><sup>+</sup>" in shown and "<u>0.708</u><sup>≈</sup>" in shown
     assert len(shown) == 3 * 5, "the head, three methods, chance"
-    assert markdown_text("a_b") == r"a\_b"
+    assert markdown_text("a_b $y$") == r"a\_b \$y\$"
 
 
 def test_a_real_latex_prints_the_table(tmp_path):

@@ -24,7 +24,7 @@ _LATEX = {
     "|": r"\textbar{}", '"': r"\textquotedbl{}", "[": "{[}", "]": "{]}",
 }  # fmt: skip
 _RAISED = {"\N{ALMOST EQUAL TO}": r"\approx", "\N{DEGREE SIGN}": r"\circ", "\N{DAGGER}": r"\dagger"}  # in LaTeX
-_MARKDOWN = "\\`*_[]<>|~&"
+_MARKDOWN = "\\`*_[]<>|~&$"
 
 
 @dataclass(frozen=True)

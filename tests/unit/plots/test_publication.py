@@ -20,7 +20,16 @@ from attribench.plots.sizes import size_curves
 from attribench.plots.style import CEILING_LINE, CHANCE_LINE, LINE, luminance, method_styles
 from attribench.plots.variants import variant_scatter
 from attribench.tables.statistics import Resampling
-from helpers.figures import comparisons, drawn_texts, random_rankings, sizes_table, small_curve, small_ranking, summary
+from helpers.figures import (
+    assert_legible,
+    comparisons,
+    drawn_texts,
+    random_rankings,
+    sizes_table,
+    small_curve,
+    small_ranking,
+    summary,
+)
 from helpers.rankings import make_ranking
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_rgb
@@ -108,8 +117,8 @@ def test_text_is_text_in_svg_and_pdf(tmp_path):
 
 
 def test_a_title_is_drawn_where_it_is_asked_for():
-    for has_title in (False, True):
-        settings = FigureSettings(has_title=has_title)
+    for has_title, width in ((False, 5.5), (True, 5.5), (True, 3.25)):
+        settings = FigureSettings(width=width, has_title=has_title)
         plots = [
             metric_bars(summary(TWELVE[:2], ["gpt"], [5]), settings=settings),
             rank_distribution([small_ranking()], "style", settings),
@@ -117,6 +126,8 @@ def test_a_title_is_drawn_where_it_is_asked_for():
         ]
         titles = [[text for text, _ in drawn_texts(plot.figure) if text.startswith("style: ")] for plot in plots]
         assert [len(found) for found in titles] == [has_title] * 3
+        for plot in plots:
+            assert_legible(plot.figure, width)
 
 
 def test_captions_say_what_is_shown_and_the_settings_used():

@@ -358,9 +358,9 @@ def test_calibration_is_judged_by_the_interval_of_coverage():
     assert judged == ["overconfident", "not told from calibrated", "too cautious", "too few entries to tell"]
     [sentence] = results.calibration_sentences(table)
     assert sentence.startswith(
-        "zoo, 90 % sets: those of clip (0.76 with gpt) hold too few exemplars (overconfident); those of color (0.99"
+        "zoo, 90 % sets: those of clip (0.760 with gpt) hold too few exemplars (overconfident); those of color (0.990"
     )
-    assert sentence.endswith("those of few (0.90 with gpt) cannot be judged, for want of entries.")
+    assert sentence.endswith("those of few (0.900 with gpt) cannot be judged, for want of entries.")
 
 
 def test_published_numbers_stand_beside_ours():

@@ -12,7 +12,7 @@ from matplotlib.lines import Line2D
 from attribench.formats.ranking import Method
 from attribench.plots.captions import caption, interval_name, intervals, listing
 from attribench.plots.figure_settings import SHIPPED, FigureSettings
-from attribench.plots.grid import MARGIN, TITLE, add_legend, legend_height, row_positions
+from attribench.plots.grid import MARGIN, add_legend, add_title, legend_height, row_positions, title_height
 from attribench.plots.plot import Plot
 from attribench.plots.rows import methods_of, metric_rows
 from attribench.plots.style import (
@@ -70,14 +70,14 @@ def metric_bars(
         panel = (settings.width - left) / columns - _NUMBERS
         rows_at = dict(zip(names, row_positions(list(names.values()), _BAR), strict=True))
         bars = max(rows_at.values()) + 0.75 * _BAR
-        step, head = _METRIC + bars + _TICKS, TITLE if settings.has_title else 0
+        title = f"{data['split'].iloc[0]}: metrics by prompt type and method"
+        step, head = _METRIC + bars + _TICKS, title_height(title, settings.width) if settings.has_title else 0
         handles = _handles(data, confidence)
         below = legend_height(settings, handles) + MARGIN
         height = head + len(prompts) * (_PROMPT + lines * step) + _GAP + below
         figure = Figure(figsize=(settings.width, height), dpi=DPI)
         if settings.has_title:
-            title = f"{data['split'].iloc[0]}: metrics by prompt type and method"
-            figure.suptitle(title, x=MARGIN / settings.width, y=1 - MARGIN / height, ha="left", va="top")
+            add_title(figure, title)
         for i, prompt in enumerate(prompts):
             rows = data[data["prompt_type"] == prompt]
             top = height - head - i * (_PROMPT + lines * step)

@@ -14,7 +14,7 @@ from attribench.plots.figure_settings import FigureSettings
 from attribench.plots.style import DPI, SIZE, text_width, wrapped
 
 MARGIN = 0.04  # inches to the figure's edges
-TITLE = 0.24
+_TITLE, _TITLE_LINE, TITLE_SIZE = 0.24, 0.15, 9  # inches of a title, of each further line of it; points
 PAGE = 8.6  # the height that figures with many panels should not exceed
 LABEL_LINE = 0.115  # of a label beside a row
 _LABEL = 0.4  # of the width: a legend's label is wrapped beyond it
@@ -42,6 +42,22 @@ class Spacing:
         return self.above + self.below if self.rows is None else self.rows
 
 
+def wrapped_title(title: str, width: float) -> str:
+    """Return a figure's title in lines of at most its `width` in inches."""
+    return wrapped(title, width - 2 * MARGIN, TITLE_SIZE, "bold")
+
+
+def title_height(title: str, width: float) -> float:
+    """Return the inches that a title takes at the top of a figure of `width` inches."""
+    return _TITLE + _TITLE_LINE * wrapped_title(title, width).count("\n")
+
+
+def add_title(figure: Figure, title: str) -> None:
+    """Write the title at the upper left of `figure`."""
+    width, height = figure.get_size_inches()
+    figure.suptitle(wrapped_title(title, width), x=MARGIN / width, y=1 - MARGIN / height, ha="left", va="top")
+
+
 def panel_grid(
     settings: FigureSettings,
     title: str,
@@ -58,12 +74,13 @@ def panel_grid(
     rows = -(-n_panels // columns)
     step = height + spacing.between_rows
     n_lines, n_columns = _legend_shape(handles, settings.width)
-    head = TITLE if settings.has_title and title else MARGIN
+    has_title = bool(settings.has_title and title)
+    head = title_height(title, settings.width) if has_title else MARGIN
     panels_height = spacing.above + rows * step - spacing.between_rows + spacing.below
     total = head + panels_height + _LEGEND_LINE * n_lines + MARGIN
     figure = Figure(figsize=(settings.width, total), dpi=DPI)
-    if head == TITLE:
-        figure.suptitle(title, x=MARGIN / settings.width, y=1 - MARGIN / total, ha="left", va="top")
+    if has_title:
+        add_title(figure, title)
     width = (settings.width - spacing.left - spacing.right - (columns - 1) * spacing.between) / columns
     panels = []
     for i in range(n_panels):

@@ -12,7 +12,7 @@ from matplotlib.patches import Rectangle
 from attribench.common.errors import InputError
 from attribench.decode.eight_bits import UnreadableImage
 from attribench.decode.reading import Reading
-from attribench.plots.grid import LABEL_LINE, MARGIN, PAGE, TITLE
+from attribench.plots.grid import LABEL_LINE, MARGIN, PAGE, TITLE_SIZE, title_height, wrapped_title
 from attribench.plots.style import MUTED, SIZE, SMALL, TEXT, text_width, wrapped
 
 EXEMPLAR = "#00875A"
@@ -303,14 +303,15 @@ def _block_height(labels: Sequence[str], side: float) -> float:
 
 def _head_height(title: str, legend: str, width: float) -> float:
     lines = wrapped(legend, width - 2 * MARGIN - BADGE - 0.06, SMALL).count("\n") + 1
-    return (TITLE if title else MARGIN) + LINE * lines + 0.06
+    return (title_height(title, width) if title else MARGIN) + LINE * lines + 0.06
 
 
 def _draw_head(canvas: Canvas, title: str, legend: str) -> None:
     y = MARGIN
     if title:
-        canvas.text(MARGIN, y + 0.09, title, size=9, weight="bold")
-        y = TITLE
+        lines = wrapped_title(title, canvas.width)
+        canvas.axes.text(MARGIN, y, lines, size=TITLE_SIZE, weight="bold", color=TEXT, va="top")
+        y = title_height(title, canvas.width)
     canvas.check(MARGIN, y + (LINE - BADGE) / 2)
     lines = wrapped(legend, canvas.width - 2 * MARGIN - BADGE - 0.06, SMALL).split("\n")
     for i, line in enumerate(lines):

@@ -137,7 +137,7 @@ def influence_rows(table: pd.DataFrame) -> Table:
 
 def calibration_rows(table: pd.DataFrame) -> Table:
     """Return a row for each split, prompt type and method of influence.csv: how well it is calibrated, and a judgement."""
-    return _influence_table(table, _CALIBRATION, "judgement")
+    return _influence_table(table, _CALIBRATION, f"judgement of {100 * _SHARE:.0f} % sets")
 
 
 def calibration_sentences(table: pd.DataFrame) -> list[str]:
@@ -148,7 +148,7 @@ def calibration_sentences(table: pd.DataFrame) -> list[str]:
         for verdict, words in _VERDICTS.items():
             found = of_split[[_judged(row) == verdict for row in of_split.itertuples()]]
             methods = [
-                f"{label} ({listing(f'{row.value:.2f} with {row.prompt_type}' for row in rows.itertuples())})"
+                f"{label} ({listing(f'{plain_number(row.value)} with {row.prompt_type}' for row in rows.itertuples())})"
                 for label, rows in found.groupby("label", sort=False)
             ]
             parts += [f"those of {listing(methods)} {words}"] if methods else []
