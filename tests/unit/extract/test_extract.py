@@ -216,6 +216,12 @@ def test_the_colour_histogram_counts_colours(tmp_path):
     np.testing.assert_array_equal(features[0], features[1])
     assert sorted(np.flatnonzero(features[0])) == [0, 7 * 64]
     np.testing.assert_allclose(np.linalg.norm(features, axis=1), 1, rtol=1e-6)
+    darker = entry.model_copy(update={"mean": [0.5] * 3})  # black becomes -0.5, and white 0.5
+    features, _, _ = extract(tmp_path, (tmp_path, ["half.png", "flipped.png"]), "color", darker)
+    assert sorted(np.flatnonzero(features[0])) == [0, 4 * 64]
+    for wanted in ({"output": 0}, {"pool": "mean"}):
+        with pytest.raises(InputError, match="extractor color: the colour histogram has one output"):
+            load_extractor("color", entry.model_copy(update=wanted), tmp_path)
 
 
 def test_invalid_rows_are_zeros(tmp_path, images):

@@ -15,7 +15,7 @@ import numpy as np
 from attribench.common.errors import InputError
 from attribench.common.prefetch import read_ahead
 from attribench.common.progress import progress
-from attribench.extract.extractors import Network, load_extractor, preprocessing_of
+from attribench.extract.extractors import Network, library_of, load_extractor, preprocessing_of
 from attribench.extract.registry import ExtractorEntry
 from attribench.formats.shards import FeatureIdentity, feature_attributes, first_bad_row, open_pixel_shard, write_shard
 
@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 
 
 class Forward(Protocol):
-    """What makes features of pixels, in batches: float32 [n, d] of uint8 [n, size, size, 3]."""
+    """Make features of pixels, in batches: float32 [n, d] of uint8 [n, size, size, 3]."""
 
     network: Network
     device: Any
@@ -57,10 +57,9 @@ def load_forward(
     `load_extractor` does, and for a device that this machine lacks.
     """
     network = load_extractor(name, entry, root)
-    if entry.library == "color":
-        from attribench.extract.color import ColorPass
-
-        return ColorPass(network, precision)
+    library = library_of(entry)
+    if hasattr(library, "forward"):
+        return library.forward(network, precision)
     import torch
 
     from attribench.extract.forward import ForwardPass, choose_device

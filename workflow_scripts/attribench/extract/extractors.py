@@ -23,8 +23,9 @@ class Network:
     """Hold a network that is ready to run.
 
     module: torch module, float32, evaluation mode; normalized images [b, 3, crop, crop] -> features [b, d], or what `output`
-    and `pool` make features of (see `readout`). mean, std: per channel, in units of [0, 1] pixels. weights: digest of the
-    network and its weights. name: the extractor's. resampled: what was resampled for the size of the images, in words.
+    and `pool` make features of (see `readout`); where the library has a `forward` of its own, what that takes. mean, std:
+    per channel, in units of [0, 1] pixels. weights: digest of the network and its weights. name: the extractor's.
+    resampled: what was resampled for the size of the images, in words.
     """
 
     module: Any
@@ -46,7 +47,7 @@ def input_of(entry: ExtractorEntry, root: Path | str = ".") -> NetworkInput:
     given = (entry.resize, entry.crop, entry.interpolation, entry.mean, entry.std)
     if None not in given:
         return _completed(entry, None)
-    stated = list(dict.fromkeys(_completed(entry, one) for one in _library_of(entry).stated_inputs(entry, Path(root))))
+    stated = list(dict.fromkeys(_completed(entry, one) for one in library_of(entry).stated_inputs(entry, Path(root))))
     if len(stated) == 1:
         return stated[0]
     keys = ("resize", "crop", "interpolation", "mean", "std")
@@ -79,7 +80,7 @@ def preprocessing_of(entry: ExtractorEntry, root: Path | str = ".") -> Preproces
 
 def network_files(entry: ExtractorEntry, root: Path | str) -> list[str]:
     """Return the files that the entry's network is made of, beside its weights file: absolute, or below the root."""
-    library = _library_of(entry)
+    library = library_of(entry)
     return library.files(entry, Path(root)) if hasattr(library, "files") else []
 
 
@@ -90,7 +91,7 @@ def load_extractor(name: str, entry: ExtractorEntry, root: Path | str) -> Networ
     """
     with _faults_of(name, entry):
         takes = input_of(entry, root)
-        loaded = _library_of(entry).load(entry, Path(root), takes.preprocessing.crop)
+        loaded = library_of(entry).load(entry, Path(root), takes.preprocessing.crop)
         weights = loaded.weights
         if entry.output is not None or entry.pool:  # other features of the same network
             weights = sha256(f"{weights} {entry.output} {entry.pool}".encode()).hexdigest()[: len(weights)]
@@ -120,7 +121,7 @@ def refuse_unfit(name: str, entry: ExtractorEntry, root: Path | str) -> None:
     """
     with _faults_of(name, entry):
         size = input_of(entry, root).preprocessing.crop
-        library = _library_of(entry)
+        library = library_of(entry)
         module = library.outline(entry, Path(root), size) if hasattr(library, "outline") else None
         if module is not None:
             _try_out(module, size, entry)
@@ -165,5 +166,6 @@ def _faults_of(name: str, entry: ExtractorEntry) -> Iterator[None]:
         raise InputError(f"extractor {name}: {error}; expected the library from `pip install {package}`") from error
 
 
-def _library_of(entry: ExtractorEntry) -> Any:
+def library_of(entry: ExtractorEntry) -> Any:
+    """Return the module of the library that the entry names."""
     return import_module(f"{libraries.__name__}.{entry.library}")

@@ -7,12 +7,13 @@ To add a library, add a module with two functions, which import what it needs wh
 - `stated_inputs(entry, root)` returns what the library states of the images that the network takes: one `NetworkInput`, none
   if it cannot know, or several if the entry may mean weights that differ in it.
 
-Both raise InputError for what the entry asks and the library does not have. A library may have three functions more:
+Both raise InputError for what the entry asks and the library does not have. A library may have four functions more:
 
 - `files(entry, root)` returns the files that the network is made of, beside those of `pretrained`: absolute paths, or below
   the root;
 - `outline(entry, root, size)` returns the network, without its weights if it can, on torch's meta device if it can, where
   nothing is computed: to see, before images are decoded, that it takes them. It returns None where that is not possible;
+- `forward(network, precision)` returns what makes features of pixels in place of torch's pass (`extract.extract.Forward`);
 - `published(entry, root)` says where the files are that a download brings (`extract.hub`).
 """
 
@@ -43,8 +44,9 @@ class NetworkInput:
 class Loaded:
     """Hold a network that was loaded.
 
-    module: torch module, float32, evaluation mode; normalized images [b, 3, size, size] -> features [b, d]. weights: the
-    digest that tells the network and its weights from any other. resampled: what was resampled for the size, in words.
+    module: torch module, float32, evaluation mode; normalized images [b, 3, size, size] -> features [b, d]; or what the
+    library's own `forward` takes. weights: the digest that tells the network and its weights from any other. resampled:
+    what was resampled for the size, in words.
     """
 
     module: Any

@@ -2,6 +2,7 @@
 
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from attribench.common.errors import InputError
 from attribench.decode.preprocessing import Preprocessing
@@ -23,3 +24,10 @@ def load(entry: ExtractorEntry, root: Path, size: int) -> Loaded:
     if entry.output is not None or entry.pool:
         raise InputError("the colour histogram has one output, of one position; expected neither `output` nor `pool`")
     return Loaded(partial(color_histograms, bins=BINS), f"histogram-{BINS}")
+
+
+def forward(network: Any, precision: str) -> Any:
+    """Return what makes histograms of pixels, without torch: a `ColorPass`."""
+    from attribench.extract.color import ColorPass
+
+    return ColorPass(network, precision)
