@@ -17,8 +17,9 @@ def idle_nodes():
     return len(set(done.stdout.split()))
 
 
-# What one split's jobs make of one extractor: of every stage up to the tables, which all splits and extractors share.
-MADE = ["results/metrics/sample_style/color/pretrained.csv"]
+# What one split's jobs of every stage make, but the tables, which all splits share.
+MADE = [f"results/metrics/sample_style/{extractor}/pretrained.csv" for extractor in TINY["extractors"]]
+MADE += ["results/plots/sample_style_contact.png"]
 
 
 @pytest.mark.skipif(idle_nodes() < 3, reason="no Slurm of three nodes; as root: tests/helpers/slurm_cluster.sh start")

@@ -190,12 +190,12 @@ def kill_when_made(clone, pattern, how=signal.SIGKILL, results="results"):
 
 def test_neither_kills_nor_other_shards_change_a_byte(finished, tmp_path):
     """Cut into other shards, begun, interrupted, begun again, killed, then left alone: the same tables, plots, gallery."""
-    clone = Clone(tmp_path / "clone", {**TINY, "database_shards": 2, "split_shards": 2, "results": "elsewhere"})
+    clone = Clone(tmp_path / "clone", {**TINY, "database_shards": 3, "split_shards": 2, "results": "elsewhere"})
     for pattern, how in (("manifests/*.csv", signal.SIGINT), ("features/*/*/*.h5", signal.SIGKILL)):
         kill_when_made(clone, pattern, how, "elsewhere")
         assert clone.planned(), "the run ended before it was killed"
     clone.run()
-    assert len(list((clone.folder / "elsewhere/features/sample_database/tiny").glob("*.h5"))) == 2
+    assert len(list((clone.folder / "elsewhere/features/sample_database/tiny").glob("*.h5"))) == 3
     assert clone.planned() == Counter()
     (clone.folder / "elsewhere").rename(clone.folder / "results")
     assert clone.tables() == finished.tables()
