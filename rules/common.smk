@@ -90,8 +90,8 @@ onstart:
     without_traceback(refuse_unfit_networks)
 
 
-# Of jobs that can use several. Those of the sample mostly load libraries: on one core each they end sooner, with the same last
-# digits on every machine.
+# Of jobs that can use several. Those of the sample mostly load libraries: on one core each they end sooner, and the last digits
+# do not depend on the number of cores.
 THREADS = 1 if plan.rendered else 8
 
 

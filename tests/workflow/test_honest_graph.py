@@ -1,4 +1,4 @@
-"""What Snakemake tells about the graph is true, before a run and after it; and telling it changes no byte."""
+"""Check that what Snakemake tells about the graph is true, before a run and after it; and telling it changes no byte."""
 
 import hashlib
 import re

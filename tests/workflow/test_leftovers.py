@@ -1,4 +1,4 @@
-"""What killed runs, failures, deletions and clocks leave behind: used where it is needed, made anew where it is wrong."""
+"""Look at what killed runs, failures, deletions and clocks leave: used where it is needed, made anew where it is wrong."""
 
 import json
 import os

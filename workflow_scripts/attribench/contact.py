@@ -116,8 +116,8 @@ def comparison_sheet(
         text = caption(
             f"{_shown_of(queries, rankings)} by all methods: a row a method, with the query's average precision (AP), "
             f"the {n_neighbours} images that it ranks nearest, and the ranks that it gives to up to {N_EXEMPLARS} of the "
-            "query's exemplars. These stand above in the order of the split file, of more some at even steps through it, "
-            "as each method ranks them differently.",
+            "query's exemplars. These stand above in the order of the split file, since each method ranks them "
+            f"differently; of more than {N_EXEMPLARS}, some at even steps are shown.",
             how_chosen(choose, "all methods"),
             f"A frame with a check mark: an exemplar of the query's entry. {protocol(rankings)}",
         )

@@ -87,9 +87,8 @@ def latex_table(standings: Sequence[Standing], metric: str, protocol: Protocol) 
     prompts = ["method", *(latex_text(standing.prompt_type) for standing in columns)]
     body, references = _rows(columns, _IN_LATEX), _reference_rows(columns)
     environment = "table*" if len(columns) >= _WIDE else "table"
-    gap = (
-        "7pt" if _WIDE <= len(columns) < 2 * _WIDE else "5.5pt"
-    )  # marks take no width: where there is room, give them some
+    # Marks take no width: where there is room, they get some.
+    gap = "7pt" if _WIDE <= len(columns) < 2 * _WIDE else "5.5pt"
     lines = [
         _packages(columns),
         rf"\begin{{{environment}}}",

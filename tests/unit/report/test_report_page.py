@@ -253,12 +253,12 @@ def test_what_is_said_of_tuning_comes_from_the_figures_data(tmp_path):
     labels = {t: "A", Method("b", "t"): "B"}
     assert results.chosen_mappers(tmp_path / "curves.csv", labels) == ["A: step 50, penalty 1, val mAP 0.649"]
     (tmp_path / "curves.csv").write_text(head + a + "b,t,0.0,90,0.6,True\n")
-    rising = "(its last: val mAP was still rising, and more steps may do better)"
+    rising = "(the last that was tried: more may do better)"
     assert results.chosen_mappers(tmp_path / "curves.csv", labels) == [
         f"A: step 50 {rising}, penalty 1, val mAP 0.649",
         f"B: step 90 {rising}, penalty 0, val mAP 0.600",
         "Tried were A up to step 50 with penalty 0 and 1; B up to step 90 with penalty 0. "
-        "A comparison of them is of this too, not of heads or training splits alone.",
+        "So these differ in more than head or training splits, and so may what they reach.",
     ]
 
 

@@ -1,4 +1,4 @@
-"""What a training learns, and that the same seed ends in the same bytes, killed in between or not."""
+"""Look at what a training learns, and that the same seed ends in the same bytes, killed in between or not."""
 
 import csv
 from dataclasses import astuple

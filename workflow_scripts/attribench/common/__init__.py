@@ -1,1 +1,1 @@
-"""What every part of the library uses: errors, files, progress, reading ahead, typed settings."""
+"""Hold what every part of the library uses: errors, files, progress, reading ahead, typed settings."""

@@ -1,4 +1,4 @@
-"""What all typed models of settings share: closed models, names and paths, numbers.
+"""Hold what all typed models of settings share: closed models, names and paths, numbers.
 
 The description of a type says what is expected, in messages and in editors.
 """

@@ -37,8 +37,8 @@ def checked_overlap(standings: Sequence[Standing], tuned: Collection[str]) -> li
     splits, variants = (listing(dict.fromkeys(names)) for names in zip(*checked, strict=True))
     verb = "are" if " and " in variants else "is"
     return [
-        f"No image of {splits} is one that {variants} {verb} tuned on: all were compared by path and content, and by "
-        "features, where a near duplicate is refused unless the variant allows it (stage overlap)."
+        f"No image of {splits} is one that {variants} {verb} tuned on: all were compared by path, content and "
+        "features (stage overlap). A near duplicate by features stops the run, unless the variant allows it."
     ]
 
 

@@ -213,7 +213,7 @@ def chosen_mappers(path: Path, labels: Mapping[Method, str]) -> list[str]:
         budgets.setdefault(budget, []).append(labels[Method(extractor, variant)])
         for row in curve[curve["chosen"]].itertuples():
             is_last = row.step == curve.loc[curve["penalty"] == row.penalty, "step"].max() > 0
-            rising = " (its last: val mAP was still rising, and more steps may do better)" if is_last else ""
+            rising = " (the last that was tried: more may do better)" if is_last else ""
             label = labels[Method(extractor, variant)]
             sentences.append(f"{label}: step {row.step}{rising}, penalty {row.penalty:g}, val mAP {row.val_mAP:.3f}")
     if len(budgets) > 1:
@@ -222,7 +222,8 @@ def chosen_mappers(path: Path, labels: Mapping[Method, str]) -> list[str]:
             for (steps, *penalties), methods in budgets.items()
         ]
         sentences.append(
-            f"Tried were {'; '.join(tried)}. A comparison of them is of this too, not of heads or training splits alone."
+            f"Tried were {'; '.join(tried)}. So these differ in more than head or training splits, and so may what they "
+            "reach."
         )
     return sentences
 

@@ -67,8 +67,8 @@ def subtitle(standings: Sequence[Standing], n_methods: int, rendered: bool) -> s
     splits = list(dict.fromkeys(standing.split for standing in standings))
     methods = count(n_methods, "method")
     task = (
-        "A few images of a style or an object, the exemplars, stand for what a text-to-image model was tuned on, and others "
-        "of it for what the model made since. Given one of the latter, "
+        "A few images of a style or an object, the exemplars, stand for those that a text-to-image model was tuned on; more "
+        "images of it stand for those that the model then made. Given one of these, "
         if rendered
         else "A text-to-image model was tuned on a few images, the exemplars. Given an image that it made, "
     )
