@@ -30,11 +30,12 @@ def job_start(options: Options) -> Iterator[Row]:
 
 
 def plan(options: Options) -> Iterator[Row]:
-    """`snakemake -n` of the published benchmark, nothing there yet, beside Snakemake's own start."""
+    """Measure `snakemake -n` of the published benchmark, nothing there yet, beside Snakemake's own start."""
     version = [sys.executable, "-m", "snakemake", "--version"]
     seconds = [_seconds(version) for _ in range(options.rounds)]
     yield Row("plan of the published benchmark", "snakemake --version", "s", float(np.median(seconds)), None, seconds)
     with TemporaryDirectory() as root:
+        Path(root, "root").mkdir()  # one that is given has to exist
         for shards in SHARDS:
             settings = ["benchmark=abc", f"database_shards={shards}", f"root={root}/root", f"results={root}/results"]
             command = [sys.executable, "-m", "snakemake", "-n", "--quiet", "all", "--config", *settings]
