@@ -4,6 +4,7 @@ forward pass that is written out elsewhere; and from a hub, the same weights mak
 import hashlib
 import json
 import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -70,7 +71,7 @@ def entry_of(name):
 
 @pytest.fixture(scope="module")
 def root(tmp_path_factory):
-    """Images of every kind, and the folder for weights."""
+    """Images of every kind, and the folder for weights, which goes when these tests are done: it holds 1.4 GB."""
     folder = tmp_path_factory.mktemp("root")
     (folder / WEIGHTS).mkdir(parents=True)
     cat = Image.fromarray(data.chelsea())
@@ -89,7 +90,8 @@ def root(tmp_path_factory):
         image.save(folder / name)
     coins = Image.fromarray(data.coins())
     coins.save(folder / "rotated.jpg", **rotated(coins))
-    return folder
+    yield folder
+    shutil.rmtree(folder)
 
 
 @pytest.fixture(scope="module")
