@@ -106,6 +106,24 @@ def features(folder: Path, n_rows: int, threads: int) -> dict[str, Data]:
 
     They are made by the workflow below `folder`, which takes minutes the first time.
     """
+    config = write_config(folder, n_rows).absolute()
+    command = [sys.executable, "-m", "snakemake", "features", "--quiet", "all", "--cores", str(threads)]
+    environment = {key: value for key, value in os.environ.items() if not key.endswith("_NUM_THREADS")}
+    done = subprocess.run(
+        [*command, "--configfile", str(config)],
+        cwd=REPOSITORY,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    if done.returncode:
+        raise RuntimeError(done.stdout[-2000:])
+    return {extractor: _read(folder / "results", extractor) for extractor in EXTRACTORS}
+
+
+def write_config(folder: Path, n_rows: int) -> Path:
+    """Write the config of the run that makes `features`, below `folder`; its path."""
     settings = {
         "benchmark": "sample",
         "root": str(folder / "root"),
@@ -116,20 +134,10 @@ def features(folder: Path, n_rows: int, threads: int) -> dict[str, Data]:
         "sample": {"database_images": n_rows, "queries_per_prompt": QUERIES_PER_PROMPT},
         "database_shards": 1,
     }
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "config.yaml").write_text(yaml.safe_dump(settings))
-    command = [sys.executable, "-m", "snakemake", "features", "--quiet", "all", "--cores", str(threads)]
-    environment = {key: value for key, value in os.environ.items() if not key.endswith("_NUM_THREADS")}
-    done = subprocess.run(
-        [*command, "--configfile", str(folder.absolute() / "config.yaml")],
-        cwd=REPOSITORY,
-        env=environment,
-        capture_output=True,
-        text=True,
-    )
-    if done.returncode:
-        raise RuntimeError(done.stderr[-2000:])
-    return {extractor: _read(folder / "results", extractor) for extractor in EXTRACTORS}
+    (folder / "root").mkdir(parents=True, exist_ok=True)  # one that is given has to exist
+    config = folder / "config.yaml"
+    config.write_text(yaml.safe_dump(settings))
+    return config
 
 
 def _read(results: Path, extractor: str) -> Data:

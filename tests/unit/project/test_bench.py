@@ -5,7 +5,7 @@ import os
 import subprocess
 import sys
 
-from helpers.clone import REPOSITORY
+from helpers.clone import REPOSITORY, planned_jobs
 
 NAMES = ["decode", "shards"]  # the others take minutes, however little they measure
 
@@ -28,3 +28,15 @@ def test_an_unknown_benchmark_is_refused():
     done = subprocess.run([sys.executable, "-m", "bench", "speed"], cwd=REPOSITORY, capture_output=True, text=True)
     assert done.returncode == 2
     assert "speed is no benchmark; expected ranking, extraction, decode" in done.stderr
+
+
+def test_the_run_that_makes_real_features_is_one_that_the_workflow_takes(tmp_path):
+    code = (
+        "import pathlib, sys; from bench.rows import write_config; print(write_config(pathlib.Path(sys.argv[1]), 8192))"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY / "workflow_scripts")}
+    python = {"cwd": REPOSITORY, "env": environment, "capture_output": True, "text": True}
+    config = subprocess.run([sys.executable, "-c", code, tmp_path / "bench"], check=True, **python).stdout.strip()
+    command = [sys.executable, "-m", "snakemake", "features", "-n", "--configfile", config]
+    done = subprocess.run(command, **python)
+    assert done.returncode == 0 and planned_jobs(done.stdout)["extract"] >= 3, done.stdout + done.stderr
