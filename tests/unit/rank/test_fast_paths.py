@@ -167,6 +167,19 @@ def test_bfloat16_is_used_wherever_the_processor_has_it():
     assert HAS_BFLOAT16 == bool(able.get("avx512_bf16") or able.get("amx_bf16"))
 
 
+@pytest.mark.skipif(not HAS_BFLOAT16, reason="no bfloat16 products here")
+def test_trying_bfloat16_leaves_torch_its_threads():
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        assert products.has_bfloat16.__wrapped__(32)
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
+
+
 def test_a_processor_that_sums_up_otherwise_is_not_trusted_with_bfloat16(monkeypatch):
     if HAS_BFLOAT16:
         assert products.Bfloat16Product(64).satisfies_assumption()

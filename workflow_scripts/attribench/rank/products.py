@@ -213,8 +213,13 @@ def has_bfloat16(dimension: int) -> bool:
     """Return whether the processor multiplies bfloat16 itself, with errors as the bound assumes, in this dimension."""
     import torch
 
-    able = getattr(torch.cpu, "get_capabilities", dict)()
-    return bool(able.get("avx512_bf16") or able.get("amx_bf16")) and Bfloat16Product(dimension).satisfies_assumption()
+    able, threads = getattr(torch.cpu, "get_capabilities", dict)(), torch.get_num_threads()
+    if not (able.get("avx512_bf16") or able.get("amx_bf16")):
+        return False
+    try:
+        return Bfloat16Product(dimension).satisfies_assumption()
+    finally:
+        torch.set_num_threads(threads)  # the caller's, which a product sets to one
 
 
 def trial_rows(n: int, dimension: int) -> np.ndarray:
