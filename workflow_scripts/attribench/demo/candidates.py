@@ -1,4 +1,4 @@
-"""Whose influence is shown: a query of a split with its own exemplars, or one's own image with those of all."""
+"""Choose whose influence is shown: a query of a split with its own exemplars, or one's own image with those of all."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Which sources a run needs, and what stands for their content in keys before and after they are downloaded."""
+"""Find which sources a run needs, and what stands for their content in keys before and after they are downloaded."""
 
 import os
 import secrets

@@ -1,4 +1,4 @@
-"""What has come of a source's files, below `ROOT/.downloads/NAME/`, so that a download that was killed goes on.
+"""Keep what has come of a source's files, below `ROOT/.downloads/NAME/`, so that a download that was killed goes on.
 
 `parts/FILE`: what has come of a file. `notes/FILE.part`: what it is a part of. `files/FILE`: a whole file.
 `notes/FILE.whole`: its size and digest; a file without this note is not taken for whole. `notes/commit`: of a repo on the

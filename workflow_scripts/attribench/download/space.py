@@ -1,4 +1,4 @@
-"""What a run downloads, as a table, and whether the disk can hold it: known before any job starts."""
+"""Tell what a run downloads, as a table, and whether the disk can hold it, before any job starts."""
 
 import shutil
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What an entry of the extractor registry may say."""
+"""Define what an entry of the extractor registry may say."""
 
 import re
 from typing import Annotated, Any, Literal

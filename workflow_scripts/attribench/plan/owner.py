@@ -1,4 +1,4 @@
-"""Whose results a folder holds: the benchmark and the root of the runs that wrote into it, noted by each run."""
+"""Note whose results a folder holds: the benchmark and the root of the runs that write into it."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""How well influence is calibrated: predicted beside observed shares."""
+"""Plot how well influence is calibrated: predicted beside observed shares."""
 
 import math
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""What is said of letters that no font has: by each job that draws figures in its log, and of all logs on the terminal."""
+"""Warn of letters that no font has: each job that draws figures in its log, and a run of all logs on the terminal."""
 
 import re
 from collections.abc import Iterable

@@ -1,4 +1,4 @@
-"""What mapping changed: each entry's average precision by a variant against that by the features as they are."""
+"""Plot what mapping changed: each entry's average precision by a variant against that by the features as they are."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace

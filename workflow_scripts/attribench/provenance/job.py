@@ -1,4 +1,4 @@
-"""What every script does around its library call: log, check what it reads, report bad input plainly, key what it makes."""
+"""Do what every script does around its library call: log, check what it reads, report bad input, key what it makes."""
 
 import logging
 import os

@@ -1,4 +1,4 @@
-"""What a ranking adds up over the database: counts at each exemplar, and each query's best neighbours.
+"""Add up over the database what a ranking needs: counts at each exemplar, and each query's best neighbours.
 
 Counts are kept apart for the stretches of rows between the database sizes at which ranks are wanted, so that one pass over
 the database gives the ranks among its first n images for every n of `sizes`.

@@ -1,4 +1,4 @@
-"""What happens to equal scores, by which ranks are defined.
+"""Decide what happens to equal scores, which is part of the definition of ranks.
 
 A database row ranks above an exemplar when its score is at least the exemplar's less TOLERANCE: ties count against the
 exemplar, as in a stable descending sort of [database, exemplars]. Exemplars with equal scores are sorted by their row

@@ -1,4 +1,4 @@
-"""What painters share: seeded generators, coordinate grids, smooth noise, softening and colour arithmetic."""
+"""Provide what painters share: seeded generators, coordinate grids, smooth noise, softening and colour arithmetic."""
 
 from functools import lru_cache
 

@@ -1,4 +1,4 @@
-"""What is in the benchmark: its settings, and the pictures of each entry and of the database."""
+"""List what is in the benchmark: its settings, and the pictures of each entry and of the database."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field

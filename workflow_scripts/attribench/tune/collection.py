@@ -1,4 +1,4 @@
-"""What a training reads: its splits' exemplars, and where their queries and the database's images are in the shards."""
+"""Gather what a training reads: its splits' exemplars, and where queries and database images are in the shards."""
 
 from dataclasses import dataclass
 

@@ -1,4 +1,4 @@
-"""What a user may choose of a training; the defaults stand here, and variants.yaml explains them."""
+"""Define what a user may choose of a training; the defaults stand here, and variants.yaml explains them."""
 
 from typing import Annotated, Any, Literal
 
