@@ -137,19 +137,31 @@ def note_products(monkeypatch):
 def test_a_finer_product_takes_over_where_too_many_pairs_are_undecided(monkeypatch):
     """Part by part of the queries, within a tile, and for good; the bytes do not show it."""
     monkeypatch.setattr(ranker, "_TILE_BYTES", 1)
-    monkeypatch.setattr(ranker, "_FEWEST_QUERIES", 60)
-    well, crowded = case_of("directions", 64, 12, n_queries=60), case_of("near copies", 64, 12, n_queries=60)
+    monkeypatch.setattr(ranker, "_FEWEST_QUERIES", 160)
+    well, crowded = case_of("directions", 64, 12, n_queries=160), case_of("near copies", 64, 12, n_queries=160)
     case = {name: np.concatenate([well[name], crowded[name]]) for name in well}
     for name in ("q_entry", "e_entry"):
-        case[name] = np.concatenate([well[name], 3 + crowded[name]])
+        case[name] = np.concatenate([well[name], 1 + well["e_entry"].max() + crowded[name]])
     case["x"] = case["x"][np.random.default_rng(0).permutation(3000)]
     used = note_products(monkeypatch)
     ranking = run(case, block_rows=1000)
     monkeypatch.undo()
     assert used == [
-        *[("float32", slice(0, 60)), ("float32", slice(60, 120)), ("float64", slice(76, 120))],
-        *[("float32", slice(0, 60)), ("float64", slice(60, 120))] * 2,
+        *[("float32", slice(0, 160)), ("float32", slice(160, 320)), ("float64", slice(288, 320))],
+        *[("float32", slice(0, 160)), ("float64", slice(160, 320))] * 2,
     ]
+    same(ranking, run(case, products=["float64"]))
+
+
+def test_a_full_queue_of_undecided_pairs_tells_enough(monkeypatch):
+    """A block so long that few queries fill the queue: they are not ranked by their undecided pairs, block after block."""
+    monkeypatch.setattr(ranker, "_QUEUED_PAIRS", 2500)
+    case = case_of("near copies", 64, 12, n_queries=160)
+    used = note_products(monkeypatch)
+    ranking = run(case, block_rows=1500)
+    monkeypatch.undo()
+    (first, _), (second, rest), *_ = used
+    assert (first, second) == ("float32", "float64") and rest.start < 10
     same(ranking, run(case, products=["float64"]))
 
 

@@ -123,12 +123,13 @@ def test_the_points_of_some_queries_are_theirs_alone():
     np.testing.assert_allclose(sums_of(*histogram.points(some), best[some], 20.0), expected, rtol=1e-12)
 
 
-def test_queries_that_go_on_with_a_finer_product_count_once():
+def test_queries_that_go_on_with_a_finer_product_count_once(monkeypatch):
     """Half of the database ties with the exemplars of the last queries: float32 leaves too many pairs of these undecided."""
+    monkeypatch.setattr("attribench.rank.ranker._TILES_PER_THREAD", 1)
     rng = np.random.default_rng(3)
-    queries, exemplars, database = (rng.standard_normal((n, 16)) for n in (90, 2, 600))
+    queries, exemplars, database = (rng.standard_normal((n, 16)) for n in (300, 2, 600))
     database[::2] = exemplars[1] * (1 + 1e-12 * rng.standard_normal((300, 1)))
-    ranker = Ranker(queries, np.arange(90) // 50, exemplars, np.arange(2), histogram=True)
+    ranker = Ranker(queries, np.arange(300) // 150, exemplars, np.arange(2), histogram=True)
     ranker.add(database, None)
     moments = ranker.histogram.moments
     assert ranker._levels == [1] and (moments[..., 0].sum(axis=1) == 600).all()

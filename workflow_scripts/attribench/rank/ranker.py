@@ -31,7 +31,7 @@ from attribench.rank.score import pair_scores, row_norms
 from attribench.rank.tally import Tally, entry_pairs
 from attribench.rank.ties import sorted_pairs
 
-_TILE_BYTES = 1 << 26  # at most, of a thread's tile of scores; more than four threads share four times this
+_TILE_BYTES = 96 << 20  # at most, of a thread's tile of scores; more than four threads share four times this
 _FEWEST_QUERIES = 64  # of a tile
 _TILES_PER_THREAD = 4  # tiles of each thread, where there are enough queries: some take longer than others
 _QUEUED_PAIRS = 1 << 18  # undecided pairs that wait to be decided together
@@ -185,7 +185,7 @@ class Ranker:
         list(pool.map(work, range(len(self._parts))))
 
     def _add_part(self, part: slice, level: int, block: Rows, numbers, counts, entry, memory) -> int:
-        """Count and keep neighbours for the queries of `part`; return the level of the last product that was needed."""
+        """Count and keep neighbours for the queries of `part`; return the level for its next block."""
         start = part.start
         while start < part.stop:
             product, queries = self._products[level], slice(start, part.stop)
@@ -194,13 +194,14 @@ class Ranker:
                 for own in entry.T:
                     scores.tile[0][self._query_entry[queries, None] == own[None, :]] = -np.inf
             max_undecided = product.max_undecided if level + 1 < len(self._products) else np.inf
-            start += self._scan(queries, scores, max_undecided, block, numbers, counts, memory[1:])
-            if start < part.stop:
-                level += 1
+            done, has_too_many_undecided = self._scan(
+                queries, scores, max_undecided, block, numbers, counts, memory[1:]
+            )
+            start, level = start + done, level + has_too_many_undecided
         return level
 
-    def _scan(self, part: slice, scores: Scores, max_undecided: float, block: Rows, numbers, counts, queues) -> int:
-        """Scan the scores of `part`, decide undecided pairs, and return how many queries are done."""
+    def _scan(self, part: slice, scores: Scores, max_undecided: float, block: Rows, numbers, counts, queues):
+        """Scan the scores of `part`, decide undecided pairs; return how many queries are done, and `scan`'s too many."""
         units, margin, tally = self._queries.raw[part], float64_error(self.dimension), self._tally
         thresholds = (tally.offsets[part.start : part.stop + 1], tally.threshold, counts)
         top_score, top_index = tally.top_score[part], tally.top_index[part]
@@ -219,7 +220,7 @@ class Ranker:
                 keep_best(exact, candidates, numbers, top_score, top_index)
         if self.histogram is not None:
             add_scores(scores, done, self.histogram.anchor[part], self.histogram.moments[part])
-        return done
+        return done, has_too_many_undecided
 
 
 @contextmanager

@@ -13,11 +13,11 @@ import math
 import numpy as np
 from numba import njit
 
-_BLOCK = 256  # scores that are compared with a limit before any of them is looked at by itself
+_BLOCK = 64  # scores that are compared with a limit before any of them is looked at by itself
 _BUCKETS = 4096
 _SPARSE_RATIO = 32  # one score in so many above the lowest threshold, or fewer: they are picked out one by one
 _GROUP_BYTES = 1 << 18  # of rows that are multiplied with the queries of their undecided pairs
-_QUERIES_BEFORE_CHECK = 16  # that tell whether too many pairs are undecided
+_QUERIES_BEFORE_CHECK = 128  # of several entries, that tell whether too many pairs are undecided
 # More than rounding a limit to the type of the scores can change.
 _ROUNDED32, _ROUNDED64, _TINY = 2.0**-22, 2.0**-50, 2.0**-140
 
@@ -33,35 +33,34 @@ def scan(scores, start, max_undecided, offsets, threshold, counts, top_score, pa
     best exact scores so far. pairs: int32 [., 4], undecided ones: query, row, and first and end of its open thresholds.
     candidates: int32 [., 2], query and row of what may be among the k best.
 
-    Returns the next query, the lengths of both queues, and whether it stopped because more than the share
-    `max_undecided` of the pairs is undecided. It also stops when a queue may be too short for the next query.
+    Returns the next query, the lengths of both queues, and whether more than the share `max_undecided` of the pairs is
+    undecided, at which it stops. It also stops when a queue may be too short for the next query.
     """
     tile, tilt, offset, bound, relative = scores
-    n, most_thresholds = tile.shape[2], 1
-    for q in range(tile.shape[1]):
+    n_queries, n = tile.shape[1:]
+    most_thresholds = 1
+    for q in range(n_queries):
         most_thresholds = max(most_thresholds, offsets[q + 1] - offsets[q])
     row = np.empty(n, tile.dtype)
     low, high = np.empty(most_thresholds, tile.dtype), np.empty(most_thresholds, tile.dtype)
     limit, best = np.empty((2, 1), tile.dtype), np.empty(max(1, top_score.shape[1]), tile.dtype)
     buffers = _buffers(n, most_thresholds)
-    n_pairs = n_candidates = n_undecided = 0
-    for q in range(start, tile.shape[1]):
-        if n_pairs + n > pairs.shape[0] or n_candidates + n > candidates.shape[0]:
-            return q, n_pairs, n_candidates, False
+    n_pairs = n_candidates = 0
+    for q in range(start, n_queries + 1):
+        is_full = n_pairs + n > pairs.shape[0] or n_candidates + n > candidates.shape[0]
+        can_tell = is_full or q - start >= min(_QUERIES_BEFORE_CHECK, n_queries)
+        has_too_many = can_tell and n_pairs > max_undecided * (q - start) * n
+        if q == n_queries or is_full or has_too_many:
+            break
         _add_up(tile, q, tilt, row)
         a, b = offsets[q], offsets[q + 1]
         margins = (offset[q], bound[q], relative)
         _limits(threshold[a:b], margins, low, high)
-        before = n_pairs
         n_pairs = _count(row, q, low[: b - a], high[: b - a], counts[a:b], buffers, pairs, n_pairs)
-        n_undecided += n_pairs - before
         if top_score.shape[1] > 0:
             _limits(top_score[q, -1:], margins, limit[0], limit[1])
             n_candidates = _find_candidates(row, q, limit[0, 0], margins, best, buffers, candidates, n_candidates)
-        done = q + 1 - start
-        if done >= _QUERIES_BEFORE_CHECK and n_undecided > max_undecided * done * n:
-            return q + 1, n_pairs, n_candidates, True
-    return tile.shape[1], n_pairs, n_candidates, False
+    return q, n_pairs, n_candidates, has_too_many
 
 
 @njit(cache=True, nogil=True)
@@ -110,14 +109,14 @@ def _count_from(row, limit):
 @njit(cache=True, nogil=True)
 def _positions_from(row, limit, positions):
     """Write the positions of scores of at least `limit` to `positions`; return how many there are."""
-    n = 0
-    for start in range(0, row.shape[0], _BLOCK):
-        block = row[start : start + _BLOCK]
+    n, end = _U(0), _U(row.shape[0])
+    for start in range(_U(0), end, _U(_BLOCK)):
+        block = row[start : start + _U(_BLOCK)]
         if _count_from(block, limit) > 0:
-            for i in range(block.shape[0]):
+            for i in range(_U(block.shape[0])):
                 positions[n] = start + i  # overwritten by the next one when this score is below
-                n += block[i] >= limit
-    return n
+                n += _U(block[i] >= limit)
+    return np.int64(n)
 
 
 @njit(cache=True, nogil=True)
@@ -132,16 +131,17 @@ def _count(row, q, low, high, counts, buffers, pairs, n_pairs):
     else:
         n_positions = _count_in_buckets(row, low, high, buffers)
     for p in range(n_positions):
-        score, j = row[positions[p]], np.int64(begin[_U(bucket[_U(positions[p])])])
-        while j < m and low[j] > score:
-            j += 1
-        may_reach = j
-        while j < m and high[j] > score:
-            j += 1
-        reached[0, j] += 1
-        if may_reach < j:
-            pairs[n_pairs, 0], pairs[n_pairs, 1], pairs[n_pairs, 2], pairs[n_pairs, 3] = q, positions[p], may_reach, j
-            n_pairs += 1
+        score, j = row[_U(positions[p])], _U(begin[_U(bucket[_U(positions[p])])])
+        # No branch for the first step: a processor could only guess it.
+        may_reach, reaches = j + _U(low[j] > score), j + _U(high[j] > score)
+        while may_reach < m and low[may_reach] > score:
+            may_reach += _U(1)
+        reaches = max(reaches, may_reach)
+        while reaches < m and high[reaches] > score:
+            reaches += _U(1)
+        reached[0, reaches] += 1
+        pairs[n_pairs, 0], pairs[n_pairs, 1], pairs[n_pairs, 2], pairs[n_pairs, 3] = q, positions[p], may_reach, reaches
+        n_pairs += may_reach < reaches
     total = 0
     for j in range(m):  # who reaches a threshold reaches all lower ones
         total += reached[0, j] + reached[1, j] + reached[2, j] + reached[3, j]
@@ -235,16 +235,18 @@ def dot_pairs(queries, rows, norms, pairs):
     It goes through the rows in groups that fit into the cache, and within a group through pairs as they come, query by
     query: reading from memory at random takes longer than the arithmetic.
     """
-    n, in_group = pairs.shape[0], max(1, _GROUP_BYTES // (rows.shape[1] * rows.itemsize))
-    start = np.zeros(rows.shape[0] // in_group + 2, np.int64)
+    n, shift = pairs.shape[0], 0
+    while (rows.shape[1] * rows.itemsize) << (shift + 1) <= _GROUP_BYTES:
+        shift += 1
+    start = np.zeros((rows.shape[0] >> shift) + 2, np.int64)
     for p in range(n):
-        start[pairs[p, 1] // in_group + 1] += 1
+        start[(pairs[p, 1] >> shift) + 1] += 1
     for group in range(start.shape[0] - 1):
         start[group + 1] += start[group]
     order, dots = np.empty(n, np.int64), np.empty(n)
     for p in range(n):
-        order[start[pairs[p, 1] // in_group]] = p
-        start[pairs[p, 1] // in_group] += 1
+        order[start[pairs[p, 1] >> shift]] = p
+        start[pairs[p, 1] >> shift] += 1
     for p in order:
         q, r, total = _U(pairs[p, 0]), _U(pairs[p, 1]), 0.0
         for c in range(_U(queries.shape[1])):
