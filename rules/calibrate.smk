@@ -47,6 +47,7 @@ rule calibrate:
     params:
         key=lambda w: calibrate_key(**w),
         reads=lambda w: calibrate_reads(**w),
+        benchmark=plan.config.benchmark,
     message:
         "Calibrating the influence of {wildcards.extractor} {wildcards.variant}"
     script:

@@ -31,8 +31,11 @@ def rank_key(split, extractor, variant):
     if variant == SCORES:
         return rank_scores_key(split, extractor)
     settings = [extractor, variant, plan.rank_options(), *(["histogram"] if plan.config.influence else [])]
-    reads = [*rank_reads(split, extractor, variant).values(), plan.mapper_token(extractor, variant)]
-    return key_of("rank", code=rank.VERSION, settings=settings, reads=reads)
+    reads = rank_reads(split, extractor, variant)
+    for path in overlap_reads(split, extractor, variant):  # it may forbid a ranking, but changes none
+        del reads[path]
+    mapper = plan.mapper_token(extractor, variant)
+    return key_of("rank", code=rank.VERSION, settings=settings, reads=[*reads.values(), mapper])
 
 
 def rank_files(split, extractor, variant):
@@ -48,11 +51,14 @@ def rank_inputs(wildcards):
         f"rank/{split}/{extractor}/{variant}",
         dict.fromkeys(rank_files(**wildcards), rank_key(**wildcards)),
         # The database's says how many of its images are ranked.
-        remade={"manifest": manifest_of(split), "database_manifest": manifest_of(plan.database)},
+        remade={
+            "manifest": manifest_of(split),
+            "database_manifest": manifest_of(plan.database),
+            "overlap": list(overlap_reads(split, extractor, variant)),
+        },
         split=plan.features(split, extractor),
         database=plan.features(plan.database, extractor),
         tuned=list(tuned_reads(extractor, variant)),
-        overlap=list(overlap_reads(split, extractor, variant)),
         **given_inputs([mapper] if mapper else []),
     )
 

@@ -41,7 +41,9 @@ def tune_reads(extractor, variant):
 @cache
 def tune_key(extractor, variant):
     config = plan.config
-    settings = [config.benchmark, extractor, config.tuning_splits(variant), config.training(variant)]
+    # What near duplicates do is refuse a training: they change none.
+    training = {name: value for name, value in config.training(variant).items() if name != "near_duplicates"}
+    settings = [config.benchmark, extractor, config.tuning_splits(variant), training]
     return key_of("tune", code=tune.VERSION, settings=settings, reads=tune_reads(extractor, variant).values())
 
 

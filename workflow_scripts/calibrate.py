@@ -5,4 +5,10 @@ from attribench.provenance.job import job
 
 with job(snakemake):
     inputs, output = snakemake.input, snakemake.output
-    calibrate(output.calibrator, output.record, ranks=inputs.ranks, histograms=inputs.histograms)
+    calibrate(
+        output.calibrator,
+        output.record,
+        ranks=inputs.ranks,
+        histograms=inputs.histograms,
+        benchmark=snakemake.params.benchmark,
+    )

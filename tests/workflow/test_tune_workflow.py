@@ -111,6 +111,7 @@ def test_only_what_a_change_affects_is_tuned_again(tuned, tmp_path):
     from_one = {"tune": 1, "rank": 1, "metrics": 1, "tables": 1}
     assert clone.planned({"tune": {"scaled": {"steps": 30}}}, TABLE) == from_one
     assert clone.planned({"tune": {"scaled": {"label": "by factors"}}}, TABLE) == {"tables": 1}
+    assert clone.planned({"tune": {"scaled": {"near_duplicates": "allow"}}}, TABLE) == {"overlap": 1}
     # Another evaluated split is checked and ranked, and nothing is tuned again. A split of the tuning is said to be seen.
     both = {"splits": ["test", "train"]}
     other = "results/tables/train.csv"

@@ -1,8 +1,9 @@
 """Overlap: images that are trained on and evaluated too, by path, by content and by nearly equal features.
 
 How near features of different images are depends on the extractor, so its own distances (1 - cosine) tell what is a near
-duplicate: an evaluated image whose distance to a training image is at most a tenth of the median nearest distance, or a
-hundredth of the median distance.
+duplicate, those within the evaluated split: between it and a training split there may be any number of duplicates. An
+evaluated image and a training image are near duplicates when their distance is at most a tenth of the usual one to the
+nearest image of another entry, or a hundredth of that of any two images; usual is the median.
 """
 
 from collections.abc import Iterator
@@ -17,10 +18,10 @@ from attribench.formats.manifest import ManifestRow, read_manifest
 from attribench.provenance.fingerprints import read_record
 
 # Raise when what is refused changes: all is then compared anew.
-VERSION = 1
+VERSION = 2
 
 _NEAREST_SHARE, _ANY_SHARE, _COPY = 0.1, 0.01, 1e-6
-_ROWS = 2048  # of a training split, compared together
+_ROWS = 2048  # compared with all images of the evaluated split at a time
 
 
 class Nearest(NamedTuple):
@@ -41,6 +42,11 @@ class _Images:
     valid: np.ndarray
     units: np.ndarray
 
+    @property
+    def entries(self) -> np.ndarray:
+        """Return the entry of each row, int64 [n]."""
+        return np.array([row.entry for row in self.rows], np.int64)
+
 
 def refuse_overlap(
     trained: list[CollectionFiles], evaluated: CollectionFiles, near_duplicates: str = "refuse"
@@ -51,24 +57,36 @@ def refuse_overlap(
     nearly equal features.
     """
     images, contents, nearest = _read(evaluated), _contents(evaluated), []
+    threshold = near_duplicate_distance(images.units[images.valid], images.entries[images.valid])
     for source in trained:
         rows = read_manifest(source.manifest)
         same = _same_paths(rows, images.rows) or _same_contents(_contents(source), contents, images.rows)
-        _refuse(source, evaluated, same)
-        found = _Comparison.of(source, rows, images)
+        _refuse(source, evaluated, same, "are in", "no common image")
+        found = _Comparison.of(source, rows, images, threshold)
         if near_duplicates == "refuse":
-            _refuse(
-                source, evaluated, found.near_duplicates(), "; or `near_duplicates: allow` in the entry below `tune`"
-            )
+            expected = f"no cosine of {1 - threshold:.6f} or more, or `near_duplicates: allow` in the entry below `tune`"
+            _refuse(source, evaluated, found.near_duplicates(), "have near duplicates in", expected)
         nearest += found.nearest(source.collection)
     return nearest
 
 
-def _refuse(source: CollectionFiles, evaluated: CollectionFiles, lines: list[str], or_else: str = "") -> None:
+def near_duplicate_distance(units: np.ndarray, entries: np.ndarray) -> float:
+    """Return the distance up to which images are near duplicates, from unit features [n, d] of images of `entries` [n]."""
+    if not len(units):
+        return _COPY
+    sample = slice(None, None, -(-len(units) // _ROWS))
+    distances = 1 - units[sample] @ units.T
+    usual = np.median(distances)
+    distances[entries[sample, None] == entries] = np.inf
+    nearest = np.median(distances.min(axis=1))  # infinite where there is one entry only
+    return max(_COPY, float(_ANY_SHARE * usual), float(_NEAREST_SHARE * nearest) if np.isfinite(nearest) else 0.0)
+
+
+def _refuse(source: CollectionFiles, evaluated: CollectionFiles, lines: list[str], found: str, expected: str) -> None:
     if lines:
         raise InputError(
-            f"{source.manifest}: {len(lines)} images of {source.collection}, on which mappers are tuned, are in "
-            f"{evaluated.collection} too, where they would be evaluated; expected no common image{or_else}:{listed(lines)}"
+            f"{source.manifest}: {len(lines)} images of {source.collection}, on which mappers are tuned, {found} "
+            f"{evaluated.collection}, which is evaluated; expected {expected}:{listed(lines)}"
         )
 
 
@@ -119,9 +137,9 @@ class _Comparison:
     threshold: float
 
     @classmethod
-    def of(cls, source: CollectionFiles, rows: list[ManifestRow], images: _Images) -> "_Comparison":
+    def of(cls, source: CollectionFiles, rows: list[ManifestRow], images: _Images, threshold: float) -> "_Comparison":
         """Compare `images` with those of a training split, which has the manifest `rows`."""
-        units, sample = images.units[images.valid], np.empty((0, images.units.shape[1]), np.float32)
+        units = images.units[images.valid]
         distance, which = np.full(len(units), np.inf, np.float32), np.zeros(len(units), np.int64)
         for numbers, block in _blocks(source, rows) if len(units) else ():
             distances = 1 - units @ block.T
@@ -129,11 +147,6 @@ class _Comparison:
             smallest = distances[np.arange(len(units)), column]
             which = np.where(smallest < distance, numbers[column], which)
             distance = np.minimum(distance, smallest)
-            sample = np.concatenate([sample, block[: _ROWS - len(sample)]])
-        threshold = _COPY
-        if len(units) and len(sample):
-            nearest, usual = np.median(distance), np.median(1 - units @ sample.T)
-            threshold = max(_COPY, float(_NEAREST_SHARE * nearest), float(_ANY_SHARE * usual))
         evaluated = [row for row, valid in zip(images.rows, images.valid, strict=True) if valid]
         return cls([rows[number].path for number in which], evaluated, distance, threshold)
 

@@ -134,7 +134,23 @@ def write_split(folder, name, database, exemplars):
 
 def calibrate_on(folder, **splits):
     ranks, histograms = zip(*(write_split(folder, name, *scores) for name, scores in splits.items()), strict=True)
-    calibrate(folder / "c.pth", folder / "c.json", ranks=ranks, histograms=histograms)
+    calibrate(folder / "c.pth", folder / "c.json", ranks=ranks, histograms=histograms, benchmark="b")
+
+
+def test_a_split_that_trained_the_mappers_calibrates_nothing(tmp_path):
+    """Of a checkpoint that is given, only the file says so."""
+    trained_on = json.dumps({"extractor": "made", "benchmark": "b", "train": ["seen"], "val": ["chose"]})
+    database, exemplars = drawn(KNOWN["a bias"])
+    for name in ("chose", "seen"):
+        ranking, histogram = split_of(database[:40], exemplars[:40], split=name, trained_on=trained_on)
+        write_rank_file(tmp_path / "r.h5", ranking)
+        write_histogram(tmp_path / "h.h5", histogram, ranking.query_valid)
+        files = {"ranks": [tmp_path / "r.h5"], "histograms": [tmp_path / "h.h5"]}
+        if name == "chose":
+            calibrate(tmp_path / "c.pth", tmp_path / "c.json", **files, benchmark="b")
+    calibrate(tmp_path / "c.pth", tmp_path / "c.json", **files, benchmark="another")
+    with pytest.raises(InputError, match="config key calibration_splits: seen trained the mappers of .*; expected other"):
+        calibrate(tmp_path / "c.pth", tmp_path / "c.json", **files, benchmark="b")
 
 
 def test_a_calibrator_is_fitted_to_several_splits_and_written_with_its_record(tmp_path):

@@ -167,11 +167,19 @@ def norm(number, width, variance=1.0):
     return {f"{number}.{name}": tensor for name, tensor in tensors.items()}
 
 
+def flip_a_bit(path):
+    """Save a mapper in which a weight is another one than when it was saved."""
+    save(path, {"weight": torch.full((4, 24), 0.5)}, LINEAR)
+    content = path.read_bytes()
+    path.write_bytes(content.replace(torch.tensor(0.5).numpy().tobytes(), torch.tensor(0.75).numpy().tobytes(), 1))
+
+
 LINEAR = {"weight": torch.zeros(4, 24), "bias": torch.zeros(4)}
 BAD = {
     "no dict": (lambda path: torch.save([1], path), "found list; expected a dict"),
     "one side": (lambda path: torch.save({"real_mapper": LINEAR}, path), "expected a dict with the state dicts"),
     "pickle": (lambda path: torch.save({"real_mapper": path}, path), "not a file of plain tensors"),
+    "bit": (flip_a_bit, "its part .*data/0 is damaged .wrong checksum.; expected a mapper's checkpoint"),
     "garbage": (lambda path: path.write_bytes(b"x" * 50), "not a file of plain tensors"),
     "bias": (lambda path: save(path, {**LINEAR, "bias": torch.zeros(5)}, LINEAR), "bias is .5.; expected .4."),
     "nan": (lambda path: save(path, {"weight": torch.full((4, 24), torch.nan)}, LINEAR), "weight holds NaN"),

@@ -45,7 +45,7 @@ def test_a_common_path_is_refused(splits):
     one = write(splits, "one")
     rows = read_manifest(one.manifest)
     other = write_source(splits["one"][1], "other", rows[:2], np.random.default_rng(8).standard_normal((2, 16)))
-    message = r"one\.csv: 2 images of one, .* are in other too.*\n  one/exemplar-0-0\.png \(entry 0\): the same path"
+    message = r"one\.csv: 2 images of one, .* are in other, .*\n  one/exemplar-0-0\.png \(entry 0\): the same path"
     with pytest.raises(InputError, match=message):
         refuse_overlap([one], other)
 
@@ -77,6 +77,16 @@ def test_nearly_equal_features_are_refused_unless_allowed(splits, n):
     assert len(refuse_overlap([sources[0]], sources[1], "allow")) == 1
 
 
+def test_a_training_split_that_is_all_made_of_the_evaluated_one_does_not_pass(splits):
+    """The more images were saved anew, the more usual small distances between the two splits are."""
+    rng = np.random.default_rng(4)
+    for own, others in zip(splits["one"][0], splits["other"][0], strict=True):
+        others[:] = [rows + 0.12 * rng.standard_normal(rows.shape) for rows in own]
+    message = r"images of one, .* have near duplicates in other, .*; expected no cosine of 0\.9\d+ or more, or"
+    with pytest.raises(InputError, match=message):
+        refuse_overlap([write(splits, "one")], write(splits, "other"))
+
+
 def test_invalid_images_are_no_near_duplicates(splits):
     sources = [write(splits, name, invalid=[0, 1, 8]) for name in ("one", "other")]
     assert "exemplar-0-0" not in str(refuse_overlap([sources[0]], sources[1], "allow"))
@@ -89,6 +99,8 @@ def test_an_entry_without_a_valid_exemplar_is_refused(splits):
     message = r"one\.csv: of 1 entries of one every exemplar is invalid.*\n  entry 1: one/exemplar-1-0\.png"
     with pytest.raises(InputError, match=message):
         read_entries([source], Invalid())
+    with pytest.raises(InputError, match=message):
+        Validation([source], write_database(splits["one"][1], np.eye(16)), 10, IDENTITY, 1)
 
 
 def test_a_split_without_a_valid_query_is_refused(splits):

@@ -120,7 +120,7 @@ def test_the_same_seed_gives_the_same_bytes_and_another_one_others(tmp_path, hea
         assert np.array_equal(one(rows), two(rows))
 
 
-@pytest.mark.parametrize("n_saved", [2, 4, 8])
+@pytest.mark.parametrize("n_saved", [10, 24, 61])  # after an evaluation, between two, in the second run
 def test_a_killed_training_goes_on_to_the_same_bytes(tmp_path, monkeypatch, n_saved):
     sources = write_sources(tmp_path, np.random.default_rng(1).standard_normal((16, 16)))
     settings = QUICK.model_copy(update={"penalty": [0.0, 0.3], "negatives": 16})
@@ -182,10 +182,17 @@ def test_a_run_ends_early_without_a_better_val_map(tmp_path):
     assert len(curve) == chosen + 1 + 3
 
 
+def test_a_training_that_does_not_get_better_says_so(tmp_path, caplog):
+    sources = write_sources(tmp_path, np.eye(16))
+    run(sources, outputs(tmp_path), QUICK.model_copy(update={"learning_rate": 10.0}))
+    assert "no step had a better val mAP than the start" in caplog.text
+    assert read_curve(outputs(tmp_path))[0]["chosen"] == "true"
+
+
 def test_a_loss_that_diverges_is_refused(tmp_path):
     sources = write_sources(tmp_path, np.eye(16))
     with pytest.raises(
-        InputError, match=r"the loss is nan between steps 0 and 10; expected a finite one: a lower learning_rate"
+        InputError, match=r"made\.pth: the loss is nan between steps 0 and 10; expected a finite one: a lower learning_rate"
     ):
         run(sources, outputs(tmp_path), QUICK.model_copy(update={"temperature": 1e-40}))
     assert not outputs(tmp_path).checkpoint.exists()

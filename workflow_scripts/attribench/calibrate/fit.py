@@ -20,8 +20,10 @@ from scipy.optimize import minimize
 from attribench.common.errors import InputError
 from attribench.common.files import write_text
 from attribench.formats.calibrator import BIAS_GAIN, Calibrator, write_calibrator
+from attribench.formats.checkpoint import TrainedOn
 from attribench.formats.histogram import read_histogram
 from attribench.formats.rank_file import read_rank_file
+from attribench.formats.ranking import Ranking
 from attribench.influence import Candidates, in_blocks, log_likelihood
 
 # The grid. Inverse temperatures are in units of one over the spread of scores; biases by the sum of what they add to all
@@ -47,15 +49,22 @@ class Fit:
 
 
 def calibrate(
-    checkpoint: Path | str, record: Path | str, *, ranks: Sequence[Path | str], histograms: Sequence[Path | str]
+    checkpoint: Path | str,
+    record: Path | str,
+    *,
+    ranks: Sequence[Path | str],
+    histograms: Sequence[Path | str],
+    benchmark: str,
 ) -> None:
-    """Fit a calibrator to the rank files and score histograms of val splits; write it, and a record of the fit as JSON.
+    """Fit a calibrator to the rank files and score histograms of a benchmark's val splits; write it, and a record as JSON.
 
     Scores that do not tell exemplars from other images give about the same influence to all candidates; the log says so.
+    Raises InputError where no query can be ranked, and for a split that the method's mappers were trained on.
     """
     blocks, n_candidates, splits, n_entries = [], [], [], 0
     for path, histogram in zip(ranks, histograms, strict=True):
         ranking = read_rank_file(path)
+        _refuse_trained_on(path, ranking, benchmark)
         splits.append(ranking.split)
         of_split = in_blocks(ranking, read_histogram(histogram, len(ranking.query_valid)))
         blocks += [candidates for _, _, candidates in of_split]
@@ -78,6 +87,15 @@ def calibrate(
     plain |= {"log_likelihood": fitted.log_likelihood, "log_likelihood_uniform": fitted.uniform}
     write_text(record, json.dumps(plain, indent=1, sort_keys=True) + "\n")
     log.info("inv_tau %.6g, bias %.6g: log-likelihood %.4f", *fitted.calibrator, fitted.log_likelihood)
+
+
+def _refuse_trained_on(path: Path | str, ranking: Ranking, benchmark: str) -> None:
+    plain = json.loads(ranking.trained_on or "{}")
+    if plain and TrainedOn.from_plain(path, plain).seen(benchmark, ranking.split) == "train":
+        raise InputError(
+            f"config key calibration_splits: {ranking.split} trained the mappers of {ranking.variant}, which are too good "
+            "there; expected other splits"
+        )
 
 
 def fit(blocks: Sequence[Candidates], n_candidates: np.ndarray) -> Fit:

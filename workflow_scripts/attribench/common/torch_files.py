@@ -3,6 +3,7 @@
 import re
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile, ZipFile
 
 from attribench.common.errors import InputError
 from attribench.common.files import refuse_placeholder
@@ -22,6 +23,8 @@ def load_plain(path: Path | str, expected: str, *, mapped: bool = False) -> Any:
     import torch
 
     refuse_placeholder(path)
+    if not mapped and (damaged := _damaged_member(path)):  # reads all of the file
+        raise InputError(f"{path}: its part {damaged} is damaged (wrong checksum); expected {expected}")
     try:
         return torch.load(path, map_location="cpu", mmap=mapped, weights_only=True)
     except FileNotFoundError:
@@ -31,6 +34,15 @@ def load_plain(path: Path | str, expected: str, *, mapped: bool = False) -> Any:
         raise InputError(
             f"{path}: not a file of plain tensors ({reason}); {_EXPORT * ('nsupported' in reason)}expected {expected}"
         ) from error
+
+
+def _damaged_member(path: Path | str) -> str | None:
+    """Return the first part of an archive of `torch.save` whose checksum is wrong, which torch does not look at."""
+    try:
+        with ZipFile(path) as archive:
+            return archive.testzip()
+    except (OSError, BadZipFile, EOFError):  # no such file, or none of this form: that is torch's to say
+        return None
 
 
 def _reason(error: Exception) -> str:

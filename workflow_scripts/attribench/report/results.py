@@ -214,6 +214,7 @@ def chosen_mappers(path: Path, labels: Mapping[Method, str]) -> list[str]:
         for row in curve[curve["chosen"]].itertuples():
             is_last = row.step == curve.loc[curve["penalty"] == row.penalty, "step"].max() > 0
             rising = " (the last that was tried: more may do better)" if is_last else ""
+            rising = rising if row.step else " (the start: no step was better, and its results are those of untrained mappers)"
             label = labels[Method(extractor, variant)]
             sentences.append(f"{label}: step {row.step}{rising}, penalty {row.penalty:g}, val mAP {row.val_mAP:.3f}")
     if len(budgets) > 1:

@@ -62,7 +62,7 @@ def read_entries(sources: list[CollectionFiles], invalid: Invalid) -> Entries:
                 block = read_array(shard.data, slice(chosen[0], chosen[-1] + 1))
                 features.append(block[chosen - chosen[0]].astype(np.float32))
                 kept += [(int(entry[row]), expected[row].path) for row in chosen]
-        _refuse_entries_without_exemplars(source, rows, {entry - n_entries for entry, _ in kept})
+        refuse_entries_without_exemplars(source, rows, {entry - n_entries for entry, _ in kept})
         n_entries += 1 + max(row.entry for row in rows)
     n_queries = sum(len(part.rows) for part in queries)
     if n_queries < 2:
@@ -81,7 +81,7 @@ def read_entries(sources: list[CollectionFiles], invalid: Invalid) -> Entries:
     )
 
 
-def _refuse_entries_without_exemplars(
+def refuse_entries_without_exemplars(
     source: CollectionFiles, rows: list[ManifestRow], with_exemplars: set[int]
 ) -> None:
     """Raise InputError that lists the exemplars of entries of which none is valid."""

@@ -37,6 +37,10 @@ _QUERIES, _DATABASE, _EXEMPLARS = 1, 2, 3
 log = logging.getLogger(__name__)
 
 
+class Diverged(InputError):
+    """Say that a training's loss is no number any more."""
+
+
 class Data(NamedTuple):
     """Hold what the steps of a training draw from; `database` is None without negatives."""
 
@@ -75,21 +79,21 @@ class Run:
         constant = torch.optim.lr_scheduler.ConstantLR(self.optimizer, factor=1.0)
         self.scheduler = cosine if training.schedule == "cosine" else constant
         self.step, self.best, self.n_without_gain, self.curve = 0, None, 0, []
+        self.total = torch.zeros((), device=device)  # of the losses since the last evaluation
 
     def run(self, data: Data, validation: Validation) -> Iterator[None]:
-        """Train to the end, from the step where the run is; yield after each evaluation."""
+        """Train to the end, from the step where the run is; yield after each step."""
         if self.best is None:
             self._evaluate(validation, math.nan)
-            yield
         training = self.training
         with closing(data.queries.from_batch(self.step)) as queries, _from_batch(data.database, self.step) as database:
             while self.step < training.steps and self.n_without_gain < training.patience:
-                total = torch.zeros((), device=self.device)
-                steps = range(self.step, min(self.step + training.evaluate_every, training.steps))
-                for _ in steps:
-                    negatives = next(database)[0] if database else None
-                    total += self._take_step(data.entries, *next(queries), negatives)
-                self._evaluate(validation, float(total) / len(steps))
+                negatives = next(database)[0] if database else None
+                self.total += self._take_step(data.entries, *next(queries), negatives)
+                n = self.step - self.curve[-1][1]
+                if n == training.evaluate_every or self.step == training.steps:
+                    self._evaluate(validation, float(self.total) / n)
+                    self.total.zero_()
                 yield
 
     def _take_step(self, entries: Entries, rows: np.ndarray, entry: np.ndarray, negatives: np.ndarray | None):
@@ -119,9 +123,9 @@ class Run:
         return torch.from_numpy(values).to(self.device)
 
     def _evaluate(self, validation: Validation, loss: float) -> None:
-        """Note the loss and val mAP at the present step. Raises InputError for a loss that is no number."""
+        """Note the loss and val mAP at the present step. Raises Diverged for a loss that is no number."""
         if self.step and not math.isfinite(loss):
-            raise InputError(
+            raise Diverged(
                 f"the loss is {loss} between steps {self.curve[-1][1]} and {self.step}; expected a finite one: a lower "
                 f"learning_rate (it is {self.training.learning_rate:g}) or a higher temperature "
                 f"({self.training.temperature:g})"
@@ -129,7 +133,8 @@ class Run:
         val = validation.mean_average_precision(*self.heads, self.device)
         rate = self.optimizer.param_groups[0]["lr"]
         self.curve.append((self.penalty, self.step, rate, loss, val))
-        log.info("penalty %g, step %d: loss %.4f, val mAP %.4f", self.penalty, self.step, loss, val)
+        after = f"loss {loss:.4f}, " if self.step else ""  # there is none before the first step
+        log.info("penalty %g, step %d: %sval mAP %.4f", self.penalty, self.step, after, val)
         if self.best is None or val > self.best.val:
             states = [{name: t.detach().cpu().clone() for name, t in h.state_dict().items()} for h in self.heads]
             self.best, self.n_without_gain = Best(val, self.step, self.penalty, *states), 0
@@ -144,6 +149,7 @@ class Run:
             "best": list(self.best),
             "n_without_gain": self.n_without_gain,
             "curve": self.curve,
+            "total": self.total,
         }
 
     def load(self, state: dict[str, Any]) -> None:
@@ -155,7 +161,7 @@ class Run:
             state["n_without_gain"],
             state["curve"],
         )
-        self.best = Best(*state["best"])
+        self.best, self.total = Best(*state["best"]), state["total"].to(self.device)
 
 
 @contextmanager
@@ -174,7 +180,7 @@ def train(
     """Return the best mappers of all runs, and the rows of the learning curve.
 
     device: of torch. state: the file that a killed training goes on from, if it was noted under the same `key`; it is
-    removed at the end. Raises InputError where the loss diverges.
+    removed at the end. Raises Diverged where the loss does.
     """
     state = Path(state)
     noted = _read_state(state, key)
@@ -188,8 +194,7 @@ def train(
                 run.load(going_on)
                 log.info("going on from step %d of the run with penalty %g", run.step, penalty)
                 going_on = None
-            n = 1 + -(-training.steps // training.evaluate_every)
-            for _ in progress(run.run(data, validation), f"penalty {penalty:g}", n, unit="evaluation"):
+            for _ in progress(run.run(data, validation), f"penalty {penalty:g}", training.steps - run.step, unit="step"):
                 if time.monotonic() - saved >= SECONDS_BETWEEN_STATES:
                     _write_state(state, {"key": key, "runs": runs, "run": run.state()})
                     saved = time.monotonic()

@@ -8,6 +8,7 @@ from platform import python_version
 
 import torch
 
+from attribench.common.errors import InputError
 from attribench.common.tables_io import write_rows
 from attribench.formats.checkpoint import Checkpoint, TrainedOn, write_checkpoint
 from attribench.formats.features import CollectionFiles, Invalid
@@ -15,7 +16,7 @@ from attribench.formats.manifest import manifest_length
 from attribench.overlap import refuse_overlap
 from attribench.tune.collection import database_parts, read_entries
 from attribench.tune.settings import Training
-from attribench.tune.training import CURVE_COLUMNS, Data, train
+from attribench.tune.training import CURVE_COLUMNS, Data, Diverged, train
 from attribench.tune.validation import Validation
 
 log = logging.getLogger(__name__)
@@ -58,7 +59,7 @@ def tune(
     validation = Validation(val_splits, database, training.val_database, entries.identity, threads)
     data = Data.of(entries, parts, training)
     log.info(
-        "%d queries of %d entries, %d exemplars; %d images are invalid",
+        "%d queries of %d entries, %d exemplars to train on; %d images of these splits are invalid",
         data.queries.n_rows,
         len(entries.offsets) - 1,
         len(entries.exemplars),
@@ -66,10 +67,13 @@ def tune(
     )
     checkpoint = Path(outputs.checkpoint)
     state = checkpoint.with_name(f".{checkpoint.stem}.training")
-    best, curve = train(data, validation, training, device, state, key)
+    try:
+        best, curve = train(data, validation, training, device, state, key)
+    except Diverged as error:
+        raise InputError(f"{checkpoint}: {error}") from None
     names = [tuple(source.collection for source in sources) for sources in (train_splits, val_splits)]
     provenance = {
-        "settings": training.model_dump(),
+        "settings": training.model_dump(exclude={"near_duplicates"}),
         "penalty": best.penalty,
         "step": best.step,
         "val_mAP": best.val,
@@ -83,6 +87,8 @@ def tune(
     made = Checkpoint(best.real, best.synth, TrainedOn(extractor, benchmark, *names))
     write_checkpoint(outputs.checkpoint, outputs.safetensors, made, provenance)
     log.info("chosen: penalty %g, step %d, val mAP %.4f", best.penalty, best.step, best.val)
+    if not best.step:
+        log.warning("no step had a better val mAP than the start: %s holds untrained mappers", checkpoint)
 
 
 def _plain(row: tuple) -> list:

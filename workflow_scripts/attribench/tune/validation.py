@@ -12,6 +12,7 @@ from attribench.formats.manifest import manifest_length, read_manifest
 from attribench.formats.shards import FeatureIdentity
 from attribench.metrics import average_precision
 from attribench.rank.ranker import Ranker
+from attribench.tune.collection import refuse_entries_without_exemplars
 
 _ROWS = 8192  # that are mapped together
 
@@ -29,7 +30,7 @@ class _Split:
 class Validation:
     """Rank the queries of `sources` among their exemplars and the database's first images; their features are in memory.
 
-    n_images: of the database. threads: of the ranking; they change no result. Raises InputError for an empty split.
+    n_images: of the database. threads: of the ranking; they change no result. Raises InputError for an empty split, and for an entry without a valid exemplar.
     """
 
     def __init__(
@@ -89,6 +90,7 @@ def _read(source: CollectionFiles, identity: FeatureIdentity, invalid: Invalid, 
             f"{source.manifest}: no query of the val split {source.collection} can be ranked; expected a valid query with a "
             "valid exemplar"
         )
+    refuse_entries_without_exemplars(source, rows, {*entry[~is_query & valid].tolist()})
     sides = [(features[chosen], entry[chosen], valid[chosen]) for chosen in (is_query, ~is_query)]
     return _Split(*sides[0], *sides[1])
 
