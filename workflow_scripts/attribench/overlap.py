@@ -64,7 +64,9 @@ def refuse_overlap(
         _refuse(source, evaluated, same, "are in", "no common image")
         found = _Comparison.of(source, rows, images, threshold)
         if near_duplicates == "refuse":
-            expected = f"no cosine of {1 - threshold:.6f} or more, or `near_duplicates: allow` in the entry below `tune`"
+            expected = (
+                f"no cosine of {1 - threshold:.6f} or more, or `near_duplicates: allow` in the entry below `tune`"
+            )
             _refuse(source, evaluated, found.near_duplicates(), "have near duplicates in", expected)
         nearest += found.nearest(source.collection)
     return nearest

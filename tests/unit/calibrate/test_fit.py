@@ -149,7 +149,9 @@ def test_a_split_that_trained_the_mappers_calibrates_nothing(tmp_path):
         if name == "chose":
             calibrate(tmp_path / "c.pth", tmp_path / "c.json", **files, benchmark="b")
     calibrate(tmp_path / "c.pth", tmp_path / "c.json", **files, benchmark="another")
-    with pytest.raises(InputError, match="config key calibration_splits: seen trained the mappers of .*; expected other"):
+    with pytest.raises(
+        InputError, match="config key calibration_splits: seen trained the mappers of .*; expected other"
+    ):
         calibrate(tmp_path / "c.pth", tmp_path / "c.json", **files, benchmark="b")
 
 

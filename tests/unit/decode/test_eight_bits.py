@@ -7,7 +7,7 @@ import pytest
 from attribench.decode.eight_bits import UnreadableImage, as_rgb
 from attribench.decode.preprocessing import Preprocessing, load_pixels
 from helpers.png import GREY, GREY_ALPHA, RGB, RGBA, png
-from helpers.tiff import FLOAT, SIGNED, UNSIGNED, grey_tiff
+from helpers.tiff import FLOAT, SIGNED, UNSIGNED, grey_tiff, planar_tiff
 from PIL import Image
 
 WHOLE = Preprocessing(64, 64, "nearest")  # of a picture of this size, nothing is changed
@@ -100,6 +100,7 @@ NO_PICTURE = {
     "float16.tif": (grey_tiff(GREYS / 255, 16, FLOAT), "no image in a format that is read here"),
     "float64.tif": (grey_tiff(GREYS / 255, 64, FLOAT), "no image in a format that is read here"),
     "infinite.tif": (grey_tiff(np.where(GREYS > 9, GREYS / 255, np.inf), 32, FLOAT), "floats from .* to inf"),
+    "planes.tif": (planar_tiff(COLOURS.astype(int) * 257), "16-bit values in planes .* which Pillow misreads"),
     "16.fits": (FITS, "16-bit values of FITS have no range that is known"),
 }  # fmt: skip
 

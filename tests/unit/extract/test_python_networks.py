@@ -67,6 +67,37 @@ def fails():
 
 def maps():
     return torch.nn.Conv2d(3, 4, 3), STATED
+
+
+class OfTheBatch(torch.nn.Module):
+    def forward(self, images):
+        means = images.mean((2, 3))
+        return means - means.mean(0)
+
+
+class AtRandom(torch.nn.Module):
+    def forward(self, images):
+        return torch.nn.functional.dropout(images.flatten(1))
+
+
+class Wider(torch.nn.Module):
+    width = 0
+
+    def forward(self, images):
+        self.width += 1
+        return images.flatten(1)[:, : self.width]
+
+
+def of_the_batch():
+    return OfTheBatch(), STATED
+
+
+def at_random():
+    return AtRandom(), STATED
+
+
+def wider():
+    return Wider(), STATED
 """
 
 
@@ -155,6 +186,9 @@ FAULTS = {
     "an argument that is not given": (own("weighted"), "function weighted.*: TypeError: .*missing 1 required"),
     "a map": (own("maps"), r"returns float32 \[2, 4, 30, 30\]; expected \[2, d\]: give `pool`"),
     "a fault in a module": (own("means", "models/unused.py"), "unused.py, function means, line 1: ZeroDivisionError"),
+    "statistics of a batch": (own("of_the_batch"), "an image other features beside another image"),
+    "random numbers": (own("at_random"), "or at another time; expected features that depend on the image alone"),
+    "more columns each time": (own("wider"), "an image other features"),
     "no Python": (own("means", "models/text.py"), "text.py, (line|function means.*SyntaxError)"),
 }
 

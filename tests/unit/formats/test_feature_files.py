@@ -158,9 +158,7 @@ BAD = {
         r"source.pth: not a file of plain tensors \(Unsupported global: GLOBAL pathlib.* was not .*\); .*expected",
     ),
     "object": (
-        lambda folder: torch.save(
-            {"feats": torch.zeros(10, 4), "paths": PATHS, "by": Foreign()}, folder / "source.pth"
-        ),
+        lambda folder: torch.save({"feats": torch.zeros(1), "by": Foreign()}, folder / "source.pth"),
         "source.pth",
         r"source.pth: not a file of plain tensors \(Unsupported global: GLOBAL .*Foreign",
     ),
@@ -168,6 +166,21 @@ BAD = {
         lambda folder: torch.save({"feats": FEATURES, "paths": PATHS}, folder / "source.pth"),
         "source.pth",
         r"source.pth: not a file of plain tensors \(Unsupported global: GLOBAL numpy",
+    ),
+    "two names": (
+        lambda folder: torch.save({"feats": 1, "features": 1, "paths": PATHS}, folder / "source.pth"),
+        "source.pth",
+        "source.pth: has both `feats` and `features`; expected one of them",
+    ),
+    "no values": (
+        lambda folder: torch.save({"feats": torch.ones(10, 4, device="meta"), "paths": PATHS}, folder / "source.pth"),
+        "source.pth",
+        "source.pth: features are without values, on the device `meta`; expected a dense tensor",
+    ),
+    "a link to nothing": (
+        lambda folder: write_hdf5(folder, features=h5py.ExternalLink("gone.h5", "/x"), paths=PATHS),
+        "source.h5",
+        "source.h5: `features` is a link to nothing; expected a dataset",
     ),
     "one tensor": (
         lambda folder: torch.save(torch.zeros(10, 4), folder / "source.pth"),
@@ -322,11 +335,7 @@ BAD = {
         "source.pth",
         "source.pth: not a file of",
     ),
-    "ending": (
-        lambda folder: (folder / "a.bin").write_bytes(b"x"),
-        "a.bin",
-        "unknown ending '.bin'; expected one of .pth",
-    ),
+    "ending": (lambda folder: (folder / "a.bin").write_bytes(b"x"), "a.bin", "ending '.bin'; expected one of .pth"),
     "missing": (lambda folder: None, "none.pth", "none.pth: the feature file does not exist"),
 }
 
@@ -383,8 +392,6 @@ def test_features_that_lie_in_another_file_are_refused(tmp_path, name):
     with h5py.File(tmp_path / "mine.h5", "w") as file:
         file["paths"] = PATHS
         ELSEWHERE[name](file, str(source))
-    with (
-        pytest.raises(InputError, match="mine.h5: `features` lies in another file"),
-        open_feature_file(tmp_path / "mine.h5"),
-    ):
+    message = "mine.h5: `features` lies in another file"
+    with pytest.raises(InputError, match=message), open_feature_file(tmp_path / "mine.h5"):
         pass

@@ -100,7 +100,8 @@ def test_extractors_without_a_tuned_variant_are_named_with_the_reason(tmp_path):
     variants = ["pretrained", "tuned_linear", "tuned_style", "x"]
     plan = tuned_plan(tmp_path, variants=variants, tune__x={"extractors": ["color"]})
     of_benchmark = (
-        "benchmarks.sample.tuned_extractors (efficientnet_lite0), in place of which tune.VARIANT.extractors counts"
+        "benchmarks.sample.tuned_extractors (efficientnet_lite0); for a variant of its own, `extractors` in its entry below "
+        "`tune` replaces that list"
     )
     assert plan.left_out == [
         f"tuned_linear, tuned_style for color, untrained: not in {of_benchmark}",

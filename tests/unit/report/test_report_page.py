@@ -257,9 +257,12 @@ def test_what_is_said_of_tuning_comes_from_the_figures_data(tmp_path):
     assert results.chosen_mappers(tmp_path / "curves.csv", labels) == [
         f"A: step 50 {rising}, penalty 1, val mAP 0.649",
         f"B: step 90 {rising}, penalty 0, val mAP 0.600",
-        "Tried were A up to step 50 with penalty 0 and 1; B up to step 90 with penalty 0. "
-        "So these differ in more than head or training splits, and so may what they reach.",
+        "Tried were A up to step 50 with penalty 0 and 1; B up to step 90 with penalty 0: what one of them has over "
+        "another may come of these numbers as well as of head and training splits.",
     ]
+    (tmp_path / "curves.csv").write_text(head + "a,t,0.0,0,0.6,True\na,t,0.0,25,0.5,False\n")
+    [untrained] = results.chosen_mappers(tmp_path / "curves.csv", labels)
+    assert untrained.startswith("A: step 0 (the start: no step was better, so its mappers are untrained)")
 
 
 def test_text_of_a_page_is_escaped():

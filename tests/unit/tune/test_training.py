@@ -192,7 +192,8 @@ def test_a_training_that_does_not_get_better_says_so(tmp_path, caplog):
 def test_a_loss_that_diverges_is_refused(tmp_path):
     sources = write_sources(tmp_path, np.eye(16))
     with pytest.raises(
-        InputError, match=r"made\.pth: the loss is nan between steps 0 and 10; expected a finite one: a lower learning_rate"
+        InputError,
+        match=r"made\.pth: the loss is nan between steps 0 and 10; expected a finite one: a lower learning_rate",
     ):
         run(sources, outputs(tmp_path), QUICK.model_copy(update={"temperature": 1e-40}))
     assert not outputs(tmp_path).checkpoint.exists()

@@ -9,6 +9,7 @@ from PIL import Image, TiffImagePlugin
 
 _STATE_16_BITS = {"PNG", "TIFF", "JPEG2000", "IM"}  # formats whose values of up to 16 bits have no sign
 _WHITE_IS_ZERO = 0  # the value of TIFF's tag PhotometricInterpretation
+_PLANES = 2  # the value of TIFF's tag PlanarConfiguration
 _SIGNED = 2  # a value of TIFF's tag SampleFormat
 
 
@@ -30,6 +31,8 @@ def as_rgb(image: Image.Image) -> Image.Image:
         return _grey(image, _fractions(image))
     if _is_signed(image):
         raise UnreadableImage("signed 8-bit integers have no range that is known; expected unsigned ones")
+    if _is_in_planes_of_16_bits(image):
+        raise UnreadableImage("16-bit values in planes that are not compressed, which Pillow misreads; expected pixels")
     if mode in ("L", "RGB"):
         return image
     image.info.pop("transparency", None)  # Pillow would warn that it is dropped
@@ -42,6 +45,15 @@ def _is_signed(image: Image.Image) -> bool:
     """Return whether Pillow took signed samples of 8 bits for unsigned ones, as it does in TIFF files."""
     is_tiff = isinstance(image, TiffImagePlugin.TiffImageFile)
     return is_tiff and _SIGNED in image.tag_v2.get(TiffImagePlugin.SAMPLEFORMAT, ())
+
+
+def _is_in_planes_of_16_bits(image: Image.Image) -> bool:
+    """Return whether a TIFF file's colours lie in planes whose 16-bit values Pillow reads as if they were 8-bit ones."""
+    if not isinstance(image, TiffImagePlugin.TiffImageFile) or image.info.get("compression") != "raw":
+        return False
+    tags = image.tag_v2
+    is_planar = tags.get(TiffImagePlugin.PLANAR_CONFIGURATION) == _PLANES
+    return is_planar and len(tags[TiffImagePlugin.BITSPERSAMPLE]) > 1 and max(tags[TiffImagePlugin.BITSPERSAMPLE]) > 8
 
 
 def _grey(image: Image.Image, values: np.ndarray) -> Image.Image:

@@ -139,19 +139,40 @@ def _has_weights(entry: ExtractorEntry, root: Path | str) -> bool:
 
 
 def _try_out(module: Any, size: int, entry: ExtractorEntry) -> None:
-    """Raise InputError unless `module`, on torch's meta device or the CPU, makes features of two images."""
+    """Raise InputError unless `module`, on torch's meta device or the CPU, makes features of two images.
+
+    On the CPU, the features of an image must not change with the other one.
+    """
     import torch
 
     tensors = (*module.parameters(), *module.buffers())
     device = tensors[0].device if tensors else torch.device("cpu")
-    try:
+    images = torch.rand(3, 3, size, size, generator=torch.Generator().manual_seed(0)).to(device)
+
+    def features(rows: list[int]) -> Any:
         with torch.inference_mode():
-            outputs = module(torch.zeros(2, 3, size, size, device=device))
+            return read_out(module(images[rows]), len(rows), entry.output, entry.pool)
+
+    try:
+        one, other = features([0, 1]), None if device.type == "meta" else features([0, 2])
     except NotImplementedError:
         return  # what the meta device does not have says nothing of others
+    except InputError:
+        raise
     except (Exception, SystemExit) as error:  # of any network
         raise cannot_run(error, size) from error
-    read_out(outputs, 2, entry.output, entry.pool)
+    if other is not None and not _is_same(one[0], other[0]):
+        raise InputError(
+            "its network gives an image other features beside another image, or at another time; expected features that "
+            "depend on the image alone: no dropout, no random numbers, no statistics of a batch"
+        )
+
+
+def _is_same(one: Any, other: Any) -> bool:
+    """Return whether two tensors are equal, but for rounding."""
+    return one.shape == other.shape and one.allclose(
+        other, rtol=1e-3, atol=1e-3 * float(one.abs().max()), equal_nan=True
+    )
 
 
 @contextmanager

@@ -136,6 +136,8 @@ def _read_torch(path: Path, stack: ExitStack) -> list[Part]:
         pairs = _published_split(path, content)
     else:
         name = "feats" if isinstance(content, dict) and "feats" in content else "features"
+        if name == "feats" and "features" in content:
+            raise InputError(f"{path}: has both `feats` and `features`; expected one of them")
         _require(path, content, [name, "paths"])
         pairs = [(content["paths"], content[name])]
     return [_tensor_part(path, _texts(path, paths), tensor) for paths, tensor in pairs]
@@ -170,8 +172,9 @@ def _published_split(path: Path, content: dict) -> list[tuple[Any, Any]]:
 def _tensor_part(path: Path, paths: list[str], tensor: Any) -> Part:
     import torch
 
-    if not isinstance(tensor, torch.Tensor) or tensor.layout != torch.strided:
+    if not isinstance(tensor, torch.Tensor) or tensor.layout != torch.strided or tensor.is_meta:
         content = tensor.layout if isinstance(tensor, torch.Tensor) else type(tensor).__name__
+        content = "without values, on the device `meta`" if getattr(tensor, "is_meta", False) else content
         raise InputError(f"{path}: features are {content}; expected a dense tensor [n, d]")
 
     def take(rows: np.ndarray) -> np.ndarray:
@@ -250,8 +253,9 @@ def _read_hdf5(path: Path, stack: ExitStack) -> list[Part]:
         raise InputError(f"{path}: not a readable HDF5 file ({error})") from error
     _require(path, content, ["features", "paths"])
     for name in ("features", "paths"):
-        if not isinstance(content[name], h5py.Dataset):
-            raise InputError(f"{path}: `{name}` is a group; expected a dataset")
+        if not isinstance(found := content.get(name), h5py.Dataset):
+            what = "a link to nothing" if found is None else "a group"
+            raise InputError(f"{path}: `{name}` is {what}; expected a dataset")
     refuse_other_files(path, content, ("features", "paths"))
     features = content["features"]
     try:

@@ -31,7 +31,10 @@ def _tuned_for(config: Config, variant: str) -> str:
     if own := config.tune[variant].extractors:
         return f"tune.{variant}.extractors ({', '.join(own)})"
     names = ", ".join(config.entry.tuned_extractors)
-    return f"benchmarks.{config.benchmark}.tuned_extractors ({names}), in place of which tune.VARIANT.extractors counts"
+    return (
+        f"benchmarks.{config.benchmark}.tuned_extractors ({names}); for a variant of its own, `extractors` in its entry "
+        "below `tune` replaces that list"
+    )
 
 
 def _missing_lines(missing: Iterable[tuple[str, str]]) -> list[str]:

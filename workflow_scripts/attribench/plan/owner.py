@@ -2,6 +2,7 @@
 
 import json
 import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -33,6 +34,15 @@ def note_owner(folder: str, owner: Owner) -> None:
     """Note in `folder` whose results it holds."""
     if read_owner(folder) != owner:
         write_text(Path(folder, _NOTE), json.dumps(owner._asdict()) + "\n")
+
+
+def refuse_among_images(key: str, folder: str, image_folders: Iterable[str]) -> None:
+    """Raise InputError if `folder`, of config key `key`, lies in a folder of images: figures there would become images."""
+    for images in image_folders:
+        if Path(folder).resolve().is_relative_to(Path(images).resolve()):
+            raise InputError(
+                f"config key {key}: {folder} lies in {images}, whose images are read; expected a folder outside of it"
+            )
 
 
 def refuse_other_owner(key: str, folder: str, owner: Owner, has_same_images: bool) -> None:

@@ -32,7 +32,7 @@ from attribench.manifest import collect, given_files, shared_images
 from attribench.plan.config import default_root, own_features
 from attribench.plan.labels import labels_of_config
 from attribench.plan.left_out import left_out_lines
-from attribench.plan.owner import Owner, note_owner, refuse_other_owner
+from attribench.plan.owner import Owner, note_owner, refuse_among_images, refuse_other_owner
 from attribench.plan.paths import SAMPLE_FOLDERS, TABLES
 from attribench.plan.settings import Config
 from attribench.plan.tokens import Tokens
@@ -243,10 +243,12 @@ class Plan(Tokens):
             return network_files(self.config.extractor_registry[extractor], self.config.root)
 
     def refuse_other_results(self) -> None:
-        """Raise InputError for a results or features folder of another benchmark, or of another root with other images."""
+        """Raise InputError for a results or features folder of another benchmark or of other images, or among images."""
         records = {c: self.path("fingerprints", collection=c) for c in self.collections}
         is_same = all(recorded_token(record) == self.collection_token(c) for c, record in records.items())
+        images = [self.in_root(f) for f in (*self.config.entry.split_folders, self.config.entry.database.folder) if f]
         for key in ("results", "features"):
+            refuse_among_images(key, getattr(self.config, key), images)
             refuse_other_owner(key, getattr(self.config, key), self._owner, is_same)
 
     def note_results(self) -> None:

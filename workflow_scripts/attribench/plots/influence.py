@@ -88,8 +88,8 @@ def calibration_figure(
         has_few = (data["n_candidates"] < _FEW).any()
         text = caption(
             f"How well influence is calibrated on {split or 'the split'}, two panels per prompt type. {one}, "
-            "reliability: of the images with about the same influence, how often one is the exemplar drawn, where each query draws one of "
-            "its exemplars at random. "
+            "reliability: of the images with about the same influence, how often one is the exemplar drawn, where "
+            "each query draws one of its exemplars at random. "
             f"{other}, coverage: the share of exemplars in the smallest set that holds "
             f"{listing([f'{100 * level:g}' for level in LEVELS])} % of a query's influence. On "
             "the thin black diagonal, influence is what it says.",

@@ -212,19 +212,21 @@ def chosen_mappers(path: Path, labels: Mapping[Method, str]) -> list[str]:
         budget = int(curve["step"].max()), *sorted(curve["penalty"].unique().tolist())
         budgets.setdefault(budget, []).append(labels[Method(extractor, variant)])
         for row in curve[curve["chosen"]].itertuples():
-            is_last = row.step == curve.loc[curve["penalty"] == row.penalty, "step"].max() > 0
-            rising = " (the last that was tried: more may do better)" if is_last else ""
-            rising = rising if row.step else " (the start: no step was better, and its results are those of untrained mappers)"
+            about = ""
+            if not row.step:
+                about = " (the start: no step was better, so its mappers are untrained)"
+            elif row.step == curve.loc[curve["penalty"] == row.penalty, "step"].max():
+                about = " (the last that was tried: more may do better)"
             label = labels[Method(extractor, variant)]
-            sentences.append(f"{label}: step {row.step}{rising}, penalty {row.penalty:g}, val mAP {row.val_mAP:.3f}")
+            sentences.append(f"{label}: step {row.step}{about}, penalty {row.penalty:g}, val mAP {row.val_mAP:.3f}")
     if len(budgets) > 1:
         tried = [
             f"{listing(methods)} up to step {steps} with penalty {listing(f'{penalty:g}' for penalty in penalties)}"
             for (steps, *penalties), methods in budgets.items()
         ]
         sentences.append(
-            f"Tried were {'; '.join(tried)}. So these differ in more than head or training splits, and so may what they "
-            "reach."
+            f"Tried were {'; '.join(tried)}: what one of them has over another may come of these numbers as well as of "
+            "head and training splits."
         )
     return sentences
 

@@ -194,7 +194,9 @@ def train(
                 run.load(going_on)
                 log.info("going on from step %d of the run with penalty %g", run.step, penalty)
                 going_on = None
-            for _ in progress(run.run(data, validation), f"penalty {penalty:g}", training.steps - run.step, unit="step"):
+            for _ in progress(
+                run.run(data, validation), f"penalty {penalty:g}", training.steps - run.step, unit="step"
+            ):
                 if time.monotonic() - saved >= SECONDS_BETWEEN_STATES:
                     _write_state(state, {"key": key, "runs": runs, "run": run.state()})
                     saved = time.monotonic()

@@ -30,7 +30,8 @@ class _Split:
 class Validation:
     """Rank the queries of `sources` among their exemplars and the database's first images; their features are in memory.
 
-    n_images: of the database. threads: of the ranking; they change no result. Raises InputError for an empty split, and for an entry without a valid exemplar.
+    n_images: of the database. threads: of the ranking; they change no result. Raises InputError for an empty split, and
+    for an entry without a valid exemplar.
     """
 
     def __init__(
