@@ -98,6 +98,8 @@ def _find_rows(feature_file: Path | str, known: list[str], paths: list[str]) -> 
     missing = [path for path in paths if path not in row_of]
     if missing:
         hint = _other_beginning(missing, row_of)
+        if not hint and known and len(missing) == len(paths):
+            hint = f"\nThe paths that it has are such as {shown(known[0])}"
         raise InputError(
             f"{feature_file}: has no feature of {len(missing)} of {len(paths)} images:{listed(missing)}{hint}"
         )

@@ -88,6 +88,15 @@ class Wider(torch.nn.Module):
         return images.flatten(1)[:, : self.width]
 
 
+class AnArray(torch.nn.Module):
+    def forward(self, images):
+        return images.mean((2, 3)).numpy()
+
+
+def an_array():
+    return AnArray(), STATED
+
+
 def of_the_batch():
     return OfTheBatch(), STATED
 
@@ -189,6 +198,7 @@ FAULTS = {
     "statistics of a batch": (own("of_the_batch"), "an image other features beside another image"),
     "random numbers": (own("at_random"), "or at another time; expected features that depend on the image alone"),
     "more columns each time": (own("wider"), "an image other features"),
+    "an array": (own("an_array"), r"returns a numpy ndarray of float32 \[2, 3\]; expected one tensor"),
     "no Python": (own("means", "models/text.py"), "text.py, (line|function means.*SyntaxError)"),
 }
 

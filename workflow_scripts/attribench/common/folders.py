@@ -40,7 +40,8 @@ def list_images(top: Path | str, what: str = "folder") -> Listing:
     name is not UTF-8.
     """
     if not os.path.isdir(top):
-        raise InputError(f"{shown(str(top))}: the {what} does not exist; expected a folder of images")
+        found = "is no folder" if os.path.lexists(top) else "does not exist"
+        raise InputError(f"{shown(str(top))}: the {what} {found}; expected a folder of images")
     endings, images = image_endings(), []
     left_out: list[tuple[str, str, str]] = []
     seen, above = {_identity(top)}, _folders_above(top)

@@ -49,4 +49,6 @@ def _reason(error: Exception) -> str:
     """Return what torch found, without its advice on how to load a file that may run any code."""
     found = re.search(r"WeightsUnpickler error: (.*?)(?:\.? Please use|\n|$)", str(error))
     reason = found[1] if found else (str(error).splitlines() or [""])[0]
-    return f"{type(error).__name__}: {reason}" if isinstance(error, LookupError) or not reason else reason
+    if not reason:
+        return type(error).__name__
+    return f"{type(error).__name__}: {reason}" if isinstance(error, LookupError) else reason

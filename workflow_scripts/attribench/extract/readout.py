@@ -66,7 +66,12 @@ def _pooled(tensor: Any, pool: Pool) -> Any:
 def _described(outputs: Any) -> str:
     """Return what `outputs` are, in words: the type and shape of a tensor, or of each of several."""
     if hasattr(outputs, "shape"):
-        return f"{str(outputs.dtype).removeprefix('torch.')} {list(outputs.shape)}"
+        kind = (
+            ""
+            if str(outputs.dtype).startswith("torch.")
+            else f"a {type(outputs).__module__} {type(outputs).__name__} of "
+        )
+        return f"{kind}{str(outputs.dtype).removeprefix('torch.')} {list(outputs.shape)}"
     if isinstance(outputs, dict):
         return f"a dict of {', '.join(f'{name!r}: {_described(value)}' for name, value in outputs.items())}"
     if isinstance(outputs, list | tuple):
