@@ -81,7 +81,7 @@ def test_a_training_split_that_is_all_made_of_the_evaluated_one_does_not_pass(sp
     """The more images were saved anew, the more usual small distances between the two splits are."""
     rng = np.random.default_rng(4)
     for own, others in zip(splits["one"][0], splits["other"][0], strict=True):
-        others[:] = [rows + 0.12 * rng.standard_normal(rows.shape) for rows in own]
+        others[:] = [rows + 0.3 * rng.standard_normal(rows.shape) for rows in own]
     message = r"images of one, .* have near duplicates in other, .*; expected no cosine of 0\.9\d+ or more, or"
     with pytest.raises(InputError, match=message):
         refuse_overlap([write(splits, "one")], write(splits, "other"))
