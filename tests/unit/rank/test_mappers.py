@@ -174,6 +174,15 @@ def flip_a_bit(path):
     path.write_bytes(content.replace(torch.tensor(0.5).numpy().tobytes(), torch.tensor(0.75).numpy().tobytes(), 1))
 
 
+def test_a_file_without_checksums_is_read(tmp_path):
+    torch.serialization.set_crc32_options(False)
+    try:
+        save(tmp_path / "mapper.pth", LINEAR, LINEAR)
+    finally:
+        torch.serialization.set_crc32_options(True)
+    load_mappers(tmp_path / "mapper.pth")
+
+
 LINEAR = {"weight": torch.zeros(4, 24), "bias": torch.zeros(4)}
 BAD = {
     "no dict": (lambda path: torch.save([1], path), "found list; expected a dict"),
