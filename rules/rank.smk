@@ -21,7 +21,6 @@ def rank_reads(split, extractor, variant):
         | features_keys(split, extractor)
         | features_keys(plan.database, extractor)
         | tuned_reads(extractor, variant)
-        | overlap_reads(split, extractor, variant)
     )
 
 
@@ -31,11 +30,9 @@ def rank_key(split, extractor, variant):
     if variant == SCORES:
         return rank_scores_key(split, extractor)
     settings = [extractor, variant, plan.rank_options(), *(["histogram"] if plan.config.influence else [])]
-    reads = rank_reads(split, extractor, variant)
-    for path in overlap_reads(split, extractor, variant):  # it may forbid a ranking, but changes none
-        del reads[path]
-    mapper = plan.mapper_token(extractor, variant)
-    return key_of("rank", code=rank.VERSION, settings=settings, reads=[*reads.values(), mapper])
+    # Not those of `overlap`, which may forbid a ranking but changes none.
+    reads = [*rank_reads(split, extractor, variant).values(), plan.mapper_token(extractor, variant)]
+    return key_of("rank", code=rank.VERSION, settings=settings, reads=reads)
 
 
 def rank_files(split, extractor, variant):
@@ -85,7 +82,7 @@ rule rank:
         gpu=1 if plan.config.device == "cuda" and not plan.config.influence else 0,
     params:
         key=lambda w: rank_key(**w),
-        reads=lambda w: rank_reads(**w),
+        reads=lambda w: rank_reads(**w) | overlap_reads(**w),
         options=plan.rank_options(),
         database=plan.database,
         # A function of `input` too, so that Snakemake does not compare it: the key says all.

@@ -41,9 +41,7 @@ def tune_reads(extractor, variant):
 @cache
 def tune_key(extractor, variant):
     config = plan.config
-    # What near duplicates do is refuse a training: they change none.
-    training = {name: value for name, value in config.training(variant).items() if name != "near_duplicates"}
-    settings = [config.benchmark, extractor, config.tuning_splits(variant), training]
+    settings = [config.benchmark, extractor, config.tuning_splits(variant), config.tune[variant].decisive()]
     return key_of("tune", code=tune.VERSION, settings=settings, reads=tune_reads(extractor, variant).values())
 
 

@@ -66,6 +66,10 @@ class Training(Closed):
         if self.head == "mlp" and self.layers == 1 and "hidden" in self.model_fields_set:
             raise ValueError("one layer leads from the features to `outputs`; expected no `hidden`, or more `layers`")
 
+    def decisive(self) -> dict[str, Any]:
+        """Return the settings that decide what is learned: all but what may only refuse a training."""
+        return self.model_dump(include={*Training.model_fields} - {"near_duplicates"})
+
     @property
     def penalties(self) -> list[float]:
         """Return the weights of the penalty to try, 0 alone for a head without one."""

@@ -73,7 +73,7 @@ def tune(
         raise InputError(f"{checkpoint}: {error}") from None
     names = [tuple(source.collection for source in sources) for sources in (train_splits, val_splits)]
     provenance = {
-        "settings": training.model_dump(exclude={"near_duplicates"}),
+        "settings": training.decisive(),
         "penalty": best.penalty,
         "step": best.step,
         "val_mAP": best.val,
