@@ -4,7 +4,7 @@ import logging
 
 from attribench.common.tables_io import write_table
 from attribench.formats.rank_file import read_rank_file
-from attribench.formats.ranking import labels_of
+from attribench.formats.ranking import labels_of, seen_of
 from attribench.metrics import read_query_table
 from attribench.provenance.job import job
 from attribench.tables import tables
@@ -35,7 +35,7 @@ with job(snakemake, other_keys={snakemake.output.published: snakemake.params.pub
     }
     labels = labels_of(params.labels)
     written = {path: tables.with_labels(table, labels) for path, table in written.items()}
-    seen = {(r.split, *r.method): tables.seen_of(r, params.benchmark) for r in rankings}
+    seen = {(r.split, *r.method): seen_of(r, params.benchmark) for r in rankings}
     for path in (output.summary, output.comparisons, output.breakdown, output.database_sizes):
         written[path] = tables.with_seen(written[path], seen)
     written[output.missing_variants] = tables.missing_variants_table(params.missing_variants)

@@ -10,10 +10,10 @@ from attribench.formats.checkpoint import Checkpoint, TrainedOn, write_checkpoin
 from attribench.formats.features import CollectionFiles, Invalid
 from attribench.formats.manifest import read_manifest
 from attribench.formats.rank_file import read_rank_file
+from attribench.formats.ranking import seen_of
 from attribench.formats.shards import FeatureIdentity
 from attribench.overlap import refuse_overlap
 from attribench.rank.rank import Options, rank_split
-from attribench.tables.tables import seen_of
 from attribench.tune.collection import database_parts, read_entries
 from attribench.tune.validation import Validation
 from helpers.tuning import related, write_database, write_source, write_split

@@ -20,10 +20,9 @@ from scipy.optimize import minimize
 from attribench.common.errors import InputError
 from attribench.common.files import write_text
 from attribench.formats.calibrator import BIAS_GAIN, Calibrator, write_calibrator
-from attribench.formats.checkpoint import TrainedOn
 from attribench.formats.histogram import read_histogram
 from attribench.formats.rank_file import read_rank_file
-from attribench.formats.ranking import Ranking
+from attribench.formats.ranking import Ranking, seen_of
 from attribench.influence import Candidates, in_blocks, log_likelihood
 
 # The grid. Inverse temperatures are in units of one over the spread of scores; biases by the sum of what they add to all
@@ -64,7 +63,7 @@ def calibrate(
     blocks, n_candidates, splits, n_entries = [], [], [], 0
     for path, histogram in zip(ranks, histograms, strict=True):
         ranking = read_rank_file(path)
-        _refuse_trained_on(path, ranking, benchmark)
+        _refuse_trained_on(ranking, benchmark)
         splits.append(ranking.split)
         of_split = in_blocks(ranking, read_histogram(histogram, len(ranking.query_valid)))
         blocks += [candidates for _, _, candidates in of_split]
@@ -89,9 +88,8 @@ def calibrate(
     log.info("inv_tau %.6g, bias %.6g: log-likelihood %.4f", *fitted.calibrator, fitted.log_likelihood)
 
 
-def _refuse_trained_on(path: Path | str, ranking: Ranking, benchmark: str) -> None:
-    plain = json.loads(ranking.trained_on or "{}")
-    if plain and TrainedOn.from_plain(path, plain).seen(benchmark, ranking.split) == "train":
+def _refuse_trained_on(ranking: Ranking, benchmark: str) -> None:
+    if seen_of(ranking, benchmark) == "train":
         raise InputError(
             f"config key calibration_splits: {ranking.split} trained the mappers of {ranking.variant}, which are too good "
             "there; expected other splits"

@@ -4,12 +4,15 @@ Letters stand for lengths: Q queries, E exemplars and M entries of the split, k 
 database sizes, and R pairs of a query and one of its exemplars. This module loads neither numba nor torch.
 """
 
+import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
+
+from attribench.formats.checkpoint import TrainedOn
 
 PRETRAINED, SCORES = "pretrained", "scores"  # variants without a mapper: features as they are; a method's own scores
 
@@ -171,3 +174,14 @@ class Ranking(Ranks):
         s = int(np.searchsorted(self.sizes, size))
         n_valid = int(self.n_database_at[s])
         return replace(self, ranks=self.ranks_at[s], n_database=n_valid, n_database_invalid=size - n_valid)
+
+
+def seen_of(ranking: Ranking, benchmark: str) -> str:
+    """Return what part the ranking's split had in the training of its mappers.
+
+    `train`, `val`, or `no` for none; `unknown` where the checkpoint does not say; empty for a method without mappers.
+    """
+    plain = json.loads(ranking.trained_on or "null")
+    if not plain:
+        return "" if plain is None else "unknown"
+    return TrainedOn.from_plain("rank file", plain).seen(benchmark, ranking.split)

@@ -4,7 +4,6 @@
 `metrics.read_query_table` reads them. Splits and methods come out in its order, prompt types in that of the split file.
 """
 
-import json
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import combinations
@@ -15,7 +14,6 @@ import pandas as pd
 
 from attribench.common.errors import InputError
 from attribench.common.tables_io import read_table
-from attribench.formats.checkpoint import TrainedOn
 from attribench.formats.ranking import Method, Ranking
 from attribench.metrics import Metric, all_metrics, least_candidates, query_table, telling_metrics
 from attribench.tables import statistics
@@ -232,17 +230,6 @@ def with_labels(table: pd.DataFrame, labels: dict[Method, str]) -> pd.DataFrame:
             methods = zip(table[f"extractor{end}"], table[f"variant{end}"], strict=True)
             table = table.assign(**{f"label{end}": [labels[Method(*method)] for method in methods]})
     return table
-
-
-def seen_of(ranking: Ranking, benchmark: str) -> str:
-    """Return what part the ranking's split had in the training of its mappers.
-
-    `train`, `val`, or `no` for none; `unknown` where the checkpoint does not say; empty for a method without mappers.
-    """
-    plain = json.loads(ranking.trained_on or "null")
-    if not plain:
-        return "" if plain is None else "unknown"
-    return TrainedOn.from_plain("rank file", plain).seen(benchmark, ranking.split)
 
 
 def with_seen(table: pd.DataFrame, seen: dict[tuple[str, str, str], str]) -> pd.DataFrame:
