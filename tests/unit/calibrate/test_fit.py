@@ -138,7 +138,7 @@ def calibrate_on(folder, **splits):
 
 
 def test_a_split_that_trained_the_mappers_calibrates_nothing(tmp_path):
-    """Of a checkpoint that is given, only the file says so."""
+    """Where a checkpoint is given, its file alone says so."""
     trained_on = json.dumps({"extractor": "made", "benchmark": "b", "train": ["seen"], "val": ["chose"]})
     database, exemplars = drawn(KNOWN["a bias"])
     for name in ("chose", "seen"):

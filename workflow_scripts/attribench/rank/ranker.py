@@ -201,7 +201,10 @@ class Ranker:
         return level
 
     def _scan(self, part: slice, scores: Scores, max_undecided: float, block: Rows, numbers, counts, queues):
-        """Scan the scores of `part`, decide undecided pairs; return how many queries are done, and `scan`'s too many."""
+        """Scan the scores of `part`, and decide undecided pairs.
+
+        Returns how many queries are done, and whether more pairs than the share `max_undecided` were undecided.
+        """
         units, margin, tally = self._queries.raw[part], float64_error(self.dimension), self._tally
         thresholds = (tally.offsets[part.start : part.stop + 1], tally.threshold, counts)
         top_score, top_index = tally.top_score[part], tally.top_index[part]
