@@ -23,7 +23,7 @@ from attribench.decode.reading import is_over_another_limit
 from attribench.formats.ranking import SCORES
 from attribench.formats.shards import invalid_images
 from attribench.gallery.page import page_texts
-from attribench.plan.config import load, own_features, refuse_empty
+from attribench.plan.config import check_command_line, load, own_features
 from attribench.plan.config_files import default_settings
 from attribench.plan.described import described_collections, described_extractors, described_methods
 from attribench.plan.labels import method_of_sheet, refuse_unknown_queries
@@ -55,7 +55,7 @@ def without_traceback(work):
 
 
 if not IS_JOB:
-    without_traceback(lambda: refuse_empty(workflow.config_settings.config))
+    without_traceback(lambda: check_command_line(workflow.config_settings.config, config))
 # Snakemake's own reader takes the last of two equal keys; files that it was given on the command line are among these.
 for file in [] if IS_JOB else workflow.configfiles:
     without_traceback(lambda: check_config_file(file))

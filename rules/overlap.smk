@@ -16,7 +16,7 @@ def overlap_reads(split, extractor, variant):
 
 @cache
 def overlap_key(split, extractor, variant):
-    settings = [split, tuning_splits(variant), plan.config.tune[variant].near_duplicates]
+    settings = [split, plan.config.tuning_splits(variant), plan.config.tune[variant].near_duplicates]
     reads = collection_reads([*tuning_splits(variant), split], extractor)
     return key_of("overlap", code=overlap.VERSION, settings=settings, reads=reads.values())
 
@@ -50,7 +50,7 @@ rule overlap:
         key=lambda w: overlap_key(**w),
         reads=lambda w: collection_reads([*tuning_splits(w.variant), w.split], w.extractor),
         # Functions of `input` too, so that Snakemake does not compare them: the key says all.
-        trained=lambda w, input: [files_of_collection(c, w.extractor) for c in tuning_splits(w.variant)],
+        splits=lambda w, input: files_of_tuning(**w),
         evaluated=lambda w, input: files_of_collection(w.split, w.extractor),
         near_duplicates=lambda w, input: plan.config.tune[w.variant].near_duplicates,
     message:

@@ -14,7 +14,7 @@ def rank_scores_reads(split):
 def rank_scores_key(split, extractor):
     return key_of(
         "rank_scores",
-        code=rank.VERSION,
+        code=rank.SCORES_VERSION,
         settings=[extractor, plan.rank_options()],
         reads=[*rank_scores_reads(split).values(), score_token(split, extractor)],
     )

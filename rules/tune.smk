@@ -24,14 +24,19 @@ def collection_inputs(collections, extractor):
     }
 
 
-def files_of_collection(collection, extractor):
-    """Return what `formats.features.CollectionFiles` takes."""
+def files_of_collection(collection, extractor=None):
+    """Return what `formats.features.CollectionFiles` takes; without an extractor, without features."""
     return {
         "collection": collection,
         "manifest": manifest_of(collection),
         "record": plan.path("fingerprints", collection=collection),
-        "shards": plan.features(collection, extractor),
+        "shards": plan.features(collection, extractor) if extractor else [],
     }
+
+
+def files_of_tuning(extractor, variant, **_):
+    """Return the files of a variant's training splits, and of its val splits."""
+    return [[files_of_collection(c, extractor) for c in splits] for splits in plan.config.tuning_splits(variant)]
 
 
 def tune_reads(extractor, variant):
@@ -90,9 +95,7 @@ rule tune:
         key=lambda w: tune_key(**w),
         reads=lambda w: tune_reads(**w),
         # Functions of `input` too, so that Snakemake does not compare them: the key says all.
-        splits=lambda w, input: [
-            [files_of_collection(c, w.extractor) for c in s] for s in plan.config.tuning_splits(w.variant)
-        ],
+        splits=lambda w, input: files_of_tuning(**w),
         database=lambda w, input: files_of_collection(plan.database, w.extractor),
         training=lambda w, input: plan.config.training(w.variant),
     message:

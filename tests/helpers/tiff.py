@@ -1,49 +1,55 @@
-"""TIFF files of grey samples of any size: Pillow writes few of the kinds that it reads."""
+"""TIFF files of kinds that Pillow reads and does not write."""
 
 import struct
+import zlib
 
 import numpy as np
 
 UNSIGNED, SIGNED, FLOAT = 1, 2, 3  # sample formats
+_TYPES = {"H": 3, "I": 4}  # of a tag's values, by their letter of `struct`
+_ORDERS = {"<": b"II*\0", ">": b"MM\0*"}
 
 
-def grey_tiff(values, bits, sample_format=UNSIGNED, *, white_is_zero=False):
-    """Return the file of `values` [h, w], samples of 8 to 64 bits (of 12, or whole bytes), uncompressed."""
-    height, width = values.shape
+def grey_tiff(values, bits, sample_format=UNSIGNED, *, white_is_zero=False, order="<", is_deflated=False):
+    """Return the file of `values` [h, w], samples of 8 to 64 bits (of 12, or whole bytes)."""
     kind = {UNSIGNED: "u", SIGNED: "i", FLOAT: "f"}[sample_format]
-    pixels = _packed_12(values) if bits == 12 else values.astype(f"<{kind}{bits // 8}").tobytes()
-    short, long = 3, 4
-    tags = [
-        (256, long, width),
-        (257, long, height),
-        (258, short, bits),
-        (259, short, 1),
-        (262, short, int(not white_is_zero)),
-    ]
-    tags += [
-        (273, long, 8),
-        (277, short, 1),
-        (278, long, height),
-        (279, long, len(pixels)),
-        (339, short, sample_format),
-    ]
-    entries = b"".join(struct.pack("<HHII", tag, size, 1, value) for tag, size, value in tags)
-    return b"II*\0" + struct.pack("<I", 8 + len(pixels)) + pixels + struct.pack("<H", len(tags)) + entries + bytes(4)
+    pixels = _packed_12(values) if bits == 12 else values.astype(f"{order}{kind}{bits // 8}").tobytes()
+    tags = {259: ("H", [8 if is_deflated else 1]), 262: ("H", [int(not white_is_zero)]), 339: ("H", [sample_format])}
+    return _file(values.shape, [bits], [zlib.compress(pixels) if is_deflated else pixels], tags, order)
 
 
-def planar_tiff(values):
-    """Return the file of `values` [h, w, 3] in 16 bits, uncompressed, each colour in a plane of its own."""
-    height, width, n = values.shape
-    planes = np.moveaxis(values, -1, 0).astype("<u2").tobytes()
-    size, short, long = len(planes) // n, 3, 4
-    first = 8 + len(planes)  # of the lists that do not fit into a tag
-    lists = struct.pack("<3H", 16, 16, 16) + struct.pack("<3I", *(8 + i * size for i in range(n)))
-    lists += struct.pack("<3I", *[size] * n)
-    tags = [(256, long, 1, width), (257, long, 1, height), (258, short, n, first), (259, short, 1, 1)]
-    tags += [(262, short, 1, 2), (273, long, n, first + 6), (277, short, 1, n), (278, long, 1, height)]
-    tags += [(279, long, n, first + 18), (284, short, 1, 2)]
-    entries = b"".join(struct.pack("<HHII", *tag) for tag in tags)
-    return b"II*\0" + struct.pack("<I", first + 30) + planes + lists + struct.pack("<H", len(tags)) + entries + bytes(4)
+def planar_tiff(values, bits=16, photometric=2):
+    """Return the file of `values` [h, w, n], uncompressed, each colour in a plane of its own; photometric 8 is CIELAB."""
+    planes = [plane.astype(f"<u{bits // 8}").tobytes() for plane in np.moveaxis(values, -1, 0)]
+    tags = {259: ("H", [1]), 262: ("H", [photometric]), 284: ("H", [2])}
+    return _file(values.shape[:2], [bits] * len(planes), planes, tags)
+
+
+def palette_tiff(values, palette):
+    """Return the file of `values` [h, w], rows of `palette` [256, 3], whose numbers are written as they are."""
+    tags = {259: ("H", [1]), 262: ("H", [3]), 320: ("H", palette.T.ravel().tolist())}
+    return _file(values.shape, [8], [values.astype(np.uint8).tobytes()], tags)
+
+
+def _file(shape, bits, strips, tags, order="<"):
+    """Return a file of one image: its `strips`, what tags have no place for, and the tags."""
+    (height, width), content, starts = shape, bytearray(8), []
+    for strip in strips:
+        starts.append(len(content))
+        content += strip + bytes(len(strip) % 2)
+    sizes = [len(strip) for strip in strips]
+    tags = {256: ("I", [width]), 257: ("I", [height]), 258: ("H", bits), 277: ("H", [len(bits)]), **tags}
+    tags |= {273: ("I", starts), 278: ("I", [height]), 279: ("I", sizes)}
+    entries = b""
+    for tag, (letter, values) in sorted(tags.items()):
+        packed = struct.pack(f"{order}{len(values)}{letter}", *values)
+        if len(packed) > 4:
+            start = struct.pack(f"{order}I", len(content))
+            content += packed
+            packed = start
+        entries += struct.pack(f"{order}HHI", tag, _TYPES[letter], len(values)) + packed.ljust(4, b"\0")
+    content[:8] = _ORDERS[order] + struct.pack(f"{order}I", len(content))
+    return bytes(content) + struct.pack(f"{order}H", len(tags)) + entries + bytes(4)
 
 
 def _packed_12(values):

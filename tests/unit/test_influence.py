@@ -179,6 +179,16 @@ def test_queries_whose_scores_lie_far_apart():
         compare(ranking, influence, brute, field, rtol=0, atol=1e-3)
 
 
+@pytest.mark.parametrize("inv_tau", [2000.0, 1e6])
+def test_a_likelihood_may_be_smaller_than_a_float64_tells(inv_tau):
+    """One exemplar is an outlier, and cosines that lie close together need a large inverse temperature."""
+    database, exemplars = np.array([[0.9, 0.5, 0.4]]), [[0.9, 0.1]]
+    ranking, histogram = of_scores(database, exemplars, [0], ["gpt"], k=2)
+    influence = influence_of(ranking, histogram, Calibrator(inv_tau, 0.0))
+    expected = inv_tau * (0.1 - 0.9) / 2 - np.log(2)
+    assert influence.exemplar[1] == 0 and influence.log_likelihood[0] == pytest.approx(expected, rel=1e-6)
+
+
 def test_more_queries_than_are_computed_at_a_time(monkeypatch):
     expected = influences(CALIBRATORS["no bias"])[1]
     monkeypatch.setattr("attribench.influence._QUERIES", 2)

@@ -64,6 +64,33 @@ def test_scores_rank_as_the_features_that_they_are_of(tmp_path, order, hard_nega
 
 
 @pytest.mark.parametrize("hard_negatives", [False, True])
+def test_the_unit_of_scores_does_not_matter(tmp_path, hard_negatives):
+    """Influences by gradients lie around 1e-10: closer together than cosines that tie."""
+    made = made_up()
+    write_manifests(tmp_path, made)
+    path, options = write_scores(tmp_path / "s.h5", made), {"hard_negatives": hard_negatives, "top_k": 7}
+    expected = ranked(tmp_path, path, **options)
+    for factor in (2.0**-40, 2.0**-60, 2.0**60):  # exact, so that equal scores stay equal
+        with h5py.File(path, "r+") as file:
+            for name in ("database_scores", "exemplar_scores"):
+                file[name][:] *= factor
+        found = ranked(tmp_path, path, **options)
+        for name in ("ranks", "exemplar", "neighbour_index"):
+            assert np.array_equal(getattr(found, name), getattr(expected, name)), (factor, name)
+
+
+def test_a_score_ties_with_its_equal_alone(tmp_path):
+    made = made_up()
+    write_manifests(tmp_path, made)
+    path = write_scores(tmp_path / "s.h5", made)
+    with h5py.File(path, "r+") as file:
+        file["exemplar_scores"][:] = 1.0
+        file["database_scores"][:] = np.nextafter(1.0, 0.0)
+        file["database_scores"][:, 3] = 1.0
+    assert {*ranked(tmp_path, path).ranks.tolist()} == {2, 3, 4}
+
+
+@pytest.mark.parametrize("hard_negatives", [False, True])
 def test_an_exemplar_of_several_entries_has_one_column(tmp_path, hard_negatives):
     """The exemplars 3 (of entry 2) and 7 (of entry 3) are one image: ranks are those of its features."""
     queries, query_entry, exemplars, exemplar_entry, database = made_up()

@@ -141,6 +141,23 @@ def test_a_training_image_that_is_evaluated_is_refused_by_name(tuned, tmp_path):
     assert "near_duplicates: allow" in done.stdout
 
 
+def test_near_duplicates_of_a_val_split_are_not_allowed_for_good(tuned, tmp_path):
+    """What was tuned while they were allowed is not tuned again, but refused."""
+    clone = copied(tuned, tmp_path)
+    root = clone.folder / "root"
+    with np.load(root / "feats/train.npz") as train, np.load(root / "feats/val.npz") as val:
+        rows = val["features"].copy()
+        rows[12] = train["features"][7] * 3
+        write_features(root, "val", val["paths"], rows)
+    scaled = {**SETTINGS["tune"]["scaled"], "near_duplicates": "allow"}
+    clone.run(TABLE, config={"variants": ["scaled"], "tune": {"scaled": scaled}})
+    for _ in range(2):
+        done = clone.run(TABLE, config={"variants": ["scaled"]}, check=False)
+        assert done.returncode
+        assert "train/e1-1.png = val/e2-0.png (entry 2): features of cosine 1.000000" in done.stdout, done.stdout
+        assert "have near duplicates in val, which chooses among its steps" in done.stdout
+
+
 def test_a_killed_tuning_goes_on_where_it_was(tuned, tmp_path):
     clone = copied(tuned, tmp_path)
     learned = {"steps": 3000, "evaluate_every": 10, "patience": 1000, "penalty": [0], "threads": 1}
@@ -184,6 +201,20 @@ def test_influence_is_calibrated_on_val_splits_and_measured_on_others(tuned, tmp
     # Other splits calibrate anew, and those that are ranked already are not again.
     others = {**on, "calibration_splits": ["test"], "splits": ["val"]}
     assert clone.planned(others, INFLUENCE) == {"calibrate": 3, "influence": 3, "influence_table": 1}
+    # The same images under another name are not other images.
+    entries = json.loads((clone.folder / "root/test.json").read_text())[:3]
+    (clone.folder / "root/again.json").write_text(json.dumps(entries))
+    shutil.copy(clone.folder / "root/feats/test.npz", clone.folder / "root/feats/again.npz")
+    splits = {**SETTINGS["benchmarks"]["made"]["splits"], "again": "again.json"}
+    again = {
+        **on,
+        "calibration_splits": ["again"],
+        "variants": ["pretrained"],
+        "benchmarks": {"made": {"splits": splits}},
+    }
+    done = clone.run(INFLUENCE, config=again, check=False)
+    message = "again.csv: 18 images of again, on which influence is calibrated, are in test, which is evaluated"
+    assert done.returncode and message in done.stdout, done.stdout
     # A calibrator that is given needs no split, and is the published layout.
     results, root = clone.folder / "results", clone.folder / "root"
     shutil.copy(results / "mappers/mine/learned.pth", root / "mapper.pth")

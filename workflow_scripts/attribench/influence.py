@@ -79,9 +79,20 @@ def in_blocks(ranking: Ranking, histogram: ScoreHistogram) -> Iterator[tuple[np.
 
 def terms(calibrator: Calibrator, scores: np.ndarray, best: np.ndarray) -> np.ndarray:
     """Return t of the formula above for `scores`, with the highest score of all candidates, `best`; NaN stays."""
+    return np.maximum(0, np.exp(_exponent(calibrator, scores, best)) + calibrator.bias * BIAS_GAIN)
+
+
+def log_terms(calibrator: Calibrator, scores: np.ndarray, best: np.ndarray) -> np.ndarray:
+    """Return the logarithm of `terms`; -inf where t is 0."""
+    if not calibrator.bias:  # the exponential may be too small for a float64
+        return _exponent(calibrator, scores, best)
+    with np.errstate(divide="ignore"):
+        return np.log(terms(calibrator, scores, best))
+
+
+def _exponent(calibrator: Calibrator, scores: np.ndarray, best: np.ndarray) -> np.ndarray:
     # A point can be a little above the best score; and far above, without weight, where other queries have such scores.
-    exponent = np.minimum(calibrator.inv_tau * (scores - best), 1)
-    return np.maximum(0, np.exp(exponent) + calibrator.bias * BIAS_GAIN)
+    return np.minimum(calibrator.inv_tau * (scores - best), 1)
 
 
 def log_likelihood(candidates: Candidates, calibrator: Calibrator, total: np.ndarray | None = None) -> np.ndarray:
@@ -90,9 +101,8 @@ def log_likelihood(candidates: Candidates, calibrator: Calibrator, total: np.nda
     total: the sum of t over all candidates, float64 [q]; None: that of the points.
     """
     total = _total(candidates, calibrator) if total is None else total
-    with np.errstate(divide="ignore"):
-        logs = np.log(terms(calibrator, candidates.exemplars, candidates.best[:, None]))
-        return np.nanmean(logs, axis=1) - np.log(total)
+    logs = log_terms(calibrator, candidates.exemplars, candidates.best[:, None])
+    return np.nanmean(logs, axis=1) - np.log(total)
 
 
 def _total(candidates: Candidates, calibrator: Calibrator) -> np.ndarray:

@@ -18,8 +18,9 @@ from attribench.formats.manifest import ManifestRow, read_manifest
 from attribench.provenance.fingerprints import read_record
 
 # Raise when what is refused changes: all is then compared anew.
-VERSION = 2
+VERSION = 3
 
+CHOOSES = "which chooses among its steps"  # what a val split is for, in messages
 _NEAREST_SHARE, _ANY_SHARE, _COPY = 0.1, 0.01, 1e-6
 _ROWS = 2048  # compared with all images of the evaluated split at a time
 
@@ -49,25 +50,29 @@ class _Images:
 
 
 def refuse_overlap(
-    trained: list[CollectionFiles], evaluated: CollectionFiles, near_duplicates: str = "refuse"
+    trained: list[CollectionFiles],
+    evaluated: CollectionFiles,
+    near_duplicates: str = "refuse",
+    purpose: str = "which is evaluated",
 ) -> list[Nearest]:
     """Return what is nearest to each of the `trained` splits of the split `evaluated`.
 
     Raises InputError that names images which are in both: by path, by content or, unless `near_duplicates` is `allow`, by
-    nearly equal features.
+    nearly equal features. purpose: of the split `evaluated`, for the message.
     """
     images, contents, nearest = _read(evaluated), _contents(evaluated), []
     threshold = near_duplicate_distance(images.units[images.valid], images.entries[images.valid])
     for source in trained:
         rows = read_manifest(source.manifest)
         same = _same_paths(rows, images.rows) or _same_contents(_contents(source), contents, images.rows)
-        _refuse(source, evaluated, same, "are in", "no common image")
+        sentence = f"of {source.collection}, on which mappers are tuned, {{}} {evaluated.collection}, {purpose}"
+        _refuse(source, same, sentence.format("are in"), "no common image")
         found = _Comparison.of(source, rows, images, threshold)
         if near_duplicates == "refuse":
             expected = (
                 f"no cosine of {1 - threshold:.6f} or more, or `near_duplicates: allow` in the entry below `tune`"
             )
-            _refuse(source, evaluated, found.near_duplicates(), "have near duplicates in", expected)
+            _refuse(source, found.near_duplicates(), sentence.format("have near duplicates in"), expected)
         nearest += found.nearest(source.collection)
     return nearest
 
@@ -84,12 +89,19 @@ def near_duplicate_distance(units: np.ndarray, entries: np.ndarray) -> float:
     return max(_COPY, float(_ANY_SHARE * usual), float(_NEAREST_SHARE * nearest) if np.isfinite(nearest) else 0.0)
 
 
-def _refuse(source: CollectionFiles, evaluated: CollectionFiles, lines: list[str], found: str, expected: str) -> None:
+def refuse_calibrated(calibrating: CollectionFiles, evaluated: CollectionFiles) -> None:
+    """Raise InputError that names images which are in both splits, by path or by content."""
+    rows, evaluated_rows = read_manifest(calibrating.manifest), read_manifest(evaluated.manifest)
+    same = _same_paths(rows, evaluated_rows) or _same_contents(
+        _contents(calibrating), _contents(evaluated), evaluated_rows
+    )
+    found = f"of {calibrating.collection}, on which influence is calibrated, are in {evaluated.collection}, which is evaluated"
+    _refuse(calibrating, same, found, "no common image; or the same split, which the table then notes")
+
+
+def _refuse(source: CollectionFiles, lines: list[str], found: str, expected: str) -> None:
     if lines:
-        raise InputError(
-            f"{source.manifest}: {len(lines)} images of {source.collection}, on which mappers are tuned, {found} "
-            f"{evaluated.collection}, which is evaluated; expected {expected}:{listed(lines)}"
-        )
+        raise InputError(f"{source.manifest}: {len(lines)} images {found}; expected {expected}:{listed(lines)}")
 
 
 def _read(source: CollectionFiles) -> _Images:

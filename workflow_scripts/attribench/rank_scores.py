@@ -1,6 +1,7 @@
 """Rank one split by a method that gives scores and no features: from manifests and a score file to a rank file.
 
-Ranks, ties and neighbours are as defined in `rank.ranker` and `rank.ties`, of the scores in the file, compared as float64.
+Ranks and neighbours are as defined in `rank.ranker`, of the scores in the file, compared as float64. A score ties with one
+that is equal, and with no other: what is a small difference depends on the method's unit.
 """
 
 from concurrent.futures import ThreadPoolExecutor
@@ -79,7 +80,7 @@ def _rank(
     offsets, pairs = entry_pairs(query_entry, exemplar_entry)
     scores, pairs = sorted_pairs(offsets, pairs, _pair_scores(file, query, exemplar, offsets, first[pairs]))
     valid = np.ones(len(queries), bool)
-    tally = Tally(valid, offsets, scores, pairs, options.top_k, list(options.database_sizes))
+    tally = Tally(valid, offsets, scores, pairs, options.top_k, list(options.database_sizes), tolerance=0)
     tally.next_blocks(np.ones(len(paths), bool), len(paths))
     with ThreadPoolExecutor(threads) as pool:
 

@@ -7,7 +7,7 @@ import pytest
 from attribench.decode.eight_bits import UnreadableImage, as_rgb
 from attribench.decode.preprocessing import Preprocessing, load_pixels
 from helpers.png import GREY, GREY_ALPHA, RGB, RGBA, png
-from helpers.tiff import FLOAT, SIGNED, UNSIGNED, grey_tiff, planar_tiff
+from helpers.tiff import FLOAT, SIGNED, UNSIGNED, grey_tiff, palette_tiff, planar_tiff
 from PIL import Image
 
 WHOLE = Preprocessing(64, 64, "nearest")  # of a picture of this size, nothing is changed
@@ -85,6 +85,9 @@ SAME_PICTURE = {
     "16.ppm": b"P6 64 64 65535\n" + (COLOURS.astype(int) * 257).astype(">u2").tobytes(),
     "float.tif": grey_tiff(GREYS / 255, 32, FLOAT),
     "float-negative.tif": grey_tiff(1 - GREYS / 255, 32, FLOAT, white_is_zero=True),
+    "float-big-endian.tif": grey_tiff(GREYS / 255, 32, FLOAT, order=">"),
+    "float-deflate.tif": grey_tiff(GREYS / 255, 32, FLOAT, is_deflated=True),
+    "palette.tif": palette_tiff(GREYS, np.repeat(np.arange(256)[:, None] * 257, 3, 1)),
     "float.pfm": b"Pf\n64 64\n-1.0\n" + (GREYS[::-1] / 255).astype("<f4").tobytes(),
 }  # fmt: skip
 FITS_HEADER = ("SIMPLE  = T", "BITPIX  = 16", "NAXIS   = 2", "NAXIS1  = 64", "NAXIS2  = 64", "END")
@@ -101,6 +104,11 @@ NO_PICTURE = {
     "float64.tif": (grey_tiff(GREYS / 255, 64, FLOAT), "no image in a format that is read here"),
     "infinite.tif": (grey_tiff(np.where(GREYS > 9, GREYS / 255, np.inf), 32, FLOAT), "floats from .* to inf"),
     "planes.tif": (planar_tiff(COLOURS.astype(int) * 257), "16-bit values in planes .* which Pillow misreads"),
+    "lab-planes.tif": (planar_tiff(COLOURS, 8, 8), "CIELAB in planes, which Pillow misreads"),
+    "big-endian-float.tif": (
+        grey_tiff(GREYS / 256, 32, FLOAT, order=">", is_deflated=True), "compressed big-endian floats, which Pillow misreads"
+    ),
+    "palette.tif": (palette_tiff(GREYS, np.repeat(np.arange(256)[:, None], 3, 1)), "a palette of 8-bit values"),
     "16.fits": (FITS, "16-bit values of FITS have no range that is known"),
 }  # fmt: skip
 

@@ -180,6 +180,23 @@ def test_the_gain_over_pretrained_is_paired():
     assert (row["value"], row["ci_low"], row["ci_high"]) == pytest.approx((0.25, 0.25, 0.25))
 
 
+@pytest.mark.parametrize(("of_both", "value"), [(False, np.inf), (True, np.nan)])
+def test_a_gain_over_what_is_impossible_is_noted(of_both, value):
+    """Of two impossible queries, the difference is none, and no other query may stand for it."""
+    tuned, influence = many(8)
+    base = dataclasses.replace(influence, log_likelihood=influence.log_likelihood.copy())
+    for one in (base, influence) if of_both else (base,):
+        one.log_likelihood[3] = -np.inf
+    methods = [
+        (dataclasses.replace(tuned, variant="pretrained"), base),
+        (dataclasses.replace(tuned, variant="t"), influence),
+    ]
+    table = influence_table(methods, "sample", {r.method: ["val"] for r, _ in methods}, RESAMPLING)
+    [row] = table[table["metric"] == "gain_over_pretrained"].to_dict("records")
+    np.testing.assert_equal((row["value"], row["ci_low"], row["ci_high"]), (value, np.nan, np.nan))
+    assert row["note"] == "an exemplar has no influence"
+
+
 def test_a_prompt_type_without_valid_queries_is_empty():
     ranking = make_ranking([[1, 3], [2], [], []], [0, 1, 1, 0], ["gpt", "gpt", "object", "object"])
     table = table_of(ranking, influence_with(ranking))

@@ -15,8 +15,9 @@ from attribench.formats.shards import FeatureIdentity
 from attribench.overlap import refuse_overlap
 from attribench.rank.rank import Options, rank_split
 from attribench.tune.collection import database_parts, read_entries
+from attribench.tune.tune import Outputs, tune
 from attribench.tune.validation import Validation
-from helpers.tuning import related, write_database, write_source, write_split
+from helpers.tuning import QUICK, related, write_database, write_source, write_split
 
 IDENTITY = FeatureIdentity("made", 16, "w", "p", "float32")
 
@@ -114,6 +115,23 @@ def test_a_split_without_a_valid_query_is_refused(splits):
         Validation([source], database, 10, IDENTITY, 1)
 
 
+def test_one_entry_alone_is_refused_where_the_database_gives_no_negatives(splits, tmp_path):
+    """Its loss would be 0 from the first step on."""
+    (exemplars, queries), _ = splits["one"]
+    del exemplars[1:], queries[1:]
+    database = write_database(tmp_path, np.random.default_rng(0).standard_normal((20, 16)))
+    outputs = Outputs(*(tmp_path / f"tuned.{ending}" for ending in ("pth", "safetensors", "csv")))
+    options = {"benchmark": "b", "extractor": "made", "device": "cpu", "threads": 1}
+    sources = {"train_splits": [write(splits, "one")], "val_splits": [write(splits, "other")], "database": database}
+    allowed = QUICK.model_copy(update={"near_duplicates": "allow"})
+    with pytest.raises(
+        InputError, match=r"one\.csv: every valid query .* is of entry 0, .*; expected more entries, or"
+    ):
+        tune(outputs, **sources, **options, training=allowed)
+    tune(outputs, **sources, **options, training=allowed.model_copy(update={"negatives": 8}))
+    assert outputs.checkpoint.is_file()
+
+
 def test_features_of_another_dimension_are_refused(splits):
     (exemplars, queries), folder = splits["other"]
     one = write(splits, "one")
@@ -176,7 +194,7 @@ def test_a_checkpoint_for_another_extractor_or_dimension_is_refused(splits, tmp_
     ("trained_on", "split", "benchmark", "seen"),
     [
         *[(TRAINED_ON, "one", "b", "train"), (TRAINED_ON, "val", "b", "val"), (TRAINED_ON, "other", "b", "no")],
-        *[(TRAINED_ON, "one", "another", "no"), (None, "one", "b", "unknown")],
+        *[(TRAINED_ON, "one", "another", "unknown"), (None, "one", "b", "unknown")],
     ],
 )
 def test_rank_files_tell_whether_a_split_was_seen(splits, tmp_path, trained_on, split, benchmark, seen):

@@ -10,6 +10,7 @@ from PIL import Image, TiffImagePlugin
 _STATE_16_BITS = {"PNG", "TIFF", "JPEG2000", "IM"}  # formats whose values of up to 16 bits have no sign
 _WHITE_IS_ZERO = 0  # the value of TIFF's tag PhotometricInterpretation
 _PLANES = 2  # the value of TIFF's tag PlanarConfiguration
+_BIG_ENDIAN = b"MM"  # how such a TIFF file begins
 _SIGNED = 2  # a value of TIFF's tag SampleFormat
 
 
@@ -23,6 +24,8 @@ def as_rgb(image: Image.Image) -> Image.Image:
     Raises UnreadableImage where the range of its values is not known.
     """
     mode = image.mode
+    if reason := _misread(image):
+        raise UnreadableImage(f"{reason}, which Pillow misreads")
     if mode.startswith("I;16"):
         return _grey(image, _upper_bits(image))
     if mode == "I":
@@ -31,8 +34,6 @@ def as_rgb(image: Image.Image) -> Image.Image:
         return _grey(image, _fractions(image))
     if _is_signed(image):
         raise UnreadableImage("signed 8-bit integers have no range that is known; expected unsigned ones")
-    if _is_in_planes_of_16_bits(image):
-        raise UnreadableImage("16-bit values in planes that are not compressed, which Pillow misreads; expected pixels")
     if mode in ("L", "RGB"):
         return image
     image.info.pop("transparency", None)  # Pillow would warn that it is dropped
@@ -47,13 +48,22 @@ def _is_signed(image: Image.Image) -> bool:
     return is_tiff and _SIGNED in image.tag_v2.get(TiffImagePlugin.SAMPLEFORMAT, ())
 
 
-def _is_in_planes_of_16_bits(image: Image.Image) -> bool:
-    """Return whether a TIFF file's colours lie in planes whose 16-bit values Pillow reads as if they were 8-bit ones."""
-    if not isinstance(image, TiffImagePlugin.TiffImageFile) or image.info.get("compression") != "raw":
-        return False
-    tags = image.tag_v2
-    is_planar = tags.get(TiffImagePlugin.PLANAR_CONFIGURATION) == _PLANES
-    return is_planar and len(tags[TiffImagePlugin.BITSPERSAMPLE]) > 1 and max(tags[TiffImagePlugin.BITSPERSAMPLE]) > 8
+def _misread(image: Image.Image) -> str:
+    """Return what a TIFF file holds that Pillow takes for something else without an error; an empty text for none of it."""
+    if not isinstance(image, TiffImagePlugin.TiffImageFile):
+        return ""
+    tags, is_compressed = image.tag_v2, image.info.get("compression") != "raw"
+    bits, palette = tags.get(TiffImagePlugin.BITSPERSAMPLE, (1,)), tags.get(TiffImagePlugin.COLORMAP, ())
+    if tags.get(TiffImagePlugin.PLANAR_CONFIGURATION) == _PLANES and len(bits) > 1:
+        if max(bits) > 8 and not is_compressed:  # taken for 8-bit values
+            return "16-bit values in planes that are not compressed"
+        if image.mode == "LAB":
+            return "CIELAB in planes"
+    if image.mode == "F" and is_compressed and tags.prefix == _BIG_ENDIAN:  # whose bytes are swapped twice
+        return "compressed big-endian floats"
+    if image.mode == "P" and 0 < max(palette, default=0) < 256:  # all nearly black, in a palette of 16-bit values
+        return "a palette of 8-bit values"
+    return ""
 
 
 def _grey(image: Image.Image, values: np.ndarray) -> Image.Image:

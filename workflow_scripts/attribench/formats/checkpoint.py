@@ -33,9 +33,12 @@ class TrainedOn:
     val: tuple[str, ...]
 
     def seen(self, benchmark: str, split: str) -> str:
-        """Return what part a split had in the training: `train`, `val`, or `no` for none."""
+        """Return what part a split had in the training: `train`, `val`, or `no` for none.
+
+        `unknown` for a split of another benchmark, which may have the same images under other names.
+        """
         if benchmark != self.benchmark:
-            return "no"
+            return "unknown"
         return "train" if split in self.train else "val" if split in self.val else "no"
 
     @classmethod

@@ -20,12 +20,19 @@ from attribench.plan.settings import Config, Settings
 REPOSITORY = Path(__file__).parents[3]
 
 
-def refuse_empty(given: Mapping[str, Any]) -> None:
-    """Raise InputError for a key of the command line, `given`, behind whose `=` nothing stands.
+def check_command_line(given: Mapping[str, Any], raw: Mapping[str, Any]) -> None:
+    """Raise InputError for a key of the command line, `given`, that may not mean what it seems to.
 
-    Snakemake reads that as null, for which many keys have a default: with an empty variable in `root=$DATA`, the run would
-    take other data than was meant.
+    Behind its `=` may stand nothing. Snakemake reads that as null, for which many keys have a default: with an empty variable
+    in `root=$DATA`, the run would take other data than was meant. Or a file sets a key of the same section by a name with
+    dots, which of all that was read, `raw`, counts most.
     """
+    for dotted in raw:
+        if "." in str(dotted) and (section := str(dotted).partition(".")[0]) in given:
+            raise InputError(
+                f"config key {dotted}: is in a config file, and the command line gives `{section}` too; expected it in one "
+                f"of them, or in the file below `{section}:`"
+            )
     for key, value in given.items():
         if value is None:
             raise InputError(
@@ -59,10 +66,15 @@ def load(raw: dict[str, Any]) -> Config:
 
 
 def _with_sections(raw: dict[str, Any]) -> dict[str, Any]:
-    """Return `raw` with each key that has dots in it, such as `bootstrap.samples`, put into its section."""
+    """Return `raw` with each key that has dots in it, such as `bootstrap.samples`, put into its section.
+
+    It counts more than the section, wherever it stands: the shipped config has the sections.
+    """
     nested = {str(key): value for key, value in raw.items() if "." not in str(key)}
     for dotted, value in raw.items():
         *sections, key = str(dotted).split(".")
+        if not sections:
+            continue
         below = nested
         for section in sections:
             if not isinstance(below.get(section, {}), dict):

@@ -10,7 +10,7 @@ import numpy as np
 
 from attribench.common.errors import InputError
 from attribench.formats.ranking import Ranks
-from attribench.rank.ties import thresholds
+from attribench.rank.ties import TOLERANCE, thresholds
 
 
 class Tally:
@@ -23,10 +23,12 @@ class Tally:
     A scan of rows in `stretch` adds to `counts[stretch]` [R], and merges into `top_score`, `top_index` [valid queries, k].
     """
 
-    def __init__(self, query_valid: np.ndarray, offsets, scores, exemplar, top_k: int, sizes: list[int]):
+    def __init__(
+        self, query_valid: np.ndarray, offsets, scores, exemplar, top_k: int, sizes: list[int], tolerance=TOLERANCE
+    ):
         self.query_valid, self.offsets, self.scores, self.exemplar = query_valid, offsets, scores, exemplar
         self.sizes = np.array(sizes, np.int64)
-        self.threshold = thresholds(scores)
+        self.threshold = thresholds(scores, tolerance)
         self.counts = np.zeros((len(sizes) + 1, len(scores)), np.int64)
         self.top_score = np.full((query_valid.sum(), top_k), -np.inf)
         self.top_index = np.full((query_valid.sum(), top_k), -1, np.int64)

@@ -43,13 +43,14 @@ def influence_table(
             n_entries = len(np.unique(ranking.query_entry[chosen]))
             metrics = list(_metrics(ranking, influence, chosen, resampling))
             if base is not None and ranking.variant != PRETRAINED:
-                gain = influence.log_likelihood - base.log_likelihood
+                with np.errstate(invalid="ignore"):  # of two -inf
+                    gain = influence.log_likelihood - base.log_likelihood
                 metrics.append(
                     _of_unbounded("gain_over_pretrained", gain[chosen], ranking.query_entry[chosen], resampling)
                 )
             for metric, value, low, high in metrics:
                 notes = [statistics.note(n_entries), NOT_HELD_OUT if ranking.split in on else ""]
-                notes.append(_IMPOSSIBLE if value == -math.inf else "")
+                notes.append("" if math.isfinite(value) or not chosen.any() else _IMPOSSIBLE)
                 head = (benchmark, ranking.split, prompt_type, *ranking.method, metric, value, low, high)
                 rows.append((*head, int(chosen.sum()), n_entries, ", ".join(on), "; ".join(filter(None, notes))))
     return pd.DataFrame(rows, columns=COLUMNS)
@@ -107,6 +108,9 @@ def _metrics(ranking: Ranking, influence: Influence, chosen: np.ndarray, resampl
 
 
 def _of_unbounded(name: str, values: np.ndarray, entry: np.ndarray, resampling: Resampling) -> Row:
+    """Return the mean over queries of `values` [q], with Student's interval; NaN where a query's is not defined."""
+    if np.isnan(values).any():
+        return name, math.nan, math.nan, math.nan
     return name, statistics.mean(values), *statistics.t_interval(values, entry, resampling.confidence)
 
 

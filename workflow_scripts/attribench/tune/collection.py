@@ -95,6 +95,16 @@ def refuse_entries_without_exemplars(
         )
 
 
+def refuse_one_entry(source: CollectionFiles, entries: Entries) -> None:
+    """Raise InputError where every query is of the same entry: but for the database, its exemplars have no negatives."""
+    drawn = {int(entry) for part in entries.queries for entry in np.unique(part.number)}
+    if len(drawn) == 1:
+        raise InputError(
+            f"{source.manifest}: every valid query of the training splits is of entry {min(drawn)}, so there is nothing "
+            "to tell its exemplars from; expected more entries, or `negatives` from the database"
+        )
+
+
 def database_parts(database: CollectionFiles, n_images: int, entries: Entries) -> list[Part]:
     """Return where the valid ones of the database's first `n_images` are; the number of each is its row in the manifest.
 

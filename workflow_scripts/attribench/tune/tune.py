@@ -13,8 +13,8 @@ from attribench.common.tables_io import write_rows
 from attribench.formats.checkpoint import Checkpoint, TrainedOn, write_checkpoint
 from attribench.formats.features import CollectionFiles, Invalid
 from attribench.formats.manifest import manifest_length
-from attribench.overlap import refuse_overlap
-from attribench.tune.collection import database_parts, read_entries
+from attribench.overlap import CHOOSES, refuse_overlap
+from attribench.tune.collection import database_parts, read_entries, refuse_one_entry
 from attribench.tune.settings import Training
 from attribench.tune.training import CURVE_COLUMNS, Data, Diverged, train
 from attribench.tune.validation import Validation
@@ -52,10 +52,14 @@ def tune(
     diverges.
     """
     for split in val_splits:
-        refuse_overlap(train_splits, split, training.near_duplicates)
+        refuse_overlap(train_splits, split, training.near_duplicates, CHOOSES)
     invalid = Invalid()
     entries = read_entries(train_splits, invalid)
-    parts = database_parts(database, manifest_length(database.manifest), entries) if training.negatives else []
+    if training.negatives:
+        parts = database_parts(database, manifest_length(database.manifest), entries)
+    else:
+        refuse_one_entry(train_splits[0], entries)
+        parts = []
     validation = Validation(val_splits, database, training.val_database, entries.identity, threads)
     data = Data.of(entries, parts, training)
     log.info(
