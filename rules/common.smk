@@ -6,7 +6,10 @@
 import atexit
 import os
 import re
+import shlex
 import sys
+import time
+from datetime import datetime
 from functools import cache
 from pathlib import Path
 
@@ -81,10 +84,8 @@ envvars:
 
 
 onstart:
-    locks.note_run()
-    plan.note_touched_files()
-    plan.note_results()
-    without_traceback(plan.budget.refuse_if_too_large)
+    for note in (locks.note_run, plan.note_touched_files, plan.note_results, plan.budget.refuse_if_too_large):
+        without_traceback(note)
     if not IS_JOB and plan.budget.table:
         logger.info(plan.budget.table)
     without_traceback(refuse_unfit_networks)

@@ -105,9 +105,23 @@ def check_results():
             f"make them anew, or choose another `results` folder: rm -r {' '.join(foreign[:500])}"
         )
     refuse_to_replace_shared_features()
+    refuse_future_files()
     without_traceback(refuse_unfit_images)
     without_traceback(lambda: plan.plan_downloads(given_to_read()))
     atexit.register(show_downloads_of_dry_run)
+
+
+def refuse_future_files():
+    """Refuse given files that are newer than now: after a job, Snakemake takes its output for outdated and fails."""
+    splits = [plan.config.entry.splits[split] for split in plan.config.splits]
+    paths = [plan.in_root(path) for path in dict.fromkeys([*given_to_read(), *splits])]
+    future = [path for path in paths if os.path.exists(path) and os.path.getmtime(path) > time.time()]
+    if future:
+        when = datetime.fromtimestamp(os.path.getmtime(future[0]))
+        refuse(
+            f"{future[0]}: its time stamp lies in the future ({when:%Y-%m-%d %H:%M}), as it can after a copy from another time "
+            f"zone; expected one of the past: touch {shlex.join(future)}"
+        )
 
 
 def refuse_to_replace_shared_features():

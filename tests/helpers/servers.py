@@ -17,6 +17,7 @@ class Served:
     content: bytes
     etag: str | None = '"one"'
     faults: list = field(default_factory=list)
+    faults_of_head: list = field(default_factory=list)  # the same of requests for the headers alone
     ranges: bool = True
     longest_range: int | None = None  # bytes that an answer to a range holds at most
     content_type: str = "application/octet-stream"
@@ -80,7 +81,8 @@ class Handler(BaseHTTPRequestHandler):
         if served is None:
             headers = {"Content-Type": "text/html"} | ({"X-Error-Code": "EntryNotFound"} if hub_file else {})
             return self._answer(404, b"not here", headers, with_body)
-        fault = served.faults.pop(0) if served.faults and with_body else None
+        faults = served.faults if with_body else served.faults_of_head
+        fault = faults.pop(0) if faults else None
         if callable(fault):
             fault = fault(served)
         if isinstance(fault, int):

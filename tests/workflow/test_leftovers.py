@@ -9,7 +9,7 @@ import h5py
 import pytest
 import yaml
 from helpers.clone import TINY
-from helpers.jobs import DOWNSTREAM, FROM_RANK, jobs
+from helpers.jobs import DOWNSTREAM, FROM_RANK, NOTHING, jobs
 
 pytestmark = pytest.mark.workflow
 
@@ -46,6 +46,19 @@ def test_a_product_of_the_future_hides_nothing(finished_copy):
         os.utime(path, (4e9, 4e9))
     finished_copy.configure({**TINY, "top_k": 7})
     assert finished_copy.planned() == jobs(*FROM_RANK)
+
+
+def test_a_given_file_of_the_future_is_refused_before_anything_is_lost(finished_copy):
+    """Snakemake fails after the job that reads it, and removes what the job has made."""
+    split, record = "resources/sample/dataset/json/test_sample_object.json", "results/.features/sample_object.csv"
+    before = (finished_copy.folder / record).read_bytes()
+    os.utime(finished_copy.folder / split, (4e9, 4e9))
+    done = finished_copy.run(check=False)
+    assert done.returncode and f"{split}: its time stamp lies in the future (2096-" in done.stdout, done.stdout
+    assert done.stdout.rstrip().endswith(f"touch {split}")
+    assert (finished_copy.folder / record).read_bytes() == before
+    (finished_copy.folder / split).touch()
+    assert finished_copy.planned() == NOTHING
 
 
 def test_a_failed_stage_leaves_nothing_stale(finished_copy):

@@ -95,8 +95,9 @@ def refuse_calibrated(calibrating: CollectionFiles, evaluated: CollectionFiles) 
     same = _same_paths(rows, evaluated_rows) or _same_contents(
         _contents(calibrating), _contents(evaluated), evaluated_rows
     )
-    found = f"of {calibrating.collection}, on which influence is calibrated, are in {evaluated.collection}, which is evaluated"
-    _refuse(calibrating, same, found, "no common image; or the same split, which the table then notes")
+    found = f"of {calibrating.collection}, on which influence is calibrated, are in {evaluated.collection}"
+    expected = "no common image; or the same split, which the table then notes"
+    _refuse(calibrating, same, f"{found}, which is evaluated", expected)
 
 
 def _refuse(source: CollectionFiles, lines: list[str], found: str, expected: str) -> None:

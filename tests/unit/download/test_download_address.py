@@ -180,6 +180,14 @@ def test_what_the_hub_does_not_have_is_refused_at_once(site, root, source, reaso
     assert len(site.hub_requests()) == 1
 
 
+def test_the_hub_says_how_long_to_wait(site, root, caplog):
+    site.add("hub/json/a.json", CONTENT, faults_of_head=[(429, {"Retry-After": "1"})])
+    site.add("hub/json/b.json", b"{}")
+    with caplog.at_level("WARNING"):
+        run(root)
+    assert "HTTP 429; again in 1.0 s" in caplog.text
+
+
 def test_a_hub_whose_name_does_not_resolve_is_tried_once(root, monkeypatch, caplog):
     monkeypatch.setenv("HF_ENDPOINT", "http://no-hub.invalid")
     with pytest.raises(InputError, match=r"no-hub.invalid/datasets.*its host's name does not resolve\)\n") as error:

@@ -3,11 +3,13 @@
 import hashlib
 import os
 import re
+import time
+from email.utils import formatdate
 
 import pytest
 from attribench.common.errors import InputError
 from attribench.download.address import mirrored
-from attribench.download.http import Remote, fetch
+from attribench.download.http import Remote, fetch, retry_after
 from attribench.download.partial import Partial
 from attribench.download.table import DownloadSettings
 from helpers.servers import running_site
@@ -181,6 +183,27 @@ def test_the_server_says_how_long_to_wait(site, partial, caplog):
     with caplog.at_level("WARNING"):
         assert get(site, partial) == CONTENT
     assert "HTTP 429 Too Many Requests; again in 1.0 s" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("stated", "seconds"),
+    [
+        ("120", 120),
+        (formatdate(time.time() + 3000, usegmt=True), 3000),
+        (formatdate(1e9, usegmt=True), 0),
+        ("soon", 0),
+        ("", 0),
+    ],
+)
+def test_a_wait_is_a_number_or_a_date(stated, seconds):
+    assert retry_after({"Retry-After": stated}) == pytest.approx(
+        seconds, abs=600 if seconds > 1000 else 0
+    )  # since the test was collected
+
+
+def test_an_empty_file_is_none(site, partial):
+    site.add("/a.bin", b"")
+    refused(site, partial, "sent an empty file; given up after 3 attempts")
 
 
 @pytest.mark.parametrize("content_type", ["text/html; charset=utf-8", "application/octet-stream"])

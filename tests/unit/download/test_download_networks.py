@@ -1,5 +1,7 @@
 """Published networks as sources: what the plan knows of them, and which files their job takes, from where."""
 
+import hashlib
+import io
 import re
 
 import pytest
@@ -11,7 +13,7 @@ from attribench.download.download import download
 from attribench.download.networks import network_source
 from attribench.download.table import DownloadSettings
 from attribench.extract.extractors import load_extractor, refuse_unfit
-from attribench.extract.hub import network_folder, network_name, refuse_other_files
+from attribench.extract.hub import cached, network_folder, network_name, refuse_other_file, refuse_other_files
 from attribench.extract.registry import ExtractorEntry
 from attribench.provenance.fingerprints import read_record
 from helpers.servers import COMMIT, running_site
@@ -38,6 +40,12 @@ def site(monkeypatch, tmp_path):
 
 def weights():
     return save(timm.create_model("test_efficientnet").state_dict())
+
+
+def torch_file():
+    memory = io.BytesIO()
+    torch.save(timm.create_model("test_efficientnet").state_dict(), memory)
+    return memory.getvalue()
 
 
 def fetch(root, entry, **mirrors):
@@ -71,7 +79,7 @@ def test_a_repository_has_an_owner_and_a_name(model):
 
 
 def test_the_usual_file_comes_and_else_the_other_one(site, tmp_path):
-    site.add("hub/pytorch_model.bin", b"tensors")
+    site.add("hub/pytorch_model.bin", torch_file())
     assert [path.name for path in fetch(tmp_path / "a", TAGGED).iterdir()] == ["pytorch_model.bin"]
     site.add("hub/model.safetensors", weights())
     assert [path.name for path in fetch(tmp_path / "b", TAGGED).iterdir()] == ["model.safetensors"]
@@ -109,9 +117,47 @@ def test_all_files_are_of_the_commit_that_the_cache_has(site, tmp_path):
 
 def test_weights_at_an_address_come_from_a_mirror(site, tmp_path):
     entry = ExtractorEntry(library="timm", model="vit_huge_patch14_gap_224.in1k_ijepa")
-    site.add("/ijepa/IN1K-vit.h.14-300e.pth.tar", b"weights")
-    folder = fetch(tmp_path, entry, **{"https://dl.fbaipublicfiles.com/": f"{site.url}/"})
-    assert (folder / "IN1K-vit.h.14-300e.pth.tar").read_bytes() == b"weights"
+    mirrors = {"https://dl.fbaipublicfiles.com/": f"{site.url}/"}
+    # An answer that is no file of weights is not taken for one, nor noted as what has to come ever after.
+    site.add("/ijepa/IN1K-vit.h.14-300e.pth.tar", b'{"error": "quota exceeded"}')
+    message = r"^timm--.*IN1K-vit.h.14-300e.pth.tar: not a whole checkpoint; .*; it was removed$"
+    with pytest.raises(InputError, match=message):
+        fetch(tmp_path, entry, **mirrors)
+    content = torch_file()
+    site.add("/ijepa/IN1K-vit.h.14-300e.pth.tar", content)
+    folder = fetch(tmp_path, entry, **mirrors)
+    assert (folder / "IN1K-vit.h.14-300e.pth.tar").read_bytes() == content
+
+
+def test_a_checkpoint_has_the_digest_that_its_name_states(tmp_path):
+    content = torch_file()
+    path = tmp_path / f"resnet-{hashlib.sha256(content).hexdigest()[:8]}.pth"
+    path.write_bytes(content)
+    refuse_other_file(path)
+    path.write_bytes(content.replace(b"conv", b"vnoc"))
+    with pytest.raises(
+        InputError, match=rf"{path}: SHA-256 is .*; expected one that begins with {path.stem[-8:]}, as its"
+    ):
+        refuse_other_file(path)
+
+
+@pytest.mark.parametrize("digest", ["sha256", "git"])
+def test_a_damaged_copy_in_the_cache_of_the_hub_is_refused(tmp_path, monkeypatch, digest):
+    """There, a file is called by its digest, and a link by its name."""
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "cache"))
+    repository, content = tmp_path / "cache/models--me--vit", b'{"mean": [0.1, 0.2, 0.3]}'
+    git = hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest()
+    blob = repository / "blobs" / (git if digest == "git" else hashlib.sha256(content).hexdigest())
+    copy = repository / "snapshots" / COMMIT / "config.json"
+    for folder in (blob.parent, copy.parent, repository / "refs"):
+        folder.mkdir(parents=True)
+    (repository / "refs/main").write_text(COMMIT)
+    blob.write_bytes(content)
+    copy.symlink_to(blob)
+    assert cached("me/vit", "config.json", "main") == copy
+    blob.write_bytes(content.replace(b"1", b"9"))
+    with pytest.raises(InputError, match=f"config.json: damaged in the cache .*; remove it, .*: rm {blob} {copy}$"):
+        cached("me/vit", "config.json", "main")
 
 
 def test_a_model_without_published_weights_is_refused(tmp_path):

@@ -97,6 +97,15 @@ def an_array():
     return AnArray(), STATED
 
 
+class NoNumber(torch.nn.Module):
+    def forward(self, images):
+        return images.mean((2, 3)) * float("nan")
+
+
+def no_number():
+    return NoNumber(), STATED
+
+
 def of_the_batch():
     return OfTheBatch(), STATED
 
@@ -198,6 +207,7 @@ FAULTS = {
     "statistics of a batch": (own("of_the_batch"), "an image other features beside another image"),
     "random numbers": (own("at_random"), "or at another time; expected features that depend on the image alone"),
     "more columns each time": (own("wider"), "an image other features"),
+    "no number": (own("no_number"), "gives NaN or Inf for images of random pixels; expected finite features"),
     "an array": (own("an_array"), r"returns a numpy ndarray of float32 \[2, 3\]; expected one tensor"),
     "no Python": (own("means", "models/text.py"), "text.py, (line|function means.*SyntaxError)"),
 }
@@ -209,6 +219,13 @@ def test_a_fault_of_the_code_is_named(root, name):
     (root / "models/text.py").write_text("this is no Python\n")
     with pytest.raises(InputError, match=f"extractor mine: .*{message}"):
         refuse_unfit("mine", entry, root)
+
+
+@pytest.mark.parametrize("key", [{"key": "state"}, {"prefix": "net."}, {"drop": ["head."]}, {"match": "order"}])
+@pytest.mark.parametrize("library", [{"library": "python", "model": "mine.py:make"}, {"library": "torchscript"}])
+def test_what_picks_tensors_of_a_file_has_no_use_where_the_file_is_taken_as_it_is(library, key):
+    with pytest.raises(ValidationError, match=f"as it is; expected no `{next(iter(key))}` beside its name"):
+        ExtractorEntry(**library, pretrained={"file": "w.pth", **key})
 
 
 def test_an_entry_names_file_and_function():

@@ -177,6 +177,21 @@ BAD = {
         "source.pth",
         "source.pth: features are without values, on the device `meta`; expected a dense tensor",
     ),
+    "no values in HDF5": (
+        lambda folder: write_hdf5(folder, features=FEATURES, paths=h5py.Empty("S5")),
+        "source.h5",
+        "source.h5: `paths` is a dataset without values; expected an array",
+    ),
+    "paths in another encoding": (
+        lambda folder: write_hdf5(folder, features=FEATURES, paths=np.array([b"d/\xe9.png"] * 10)),
+        "source.h5",
+        "source.h5: `paths` is not UTF-8 .*; expected text, one per row",
+    ),
+    "a row that is shorter than a score can tell": (
+        lambda folder: np.savez(folder / "source.npz", features=FEATURES * 1e-14, paths=np.array(PATHS)),
+        "source.npz",
+        "source.npz: the feature of d/.*.png is shorter than 1e-12",
+    ),
     "a link to nothing": (
         lambda folder: write_hdf5(folder, features=h5py.ExternalLink("gone.h5", "/x"), paths=PATHS),
         "source.h5",

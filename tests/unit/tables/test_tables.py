@@ -177,6 +177,17 @@ def test_a_query_invalid_for_one_method_is_not_compared(methods):
     assert table[table["split"] == "art"]["n_queries"].tolist() == [24, 22, 22] * len(METRICS)
 
 
+def test_queries_that_two_methods_ranked_among_other_images_are_counted(methods):
+    """An exemplar, or images of the database, that are invalid for one method alone."""
+    table = methods["art", "clip", "pretrained"]
+    table.loc[2:3, "n_exemplars"] += 1
+    table.loc[3:4, "n_candidates"] -= 1
+    found = tables.comparisons_table(methods, "sample", KS, RESAMPLING)
+    note = "of 3 queries one method had other images: some are invalid for it alone"
+    assert found[found["split"] == "art"]["note"].tolist() == ["", note, note] * len(METRICS)
+    assert set(found[found["split"] == "zoo"]["note"]) == {""}
+
+
 def test_the_breakdown(methods):
     table = tables.breakdown_table(methods, "sample", KS, RESAMPLING)
     summary = tables.summary_table(methods, "sample", KS, RESAMPLING)

@@ -6,7 +6,7 @@ import os
 import re
 import stat
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
@@ -35,7 +35,8 @@ def atomic_path(path: Path | str) -> Iterator[Path]:
             raise InputError(f"{path}: could not be written, the disk is full ({error})") from error
         raise
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):  # what happened before says more
+            temporary.unlink()
 
 
 def is_full_disk(error: BaseException) -> bool:
@@ -99,6 +100,15 @@ def is_refused(error: BaseException) -> bool:
 def sha256_file(path: Path | str) -> str:
     """SHA-256 of the file's bytes, hexadecimal."""
     digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        while block := file.read(_READ_BYTES):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def git_sha1_file(path: Path | str) -> str:
+    """SHA-1 of the file as git stores it, hexadecimal; the hub states it for files outside LFS."""
+    digest = hashlib.sha1(f"blob {os.path.getsize(path)}\0".encode(), usedforsecurity=False)
     with open(path, "rb") as file:
         while block := file.read(_READ_BYTES):
             digest.update(block)

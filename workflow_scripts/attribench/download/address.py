@@ -5,10 +5,10 @@ import os
 from pathlib import Path
 
 from attribench.common.errors import InputError
-from attribench.download.http import NoConnection, Remote, Transient, Unreachable, with_retries
+from attribench.download.http import NoConnection, Remote, Transient, Unreachable, retry_after, with_retries
 from attribench.download.partial import note_commit, noted_commit
 from attribench.download.table import DownloadSettings, Source
-from attribench.extract.hub import HUB_ADDRESS
+from attribench.extract.hub import HUB_ADDRESS, RESTRICTED
 
 DRIVE = "https://drive.usercontent.google.com/"
 _DRIVE_HINT = " (Google Drive answers so where a file is not public, or when too many have downloaded it today)"
@@ -116,9 +116,10 @@ def _metadata(url: str, timeout: float):
     except HfHubHTTPError as error:
         status = error.response.status_code
         if status in (408, 429) or status >= 500:
-            raise Transient(f"HTTP {status}") from error
+            raise Transient(f"HTTP {status}", retry_after(error.response.headers)) from error
         kind = NotThere if isinstance(error, EntryNotFoundError) else InputError
-        raise kind(f"{url}: HTTP {status}, {type(error).__name__}: {str(error).splitlines()[0]}") from error
+        hint = RESTRICTED if status in (401, 403) else ""
+        raise kind(f"{url}: HTTP {status}, {type(error).__name__}: {str(error).splitlines()[0]}{hint}") from error
     except OfflineModeIsEnabled as error:
         raise Unreachable(f"{url}: HF_HUB_OFFLINE is set, so that nothing can be fetched from the hub") from error
     except Exception as error:  # of the hub's HTTP library, which is another one in each of its major releases

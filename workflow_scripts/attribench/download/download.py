@@ -4,7 +4,7 @@ import logging
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -21,6 +21,7 @@ from attribench.download.install import find_provided, install, is_there
 from attribench.download.partial import Partial, Whole, fetched_bytes
 from attribench.download.space import Budget
 from attribench.download.table import STATE, DownloadSettings, Source, covers, is_folder, local_name
+from attribench.extract.hub import PARENT, refuse_other_file
 from attribench.provenance.fingerprints import Fingerprint, Record, read_record, take_fingerprint, write_record
 
 _UNPACKED = "unpacked-"  # begins the names of folders that archives are unpacked into
@@ -139,6 +140,7 @@ def _obtain(job: _Job) -> dict[str, Fingerprint]:
         provided = _find_missing(job, _unpack(job))
     else:
         provided = {job.recorded_path(file): job.folder / "files" / local_name(file) for file in files}
+    _refuse_other_files(job, fetched)
     _refuse_other_content(job, provided)
     os.sync()  # an unpacked folder must not appear before its content is on the disk
     came = {}
@@ -191,6 +193,17 @@ def _fetch(job: _Job, file: str) -> Whole:
         size = expected.size or remote.size
         remote = replace(remote, sha256=expected.sha256, size=size, known_from=expected.known_from)
     return fetch(remote, partial, job.settings)
+
+
+def _refuse_other_files(job: _Job, files: Iterable[str]) -> None:
+    """Raise InputError for a file of a network that cannot be what is wanted, and forget it."""
+    for file in files if job.source.provides[0].startswith(f"{PARENT}/") else ():
+        partial = Partial(job.folder, local_name(file))
+        try:
+            refuse_other_file(partial.file)
+        except InputError as error:
+            partial.forget()
+            raise InputError(f"{public_address(job.source, file)}: {error}; it was removed") from error
 
 
 def _refuse_other_content(job: _Job, provided: dict[str, Path]) -> None:

@@ -1,13 +1,13 @@
 """Fetch one file over HTTP: resume where it stopped, try again a bounded number of times, never accept a part as whole."""
 
-import hashlib
 import logging
 import re
 import socket
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
+from email.utils import parsedate_to_datetime
 from typing import TypeVar
 
 import requests
@@ -16,7 +16,7 @@ from requests import exceptions as http_errors
 from tenacity import RetryCallState, Retrying, retry_if_exception_type
 
 from attribench.common.errors import InputError
-from attribench.common.files import sha256_file
+from attribench.common.files import git_sha1_file, sha256_file
 from attribench.common.progress import byte_progress
 from attribench.download.partial import Partial, PartOf, Whole
 from attribench.download.table import DownloadSettings
@@ -150,6 +150,9 @@ def _attempt(remote: Remote, partial: Partial, settings: DownloadSettings) -> Wh
             total = _receive(remote, partial, response, start)
     if total is not None and partial.size != total:
         raise Transient(f"sent {partial.size} of {total} bytes")
+    if not partial.size:
+        partial.discard()
+        raise Transient("sent an empty file")
     whole = _verified(remote, partial, in_pieces=start > 0)
     partial.finish(whole)
     return whole
@@ -215,12 +218,22 @@ def _receive(remote: Remote, partial: Partial, response: requests.Response, star
 def _check_status(remote: Remote, response: requests.Response) -> None:
     reason = f"HTTP {response.status_code} {response.reason}"
     if response.status_code in _TRANSIENT_STATUS:
-        wait = response.headers.get("Retry-After", "")
-        raise Transient(reason, float(wait) if wait.isdecimal() else 0)
+        raise Transient(reason, retry_after(response.headers))
     if response.status_code not in (200, 206):
         raise InputError(f"{remote.url}: {reason}{remote.hint}")
     if response.headers.get("Content-Type", "").startswith("text/html"):
         _refuse_page(remote, response.raw.read(_BLOCK, decode_content=True))
+
+
+def retry_after(headers: Mapping[str, str]) -> float:
+    """Return how many seconds an answer demands to wait, as a number or until a date; 0 where it says nothing of it."""
+    stated = headers.get("Retry-After", "")
+    try:
+        if stated.isdecimal():
+            return float(stated)
+        return max(0.0, parsedate_to_datetime(stated).timestamp() - time.time())
+    except (ValueError, TypeError, OverflowError):
+        return 0.0
 
 
 def _refuse_page(remote: Remote, page: bytes) -> None:
@@ -268,7 +281,7 @@ def _verified(remote: Remote, partial: Partial, in_pieces: bool) -> Whole:
     wrong = None
     if remote.sha256 not in (None, whole.sha256):
         wrong = ("SHA-256", whole.sha256, remote.sha256)
-    elif remote.git_sha1 and remote.git_sha1 != (digest := _git_sha1(partial.part)):
+    elif remote.git_sha1 and remote.git_sha1 != (digest := git_sha1_file(partial.part)):
         wrong = ("git's SHA-1", digest, remote.git_sha1)
     if wrong:
         partial.discard()
@@ -277,12 +290,3 @@ def _verified(remote: Remote, partial: Partial, in_pieces: bool) -> Whole:
             raise Transient(reason)
         raise InputError(f"{remote.url}: {reason}")
     return whole
-
-
-def _git_sha1(path: Path) -> str:
-    """Return the SHA-1 of the file as git stores it, which the hub states for files outside LFS."""
-    digest = hashlib.sha1(f"blob {path.stat().st_size}\0".encode(), usedforsecurity=False)
-    with open(path, "rb") as file:
-        while block := file.read(_BLOCK):
-            digest.update(block)
-    return digest.hexdigest()

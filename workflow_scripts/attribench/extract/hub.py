@@ -11,7 +11,7 @@ from importlib import import_module
 from pathlib import Path, PurePosixPath
 
 from attribench.common.errors import InputError, first_line
-from attribench.common.files import refuse_placeholder
+from attribench.common.files import git_sha1_file, refuse_placeholder, sha256_file
 from attribench.extract import libraries
 from attribench.extract.checkpoints import refuse_other_format
 from attribench.extract.libraries import CHECKPOINTS, FOLDER, HUB
@@ -29,6 +29,11 @@ USUAL = {
         "open_clip_pytorch_model.bin",
     ),
 }
+# The end of a message where a repository answers that it may not be read.
+RESTRICTED = (
+    "; the hub answers so for a repository that does not exist, and for one with restricted access: check the name, or set "
+    "HF_TOKEN in the environment"
+)
 _PREPROCESSING = ("resize", "crop", "interpolation", "mean", "std")
 
 
@@ -99,7 +104,34 @@ def cached(repository: str | None, file: str, revision: str) -> Path | None:
     from huggingface_hub import try_to_load_from_cache
 
     copy = try_to_load_from_cache(repository, file, revision=revision) if repository else None
-    return Path(copy) if isinstance(copy, str) else None
+    if not isinstance(copy, str):
+        return None
+    _refuse_damaged(Path(copy))
+    return Path(copy)
+
+
+def _refuse_damaged(copy: Path) -> None:
+    """Raise InputError for a copy in the cache of the hub, a link to a file called by its digest, with another digest."""
+    file = copy.resolve()
+    digest_of = {64: sha256_file, 40: git_sha1_file}.get(len(file.name)) if copy.is_symlink() else None
+    if digest_of and (found := digest_of(file)) != file.name:
+        raise InputError(
+            f"{copy}: damaged in the cache of the hub (its digest is {found}; expected {file.name}); remove it, and it is "
+            f"fetched anew: rm {file} {copy}"
+        )
+
+
+def refuse_other_file(path: Path) -> None:
+    """Raise InputError for a file of a network that is no checkpoint, or has another digest than its name says.
+
+    path: as the file is called where it comes from: `resnet-5c106cde.pth` begins its SHA-256 so, by torch.hub's custom.
+    """
+    if not path.name.endswith(CHECKPOINTS):
+        return
+    refuse_other_format(path)
+    stated = re.search(r"-([0-9a-f]{8,64})\.pth$", path.name)
+    if stated and not (digest := sha256_file(path)).startswith(stated[1]):
+        raise InputError(f"{path}: SHA-256 is {digest}; expected one that begins with {stated[1]}, as its name says")
 
 
 def config_file(entry: ExtractorEntry, root: Path) -> Path:
@@ -116,13 +148,17 @@ def config_file(entry: ExtractorEntry, root: Path) -> Path:
     try:
         # Asks once. A download would be tried again and again where nothing answers.
         get_hf_file_metadata(hf_hub_url(**where))
-        return Path(hf_hub_download(**where))
+        copy = Path(hf_hub_download(**where))
     # The hub's client raises its own errors, those of its HTTP library, OSError and RuntimeError: here they mean one thing.
     except Exception as error:
+        is_refused = getattr(getattr(error, "response", None), "status_code", None) in (401, 403)
         raise InputError(
             f"{file} of {published.repository}, which states the preprocessing, could not be had from the hub "
-            f"({first_line(error)}); expected a connection (HF_ENDPOINT names a mirror), {_without_hub(entry, root)}"
+            f"({first_line(error)}){RESTRICTED if is_refused else ''}; expected a connection (HF_ENDPOINT names a mirror), "
+            f"{_without_hub(entry, root)}"
         ) from error
+    _refuse_damaged(copy)
+    return copy
 
 
 def _without_hub(entry: ExtractorEntry, root: Path) -> str:

@@ -93,6 +93,13 @@ class ExtractorEntry(Closed):
             raise ValueError(f"library color has no network; expected no `{unused[0]}`")
         if self.library == "torchscript" and self.model:
             raise ValueError("library torchscript has its network in the file of `pretrained`; expected no `model`")
+        is_whole = self.library in ("python", "torchscript") and isinstance(self.pretrained, WeightsFile)
+        if is_whole and (
+            unused := sorted(self.pretrained.model_dump(exclude_defaults=True).keys() - {"file", "package"})
+        ):
+            raise ValueError(
+                f"library {self.library} takes the file of `pretrained` as it is; expected no `{unused[0]}` beside its name"
+            )
         is_drawn = self.library == "python" or (self.library in ("timm", "open_clip") and self.pretrained == "none")
         if self.seed and not is_drawn:
             raise ValueError("`seed` is of weights that are drawn; expected `pretrained: none`, or no `seed`")

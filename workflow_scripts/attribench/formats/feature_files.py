@@ -256,11 +256,15 @@ def _read_hdf5(path: Path, stack: ExitStack) -> list[Part]:
         if not isinstance(found := content.get(name), h5py.Dataset):
             what = "a link to nothing" if found is None else "a group"
             raise InputError(f"{path}: `{name}` is {what}; expected a dataset")
+        if found.shape is None:
+            raise InputError(f"{path}: `{name}` is a dataset without values; expected an array")
     refuse_other_files(path, content, ("features", "paths"))
     features = content["features"]
     try:
         paths = _texts(path, content["paths"].asstr()[...])
-    except (OSError, TypeError, UnicodeDecodeError) as error:
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path}: `paths` is not UTF-8 ({error}); expected text, one per row") from error
+    except (OSError, TypeError) as error:
         raise InputError(f"{path}: `paths` cannot be read ({error}); expected text [n]") from error
     return [Part(paths, features.shape or (), features.dtype.name, partial(_read_dataset, path, features))]
 

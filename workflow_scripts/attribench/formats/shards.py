@@ -29,6 +29,7 @@ from attribench.common.hdf5 import (
 from attribench.common.prefetch import read_ahead
 
 FORMAT_VERSION = 1
+NORM_FLOOR = 1e-12  # shorter rows are not blown up to unit length
 _PIXELS = "pixels/"
 IMPORTED = "imported"  # what imported features have for weights and preprocessing
 
@@ -134,13 +135,17 @@ def _row_checksums(block: np.ndarray) -> np.ndarray:
 def first_bad_row(features: np.ndarray) -> tuple[int, str] | None:
     """Return the first of `features` [n, d] that cannot be compared, and why; None if all can.
 
-    A row of zeros has no direction. Arrays that were never filled have such rows.
+    A row of zeros has no direction; arrays that were never filled have such rows. By the definition of a score, rows shorter
+    than NORM_FLOOR have none either.
     """
-    finite, zero = np.isfinite(features).all(axis=1), ~features.any(axis=1)
-    if finite.all() and not zero.any():
+    finite, short = np.isfinite(features).all(axis=1), np.abs(features).max(axis=1, initial=0) < NORM_FLOOR
+    short[short] = np.linalg.norm(features[short].astype(np.float64), axis=1) < NORM_FLOOR
+    if finite.all() and not short.any():
         return None
-    row = int(np.argmax(~finite | zero))
-    return row, "is all 0" if zero[row] else "holds NaN or Inf"
+    row = int(np.argmax(~finite | short))
+    if not finite[row]:
+        return row, "holds NaN or Inf"
+    return row, f"is shorter than {NORM_FLOOR:g}" if features[row].any() else "is all 0"
 
 
 def feature_attributes(

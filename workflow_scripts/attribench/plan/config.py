@@ -23,9 +23,9 @@ REPOSITORY = Path(__file__).parents[3]
 def check_command_line(given: Mapping[str, Any], raw: Mapping[str, Any]) -> None:
     """Raise InputError for a key of the command line, `given`, that may not mean what it seems to.
 
-    Behind its `=` may stand nothing. Snakemake reads that as null, for which many keys have a default: with an empty variable
-    in `root=$DATA`, the run would take other data than was meant. Or a file sets a key of the same section by a name with
-    dots, which of all that was read, `raw`, counts most.
+    Behind its `=` may stand nothing. Snakemake reads that as null, for which many keys have a default: with an empty
+    variable in `root=$DATA`, the run would take other data than was meant. Or a file sets a key of the same section by a
+    name with dots, which of all that was read, `raw`, counts most.
     """
     for dotted in raw:
         if "." in str(dotted) and (section := str(dotted).partition(".")[0]) in given:

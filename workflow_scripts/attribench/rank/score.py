@@ -13,7 +13,7 @@ import math
 import numpy as np
 from numba import njit
 
-_NORM_FLOOR = 1e-12  # shorter rows are not blown up to unit length
+from attribench.formats.shards import NORM_FLOOR
 
 
 def row_norms(rows: np.ndarray) -> tuple[np.ndarray, int]:
@@ -24,7 +24,7 @@ def row_norms(rows: np.ndarray) -> tuple[np.ndarray, int]:
     norms = np.empty(len(rows))
     _write_norms(rows, norms)
     bad = np.flatnonzero(~np.isfinite(norms))
-    return np.maximum(norms, _NORM_FLOOR), int(bad[0]) if len(bad) else -1
+    return np.maximum(norms, NORM_FLOOR), int(bad[0]) if len(bad) else -1
 
 
 @njit(cache=True, nogil=True)

@@ -174,8 +174,17 @@ def comparisons_table(tables: Tables, benchmark: str, recall_ks: list[int], resa
                 names = (benchmark, split, prompt_type, metric.name, *a, *b)
                 numbers = (difference.value, difference.ci_low, difference.ci_high, difference.p_value, p_holm)
                 counts = (difference.n_queries, difference.n_entries)
-                rows.append((*names, *numbers, *counts, statistics.note(difference.n_entries)))
+                notes = (statistics.note(difference.n_entries), _unlike(methods[a], methods[b]))
+                rows.append((*names, *numbers, *counts, "; ".join(filter(None, notes))))
     return pd.DataFrame(rows, columns=COMPARISON_COLUMNS)
+
+
+def _unlike(a: pd.DataFrame, b: pd.DataFrame) -> str:
+    """Return how many queries, valid for both, two methods ranked among other numbers of images; nothing for none."""
+    counts = ["n_exemplars", "n_candidates"]
+    differs = (a[counts].to_numpy() != b[counts].to_numpy()).any(axis=1)
+    n = int((differs & (a["valid"] & b["valid"]).to_numpy()).sum())
+    return f"of {n} queries one method had other images: some are invalid for it alone" if n else ""
 
 
 def _methods(tables: Tables, split: str, recall_ks: list[int]) -> dict[Method, pd.DataFrame]:
