@@ -93,8 +93,11 @@ def check_results():
     """
     if IS_JOB:
         return
+    expected = expected_keys()
+    runs = {*trec_files()}  # one may have no query
+    refuse_emptied_files([path for path in expected if path not in runs])
     foreign = [
-        p for p, key in expected_keys().items() if os.path.exists(p) and not is_current(p, key) and not was_made_here(p)
+        p for p, key in expected.items() if os.path.exists(p) and not is_current(p, key) and not was_made_here(p)
     ]
     if foreign:
         shown = "".join(f"\n  {path} (key {carried_key(path) or 'none'})" for path in foreign[:10])
@@ -109,6 +112,16 @@ def check_results():
     without_traceback(refuse_unfit_images)
     without_traceback(lambda: plan.plan_downloads(given_to_read()))
     atexit.register(show_downloads_of_dry_run)
+
+
+def refuse_emptied_files(paths):
+    """Refuse products without a byte, which Snakemake takes for whole ones."""
+    emptied = [path for path in paths if os.path.isfile(path) and not os.path.getsize(path)]
+    if emptied:
+        refuse(
+            f"{len(emptied)} file(s) are empty, such as {emptied[0]}, as a cut copy leaves them; remove them to make them anew: "
+            f"rm {shlex.join(emptied[:500])}"
+        )
 
 
 def refuse_future_files():

@@ -87,6 +87,15 @@ def test_a_removed_product_is_made_again_with_what_is_made_of_it(finished_copy):
     assert finished_copy.tables() == before
 
 
+def test_an_emptied_product_is_refused(finished_copy):
+    table = finished_copy.folder / "results/tables/summary.csv"
+    table.write_text("")
+    done = finished_copy.run(check=False)
+    assert done.returncode and "1 file(s) are empty, such as results/tables/summary.csv" in done.stdout, done.stdout
+    table.unlink()
+    assert finished_copy.planned()["tables"] == 1
+
+
 def test_a_setting_that_changes_ranks_does_not_survive_a_kill(finished_copy):
     """A run that ended between two stages leaves products of two settings; the next run sees which are of the old one."""
     finished_copy.configure({**TINY, "database_limit": 10})

@@ -9,7 +9,6 @@ import pytest
 import torch
 from attribench.common.errors import InputError
 from attribench.formats import feature_files
-from attribench.formats.feature_files import open_feature_file
 from helpers.feature_files import FEATURES, FORMATS, PATHS, imported, write_feature_file
 
 ORDERS = {"mixed": [7, 2, 9, 0, 5], "all": range(10), "run": range(3, 9), "gaps": [2, 3, 7]}
@@ -383,30 +382,3 @@ def test_the_list_beside_an_array_keeps_every_character(tmp_path):
     features, found, _ = imported(tmp_path / "a.npy", tmp_path / "shards", paths[::-1])
     assert found == paths[::-1]
     np.testing.assert_array_equal(features, FEATURES[2::-1])
-
-
-def virtual(file, source):
-    layout = h5py.VirtualLayout(FEATURES.shape, FEATURES.dtype)
-    layout[:] = h5py.VirtualSource(source, "features", FEATURES.shape, FEATURES.dtype)
-    file.create_virtual_dataset("features", layout)
-
-
-ELSEWHERE = {
-    "a link": lambda file, source: file.__setitem__("features", h5py.ExternalLink(source, "features")),
-    "a virtual dataset": virtual,
-    "a raw file": lambda file, source: file.create_dataset(
-        "features", FEATURES.shape, FEATURES.dtype, external=[(f"{source}.raw", 0, FEATURES.nbytes)]
-    ),
-}
-
-
-@pytest.mark.parametrize("name", ELSEWHERE)
-def test_features_that_lie_in_another_file_are_refused(tmp_path, name):
-    """It could change, and nothing that was made of it would be made anew."""
-    source = write_feature_file(tmp_path, "h5")
-    with h5py.File(tmp_path / "mine.h5", "w") as file:
-        file["paths"] = PATHS
-        ELSEWHERE[name](file, str(source))
-    message = "mine.h5: `features` lies in another file"
-    with pytest.raises(InputError, match=message), open_feature_file(tmp_path / "mine.h5"):
-        pass

@@ -2,7 +2,7 @@
 
 import pytest
 from attribench.common.errors import InputError
-from attribench.plan.config import check_command_line, load
+from attribench.plan.config import load
 from attribench.plan.plan import Plan
 from attribench.plan.settings import Settings
 from helpers.config import CONFIG_FILES, DEFAULTS, REPOSITORY, changed
@@ -27,40 +27,6 @@ def test_what_depends_on_the_benchmark_is_resolved():
 def test_a_single_name_stands_for_a_list_of_one():
     config = load(changed(extractors="color", splits="sample_style", recall_ks=7))
     assert (config.extractors, config.splits, config.recall_ks) == (["color"], ["sample_style"], [7])
-
-
-def test_what_the_command_line_gives_as_text_is_read_as_what_it_means():
-    """Snakemake hands on `extractors=color,untrained`, `recall_ks=5,10` and `near_duplicates=null` as they were typed."""
-    config = load(changed(extractors="color, untrained", recall_ks="5,10", near_duplicates="null", splits="null"))
-    assert (config.extractors, config.recall_ks) == (["color", "untrained"], [5, 10])
-    assert (config.near_duplicates, config.splits) == (None, ["sample_style", "sample_object"])
-
-
-def test_a_key_with_dots_lies_in_its_section():
-    given = {"bootstrap.samples": 200, "extractor_registry.dino.crop": 200}
-    for raw in ({**DEFAULTS, **given}, {**given, **DEFAULTS}):  # Snakemake has a user's file first
-        config = load(raw)
-        assert (config.bootstrap.samples, config.bootstrap.seed) == (200, 0)
-        assert config.extractor_registry["dino"].crop == 200
-    for key, message in (
-        ("bootstrap.sample", "unknown key `bootstrap.sample`; did you mean `samples`?"),
-        ("bootstrp.samples", "unknown key `bootstrp`; did you mean `bootstrap`?"),
-        ("top_k.samples", "config key top_k.samples: `top_k` is 10; expected a section with keys"),
-    ):
-        with pytest.raises(InputError, match=message):
-            load({**DEFAULTS, key: 200})
-
-
-def test_a_section_of_the_command_line_and_a_key_with_dots_of_a_file_are_refused():
-    """The file's would count, where the command line should."""
-    given = {"bootstrap": {"samples": 200}, "top_k": 5}
-    check_command_line(given, {**DEFAULTS, **given, "plots.width": 5.5})
-    with pytest.raises(
-        InputError, match=r"bootstrap\.confidence: is in a config file, and the command line gives `boots"
-    ):
-        check_command_line(given, {"bootstrap.confidence": 0.9, **DEFAULTS, **given})
-    with pytest.raises(InputError, match="config key root is empty"):
-        check_command_line({"root": None}, DEFAULTS)
 
 
 def test_the_home_folder_may_be_written_as_a_tilde_in_every_path(monkeypatch):

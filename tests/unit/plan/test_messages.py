@@ -46,6 +46,17 @@ def test_one_line_says_the_key_and_what_was_expected(key):
         assert all(re.match("  key `|  unknown key `|config key", line) for line in lines), lines
 
 
+@pytest.mark.parametrize(("name", "shown"), [(False, "false"), (True, "true"), (7, "7"), (None, "nothing")])
+def test_a_name_that_yaml_does_not_read_as_text_says_so(name, shown):
+    """A split called `no`, say."""
+    entry = {"splits": {name: "s.json"}, "database": {"folder": "db"}}
+    [line] = message("benchmarks__b", entry)
+    assert re.match(
+        rf"  key `benchmarks\.b\.splits.*: found the name {shown}; expected a name of letters, digits", line
+    ), line
+    assert line.endswith("unless they stand in quotes")
+
+
 @pytest.mark.parametrize("name", ["5", 5, None, "a b", "../a", ""])
 def test_a_name_that_is_none_is_refused_with_its_key(name):
     lines = message("benchmarks", {**DEFAULTS["benchmarks"], name: DEFAULTS["benchmarks"]["abc"]})

@@ -32,6 +32,11 @@ def explain(error: ValidationError, raw: dict[str, Any], model: type[BaseModel])
 def _line(keys: list[str], problems: list[Any], schema: "Schema") -> str:
     key, types, value = ".".join(keys), {problem["type"] for problem in problems}, problems[0]["input"]
     is_about_the_key = problems[0]["loc"][-1] == "[key]"
+    if is_about_the_key and not isinstance(value, str):
+        return (
+            f"key `{key}`: found the name {as_yaml(value)}; expected {NAME_IN_WORDS}: YAML reads numbers and words such as "
+            "no, yes, on and off as something else than text, unless they stand in quotes"
+        )
     if is_about_the_key and not schema.names(keys[:-1]):
         return f"key `{key}`: found the name {as_yaml(keys[-1])}; expected {NAME_IN_WORDS}"
     if is_about_the_key or types & {"extra_forbidden", "invalid_key"}:

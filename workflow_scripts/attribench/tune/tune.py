@@ -14,7 +14,8 @@ from attribench.formats.checkpoint import Checkpoint, TrainedOn, write_checkpoin
 from attribench.formats.features import CollectionFiles, Invalid
 from attribench.formats.manifest import manifest_length
 from attribench.overlap import CHOOSES, refuse_overlap
-from attribench.tune.collection import database_parts, read_entries, refuse_one_entry
+from attribench.tune.batches import Part
+from attribench.tune.collection import Entries, database_parts, read_entries, refuse_one_entry
 from attribench.tune.settings import Training
 from attribench.tune.training import CURVE_COLUMNS, Data, Diverged, train
 from attribench.tune.validation import Validation
@@ -55,11 +56,7 @@ def tune(
         refuse_overlap(train_splits, split, training.near_duplicates, CHOOSES)
     invalid = Invalid()
     entries = read_entries(train_splits, invalid)
-    if training.negatives:
-        parts = database_parts(database, manifest_length(database.manifest), entries)
-    else:
-        refuse_one_entry(train_splits[0], entries)
-        parts = []
+    parts = _negatives(database, entries, training, train_splits[0])
     validation = Validation(val_splits, database, training.val_database, entries.identity, threads)
     data = Data.of(entries, parts, training)
     log.info(
@@ -93,6 +90,16 @@ def tune(
     log.info("chosen: penalty %g, step %d, val mAP %.4f", best.penalty, best.step, best.val)
     if not best.step:
         log.warning("no step had a better val mAP than the start: %s holds untrained mappers", checkpoint)
+
+
+def _negatives(
+    database: CollectionFiles, entries: Entries, training: Training, first_split: CollectionFiles
+) -> list[Part]:
+    """Return where the database's images are that serve as negatives; none where none are asked for."""
+    if training.negatives:
+        return database_parts(database, manifest_length(database.manifest), entries)
+    refuse_one_entry(first_split, entries)
+    return []
 
 
 def _plain(row: tuple) -> list:
