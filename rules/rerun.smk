@@ -126,8 +126,12 @@ def refuse_emptied_files(paths):
 
 def refuse_future_files():
     """Refuse given files that are newer than now: after a job, Snakemake takes its output for outdated and fails."""
-    splits = [plan.config.entry.splits[split] for split in plan.config.splits]
-    paths = [plan.in_root(path) for path in dict.fromkeys([*given_to_read(), *splits])]
+    prompts = []  # that are read for contact sheets and the gallery
+    for split in plan.config.splits:
+        drawn = dict.fromkeys(plan.figure_files("contact", split), contact_key(split)) | gallery_split_keys(split)
+        if not all(is_current(path, key) for path, key in drawn.items()):
+            prompts.append(plan.config.entry.splits[split])
+    paths = [plan.in_root(path) for path in dict.fromkeys([*given_to_read(), *prompts])]
     future = [path for path in paths if os.path.exists(path) and os.path.getmtime(path) > time.time()]
     if future:
         when = datetime.fromtimestamp(os.path.getmtime(future[0]))

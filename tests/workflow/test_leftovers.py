@@ -52,12 +52,14 @@ def test_a_given_file_of_the_future_is_refused_before_anything_is_lost(finished_
     """Snakemake fails after the job that reads it, and removes what the job has made."""
     split, record = "resources/sample/dataset/json/test_sample_object.json", "results/.features/sample_object.csv"
     before = (finished_copy.folder / record).read_bytes()
+    text = (finished_copy.folder / split).read_text()
+    (finished_copy.folder / split).write_text(text + "\n")
     os.utime(finished_copy.folder / split, (4e9, 4e9))
     done = finished_copy.run(check=False)
     assert done.returncode and f"{split}: its time stamp lies in the future (2096-" in done.stdout, done.stdout
     assert done.stdout.rstrip().endswith(f"touch {split}")
     assert (finished_copy.folder / record).read_bytes() == before
-    (finished_copy.folder / split).touch()
+    (finished_copy.folder / split).write_text(text)
     assert finished_copy.planned() == NOTHING
 
 

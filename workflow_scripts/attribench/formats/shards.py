@@ -138,7 +138,8 @@ def first_bad_row(features: np.ndarray) -> tuple[int, str] | None:
     A row of zeros has no direction; arrays that were never filled have such rows. By the definition of a score, rows shorter
     than NORM_FLOOR have none either.
     """
-    finite, short = np.isfinite(features).all(axis=1), np.abs(features).max(axis=1, initial=0) < NORM_FLOOR
+    finite = np.isfinite(features).all(axis=1)
+    short = np.maximum(features.max(axis=1, initial=0), -features.min(axis=1, initial=0)) < NORM_FLOOR
     short[short] = np.linalg.norm(features[short].astype(np.float64), axis=1) < NORM_FLOOR
     if finite.all() and not short.any():
         return None
