@@ -31,11 +31,9 @@ is_of_another_python() {
 "$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' ||
   refuse "$python is $("$python" --version 2>&1); expected Python 3.11 or later (make PYTHON=python3.12 ...)"
 # Snakemake does not quote the path of the Python that runs a job's script.
-"$python" -c 'import os, shlex, sys
-path = os.getcwd().encode("ascii", "ignore").decode()  # other letters are plain ones to a shell
-sys.exit(shlex.quote(path) != path)' ||
-  refuse "$PWD: its path has a space, a quote or another character that a shell reads; expected a clone whose path has none:
-move it to another folder"
+"$python" -c 'import os, re, sys; sys.exit(bool(re.search(r"[\s\x22\x27\\$`;&|<>()*?{}]", os.getcwd())))' ||
+  refuse "$(pwd -P): its path has a space, a quote or another character that a shell reads; expected a clone whose path has
+none: move it to another folder"
 if is_whole && ! is_of_another_python; then
   exit 0
 fi

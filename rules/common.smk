@@ -13,12 +13,15 @@ from datetime import datetime
 from functools import cache
 from pathlib import Path
 
+from snakemake.common.configfile import load_configfile
+from snakemake.utils import update_config
+
 SCRIPTS = Path(workflow.basedir) / "workflow_scripts"
 sys.path.insert(0, str(SCRIPTS))
 
 from attribench import decode, extract, import_features, manifest, overlap, rank, sample, tune
 from attribench.common.errors import InputError
-from attribench.common.files import is_refused, sha256_file
+from attribench.common.files import is_refused, reason, sha256_file
 from attribench.common.folders import left_out_text
 from attribench.common.text_files import check_config_file
 from attribench.decode.decode import unreadable
@@ -26,7 +29,7 @@ from attribench.decode.reading import is_over_another_limit
 from attribench.formats.ranking import SCORES
 from attribench.formats.shards import invalid_images
 from attribench.gallery.page import page_texts
-from attribench.plan.config import check_command_line, load, own_features
+from attribench.plan.config import load, own_features, refuse_empty, with_sections
 from attribench.plan.config_files import default_settings
 from attribench.plan.described import described_collections, described_extractors, described_methods
 from attribench.plan.labels import method_of_sheet, refuse_unknown_queries
@@ -51,17 +54,25 @@ def without_traceback(work):
     """Call `work`, and refuse bad input with its message."""
     try:
         return work()
-    except (InputError, OSError) as error:
-        if isinstance(error, InputError) or is_refused(error):
-            refuse(error)
+    except InputError as error:
+        refuse(error)
+    except OSError as error:
+        if is_refused(error):
+            refuse(f"{error.filename}: {reason(error)}; expected a path that may be read, and written where results go")
         raise
 
 
 if not IS_JOB:
-    without_traceback(lambda: check_command_line(workflow.config_settings.config, config))
+    without_traceback(lambda: refuse_empty(workflow.config_settings.config))
 # Snakemake's own reader takes the last of two equal keys; files that it was given on the command line are among these.
 for file in [] if IS_JOB else workflow.configfiles:
     without_traceback(lambda: check_config_file(file))
+# Snakemake has merged keys with dots beside the sections that they belong to.
+given = [*map(load_configfile, workflow.config_settings.configfiles), workflow.config_settings.config]
+for settings in given:
+    update_config(config, without_traceback(lambda: with_sections(settings)))
+for key in [key for key in config if "." in str(key)]:
+    del config[key]
 plan = without_traceback(lambda: Plan(load(config), trust_records=IS_JOB))
 # Scripts read it: checked, with `~` and the defaults of the benchmark filled in.
 config.update(plan.config.model_dump(mode="json"))

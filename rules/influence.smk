@@ -91,24 +91,14 @@ def calibrated_on():
     ]
 
 
-def calibrating_splits():
-    """Return the splits on which influence of some method is calibrated."""
-    names = [name for m in plan.influence_methods for name in plan.config.calibrating_splits(m.variant)]
-    return list(dict.fromkeys(names))
-
-
-def listings_of_influence():
-    """Return the manifests and records of the splits that calibrate or are evaluated: they may not share images."""
-    splits = list(dict.fromkeys([*calibrating_splits(), *plan.config.splits]))
-    return {
-        "manifests": [manifest_of(c) for c in splits],
-        "records": [plan.path("fingerprints", collection=c) for c in splits],
-    }
+def splits_of_influence():
+    """Return the splits that calibrate or are evaluated: the table says where they share images."""
+    calibrating = [name for m in plan.influence_methods for name in plan.config.calibrating_splits(m.variant)]
+    return list(dict.fromkeys([*calibrating, *plan.config.splits]))
 
 
 def influence_table_reads():
-    splits = dict.fromkeys([*calibrating_splits(), *plan.config.splits])
-    return influence_reads_on(plan.config.splits) | {manifest_of(c): manifest_key(c) for c in splits}
+    return influence_reads_on(plan.config.splits) | {manifest_of(c): manifest_key(c) for c in splits_of_influence()}
 
 
 @cache
@@ -143,7 +133,10 @@ if plan.influence_methods:
                 lambda w: by_content(
                     "influence_table",
                     dict.fromkeys(plan.influence_tables(), influence_table_key()),
-                    remade=listings_of_influence(),
+                    remade={
+                        "manifests": [manifest_of(c) for c in splits_of_influence()],
+                        "records": [plan.path("fingerprints", collection=c) for c in splits_of_influence()],
+                    },
                     **influence_inputs_on(plan.config.splits),
                 )
             ),
@@ -162,11 +155,9 @@ if plan.influence_methods:
         params:
             key=influence_table_key(),
             reads=influence_table_reads(),
-            # Functions of `input` too, so that Snakemake does not compare them: the key says all.
-            calibrating=lambda w, input: [files_of_collection(c) for c in calibrating_splits()],
-            evaluated=lambda w, input: [files_of_collection(c) for c in plan.config.splits],
+            # A function of `input` too, so that Snakemake does not compare it: the key says all.
+            splits=lambda w, input: [files_of_collection(c) for c in splits_of_influence()],
             benchmark=plan.config.benchmark,
-            splits=plan.config.splits,
             bootstrap=plan.config.bootstrap.model_dump(),
             labels=label_rows(),
             calibrated_on=calibrated_on(),

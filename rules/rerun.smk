@@ -108,9 +108,10 @@ def check_results():
             f"make them anew, or choose another `results` folder: rm -r {' '.join(foreign[:500])}"
         )
     refuse_to_replace_shared_features()
-    refuse_future_files()
+    read = given_to_read()
+    refuse_future_files(read)
     without_traceback(refuse_unfit_images)
-    without_traceback(lambda: plan.plan_downloads(given_to_read()))
+    without_traceback(lambda: plan.plan_downloads(read))
     atexit.register(show_downloads_of_dry_run)
 
 
@@ -124,20 +125,21 @@ def refuse_emptied_files(paths):
         )
 
 
-def refuse_future_files():
-    """Refuse given files that are newer than now: after a job, Snakemake takes its output for outdated and fails."""
+def refuse_future_files(read):
+    """Refuse given files to `read`, or with prompts that are drawn, that are newer than now: after a job, Snakemake takes its output for outdated and fails."""
     prompts = []  # that are read for contact sheets and the gallery
     for split in plan.config.splits:
         drawn = dict.fromkeys(plan.figure_files("contact", split), contact_key(split)) | gallery_split_keys(split)
         if not all(is_current(path, key) for path, key in drawn.items()):
             prompts.append(plan.config.entry.splits[split])
-    paths = [plan.in_root(path) for path in dict.fromkeys([*given_to_read(), *prompts])]
-    future = [path for path in paths if os.path.exists(path) and os.path.getmtime(path) > time.time()]
+    paths = [plan.in_root(path) for path in dict.fromkeys([*read, *prompts])]
+    # Of a link, Snakemake looks at its own stamp.
+    future = [path for path in paths if os.path.exists(path) and os.lstat(path).st_mtime > time.time()]
     if future:
-        when = datetime.fromtimestamp(os.path.getmtime(future[0]))
+        when = datetime.fromtimestamp(os.lstat(future[0]).st_mtime)
         refuse(
             f"{future[0]}: its time stamp lies in the future ({when:%Y-%m-%d %H:%M}), as it can after a copy from another time "
-            f"zone; expected one of the past: touch {shlex.join(future)}"
+            f"zone; expected one of the past: touch -h {shlex.join(future)}"
         )
 
 

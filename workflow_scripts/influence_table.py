@@ -1,13 +1,13 @@
 """Write the table of influence."""
 
-from itertools import product
+from itertools import permutations
 
 from attribench.common.tables_io import write_table
 from attribench.formats.features import CollectionFiles
 from attribench.formats.influence import read_influence
 from attribench.formats.rank_file import read_rank_file
 from attribench.formats.ranking import Method, labels_of
-from attribench.overlap import refuse_calibrated
+from attribench.overlap import told_apart_by
 from attribench.provenance.job import job
 from attribench.tables.influence import influence_table
 from attribench.tables.statistics import Resampling
@@ -15,12 +15,10 @@ from attribench.tables.tables import with_labels
 
 with job(snakemake):
     inputs, params = snakemake.input, snakemake.params
-    calibrating, evaluated = ([CollectionFiles(**s) for s in files] for files in (params.calibrating, params.evaluated))
-    for one, other in product(calibrating, evaluated):
-        if one.collection != other.collection:
-            refuse_calibrated(one, other)
+    images = {files["collection"]: told_apart_by(CollectionFiles(**files)) for files in params.splits}
+    sharing = {pair for pair in permutations(images, 2) if not images[pair[0]].isdisjoint(images[pair[1]])}
     rankings = [read_rank_file(path) for path in inputs.ranks]
     of_methods = [(r, read_influence(path, r)) for path, r in zip(inputs.influence, rankings, strict=True)]
     calibrated_on = {Method(extractor, variant): tuple(on) for extractor, variant, on in params.calibrated_on}
-    table = influence_table(of_methods, params.benchmark, calibrated_on, Resampling(**params.bootstrap))
+    table = influence_table(of_methods, params.benchmark, calibrated_on, Resampling(**params.bootstrap), sharing)
     write_table(snakemake.output[0], with_labels(table, labels_of(params.labels)))

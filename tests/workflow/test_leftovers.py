@@ -57,7 +57,7 @@ def test_a_given_file_of_the_future_is_refused_before_anything_is_lost(finished_
     os.utime(finished_copy.folder / split, (4e9, 4e9))
     done = finished_copy.run(check=False)
     assert done.returncode and f"{split}: its time stamp lies in the future (2096-" in done.stdout, done.stdout
-    assert done.stdout.rstrip().endswith(f"touch {split}")
+    assert done.stdout.rstrip().endswith(f"touch -h {split}")
     assert (finished_copy.folder / record).read_bytes() == before
     (finished_copy.folder / split).write_text(text)
     assert finished_copy.planned() == NOTHING

@@ -243,6 +243,20 @@ def test_another_extractor_is_the_only_one_that_runs(clone):
     clone.configure(TINY)
 
 
+def test_the_last_of_config_files_and_command_line_counts_however_a_key_is_written(clone, tmp_path):
+    wrong, right = tmp_path / "wrong.yaml", tmp_path / "right.yaml"
+    wrong.write_text("bootstrap.samples: 5\n")
+    right.write_text("bootstrap: {samples: 200}\n")
+
+    def fault(*files, pairs=()):
+        done = clone.run("-n", "--configfile", *map(str, files), *(["--config", *pairs] if pairs else []), check=False)
+        assert bool(done.returncode) == ("key `bootstrap.samples`: found 5; expected a whole number" in done.stdout)
+        return bool(done.returncode)
+
+    assert fault(wrong) and fault(right, wrong)
+    assert not fault(wrong, right) and not fault(wrong, pairs=["bootstrap={samples: 200}"])
+
+
 def test_touching_every_file_re_runs_nothing(finished_copy):
     for number, path in enumerate(sorted(finished_copy.folder.rglob("*"), key=lambda path: path.name)):
         if path.is_file():

@@ -63,7 +63,8 @@ def import_shard(
     if (bad := first_bad_row(features)) is not None:
         row, what = bad
         raise InputError(
-            f"{feature_file}: the feature of {shown(chosen[row])} {what}; expected finite float32 numbers that are not all 0"
+            f"{feature_file}: the feature of {shown(chosen[row])} {what}; expected finite float32 numbers, not all of them "
+            "(nearly) 0"
         )
     dtype = str(features.dtype)
     identity = FeatureIdentity(extractor, features.shape[1], IMPORTED, IMPORTED, dtype)

@@ -89,15 +89,9 @@ def near_duplicate_distance(units: np.ndarray, entries: np.ndarray) -> float:
     return max(_COPY, float(_ANY_SHARE * usual), float(_NEAREST_SHARE * nearest) if np.isfinite(nearest) else 0.0)
 
 
-def refuse_calibrated(calibrating: CollectionFiles, evaluated: CollectionFiles) -> None:
-    """Raise InputError that names images which are in both splits, by path or by content."""
-    rows, evaluated_rows = read_manifest(calibrating.manifest), read_manifest(evaluated.manifest)
-    same = _same_paths(rows, evaluated_rows) or _same_contents(
-        _contents(calibrating), _contents(evaluated), evaluated_rows
-    )
-    found = f"of {calibrating.collection}, on which influence is calibrated, are in {evaluated.collection}"
-    expected = "no common image; or the same split, which the table then notes"
-    _refuse(calibrating, same, f"{found}, which is evaluated", expected)
+def told_apart_by(source: CollectionFiles) -> set[str]:
+    """Return the paths of a split's images, and the SHA-256 of its files: splits with none in common share no image."""
+    return {row.path for row in read_manifest(source.manifest)} | {*_contents(source)}
 
 
 def _refuse(source: CollectionFiles, lines: list[str], found: str, expected: str) -> None:

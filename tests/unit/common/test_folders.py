@@ -105,7 +105,16 @@ def test_names_are_kept_or_refused(tmp_path):
     make(tmp_path, os.fsdecode(b"\xff.txt"))
     assert list_images(tmp_path).left_out == [LeftOut(ENDING, ".txt", 1, "\ufffd.txt")]
     make(tmp_path, os.fsdecode(b"\xff.jpg"))
-    with pytest.raises(InputError, match=r"^b'.xff.jpg': the file name is not UTF-8"):
+    with pytest.raises(InputError, match=rf"^b'{tmp_path}/.xff.jpg': the file name is not UTF-8"):
+        list_images(tmp_path)
+
+
+@pytest.mark.parametrize("target", ["/nowhere/more", "more"])
+def test_a_link_to_nothing_is_refused(tmp_path, target):
+    """It may have led to a folder of images: on a disk that is not there now, say."""
+    make(tmp_path, "1.jpg")
+    (tmp_path / "more").symlink_to(target)
+    with pytest.raises(InputError, match=f"^{tmp_path}/more: a link to nothing; expected what it leads to, or no link"):
         list_images(tmp_path)
 
 

@@ -194,6 +194,7 @@ def test_a_wait_is_a_number_or_a_date():
 def test_an_empty_file_is_none(site, partial):
     site.add("/a.bin", b"")
     refused(site, partial, "sent an empty file; given up after 3 attempts")
+    assert get(site, partial, size=0) == b"", "the hub says that it is"
 
 
 @pytest.mark.parametrize("content_type", ["text/html; charset=utf-8", "application/octet-stream"])

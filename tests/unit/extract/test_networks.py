@@ -180,6 +180,18 @@ TIMM_FOLDERS = {
 }
 
 
+@pytest.mark.parametrize(("make", "library"), [(clip_folder, "open_clip"), (timm_folder, "timm")])
+def test_a_folder_may_lie_below_a_relative_root(tmp_path, monkeypatch, make, library):
+    (tmp_path / "root").mkdir()
+    entry = entry_of(library, make(tmp_path / "root/mine"))
+    monkeypatch.chdir(tmp_path)
+    found, expected = (
+        (input_of(entry, root), load_extractor("net", entry, root).weights) for root in ("root", tmp_path / "root")
+    )
+    assert found == expected
+    refuse_unfit("net", entry, "root")
+
+
 @pytest.mark.parametrize("name", TIMM_FOLDERS)
 def test_a_folder_of_timm_with_a_fault_is_refused(tmp_path, name):
     file, content, message = TIMM_FOLDERS[name]

@@ -139,6 +139,11 @@ def write_npy(folder, content):
 
 BAD = {
     "a row that was never filled": (spoil_row, "source.npz", "source.npz: the feature of d/7.png is all 0"),
+    "a float16 row that was never filled": (
+        lambda folder: np.savez(folder / "source.npz", features=np.zeros((10, 4), np.float16), paths=np.array(PATHS)),
+        "source.npz",
+        "source.npz: the feature of d/.*.png is all 0",
+    ),
     "nan": (spoil_infinite, "source.npz", "source.npz: the feature of d/4.png holds NaN or Inf"),
     "dimension": (spoil_dimension, "source.pth", r"source.pth: feature dimensions differ within the file: \[4, 5\]"),
     "count": (

@@ -2,7 +2,7 @@
 
 import pytest
 from attribench.common.errors import InputError
-from attribench.plan.config import check_command_line, load
+from attribench.plan.config import load, refuse_empty, with_sections
 from helpers.config import DEFAULTS, changed
 
 
@@ -28,13 +28,14 @@ def test_a_key_with_dots_lies_in_its_section():
             load({**DEFAULTS, key: 200})
 
 
-def test_a_section_of_the_command_line_and_a_key_with_dots_of_a_file_are_refused():
-    """The file's would count, where the command line should."""
-    given = {"bootstrap": {"samples": 200}, "top_k": 5}
-    check_command_line(given, {**DEFAULTS, **given, "plots.width": 5.5})
-    with pytest.raises(
-        InputError, match=r"bootstrap\.confidence: is in a config file, and the command line gives `boots"
-    ):
-        check_command_line(given, {"bootstrap.confidence": 0.9, **DEFAULTS, **given})
+def test_of_keys_with_dots_the_deeper_counts_more():
+    """Whatever their order, and beside their section."""
+    pairs = {"a": {"b": 1, "c": 1}, "a.b": 2, "a.d": {"e": 3, "f": 3}, "a.d.e": 4}
+    expected = {"a": {"b": 2, "c": 1, "d": {"e": 4, "f": 3}}}
+    assert with_sections(pairs) == with_sections(dict(reversed(pairs.items()))) == expected
+    assert pairs["a"] == {"b": 1, "c": 1} and pairs["a.d"] == {"e": 3, "f": 3}
+
+
+def test_nothing_behind_an_equals_sign_is_refused():
     with pytest.raises(InputError, match="config key root is empty"):
-        check_command_line({"root": None}, DEFAULTS)
+        refuse_empty({"root": None})

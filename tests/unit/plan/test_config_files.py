@@ -22,6 +22,19 @@ def test_files_and_pairs_are_merged_over_them(tmp_path):
     assert settings == load(expected)
 
 
+def test_the_last_of_files_and_pairs_counts_however_a_key_is_written(tmp_path):
+    dotted, nested = tmp_path / "dotted.yaml", tmp_path / "nested.yaml"
+    dotted.write_text("bootstrap.samples: 200\n")
+    nested.write_text("bootstrap: {samples: 300, seed: 3}\n")
+    for files, pairs, samples in (
+        ([dotted, nested], [], 300),
+        ([nested, dotted], [], 200),
+        ([dotted], ["bootstrap={samples: 400}"], 400),
+        ([nested], ["bootstrap.samples=500"], 500),
+    ):
+        assert load(read_settings(files, pairs)).bootstrap.samples == samples, (files, pairs)
+
+
 @pytest.mark.parametrize(
     "content, pairs, parts",
     [

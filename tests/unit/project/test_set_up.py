@@ -58,13 +58,17 @@ def whole_environment(folder):
     return folder
 
 
-@pytest.mark.parametrize("name", ["My Projects", "it's", "a$b", "a`b", "a#b", "größer"])
+@pytest.mark.parametrize("name", ["My Projects", "it's", "a$b", "a`b", "a\\b", "a#b", "größer"])
 def test_a_clone_where_no_job_could_run_is_refused(clone, name):
-    """Snakemake does not quote the path of the Python that runs a script. Letters of other languages need no quotes."""
+    """Snakemake does not quote the path of the Python that runs a script. Others need no quotes."""
     folder = clone.rename(clone.parent / name)
     (folder / ".venv").mkdir()
     status, output = make(folder, ".venv/.ready")
-    reason = "is there and no virtual environment" if name == "größer" else f"{folder}: its path has a space, a quote"
+    reason = (
+        "is there and no virtual environment"
+        if name in ("a#b", "größer")
+        else f"{folder}: its path has a space, a quote"
+    )
     assert status and reason in output, output
 
 

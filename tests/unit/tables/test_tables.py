@@ -182,8 +182,9 @@ def test_queries_that_two_methods_ranked_among_other_images_are_counted(methods)
     table = methods["art", "clip", "pretrained"]
     table.loc[2:3, "n_exemplars"] += 1
     table.loc[3:4, "n_candidates"] -= 1
+    table.loc[5, ["valid", "n_candidates"]] = False, 1  # of an invalid query nothing is compared
     found = tables.comparisons_table(methods, "sample", KS, RESAMPLING)
-    note = "of 3 queries one method had other images: some are invalid for it alone"
+    note = "of 3 queries one method had fewer images: some are invalid for it alone"
     assert found[found["split"] == "art"]["note"].tolist() == ["", note, note] * len(METRICS)
     assert set(found[found["split"] == "zoo"]["note"]) == {""}
 

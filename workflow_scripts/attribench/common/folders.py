@@ -36,8 +36,8 @@ def list_images(top: Path | str, what: str = "folder") -> Listing:
     """Return the images below `top`, by paths relative to it: files that end as an image does, and are not hidden.
 
     A folder is listed once: by its own path, or by the first of the links that lead there. Links to folders above are not
-    followed. Raises InputError for a folder that is missing (`what` names it), or may not be listed, and for an image whose
-    name is not UTF-8.
+    followed. Raises InputError for a folder that is missing (`what` names it), or may not be listed, for a link to nothing,
+    and for an image whose name is not UTF-8.
     """
     if not os.path.isdir(top):
         found = "is no folder" if os.path.lexists(top) else "does not exist"
@@ -70,11 +70,14 @@ def list_images(top: Path | str, what: str = "folder") -> Listing:
                 waiting.append(f"{path}/")
             elif ending in endings:
                 images.append(path)
+            elif entry.is_symlink() and not os.path.exists(entry.path):
+                raise InputError(f"{shown(entry.path)}: a link to nothing; expected what it leads to, or no link")
             else:
                 left_out.append((ENDING, ending, path))
     for path in images:
         if not path.isprintable() and path != path.encode(errors="ignore").decode():
-            raise InputError(f"{os.fsencode(path)!r}: the file name is not UTF-8; expected one that is")
+            file = os.fsencode(os.path.join(top, path))
+            raise InputError(f"{file!r}: the file name is not UTF-8; expected one that is")
     return Listing(sorted(images), count_left_out(left_out))
 
 

@@ -150,7 +150,7 @@ def _attempt(remote: Remote, partial: Partial, settings: DownloadSettings) -> Wh
             total = _receive(remote, partial, response, start)
     if total is not None and partial.size != total:
         raise Transient(f"sent {partial.size} of {total} bytes")
-    if not partial.size:
+    if not partial.size and remote.size != 0:
         partial.discard()
         raise Transient("sent an empty file")
     whole = _verified(remote, partial, in_pieces=start > 0)

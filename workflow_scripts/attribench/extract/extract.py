@@ -141,5 +141,5 @@ def _refuse_bad(features: np.ndarray, valid: np.ndarray, paths: list[str], name:
         row, what = bad
         raise InputError(
             f"extractor {name}: the feature of {paths[np.flatnonzero(valid)[row]]} {what}; expected finite numbers that are "
-            "not all 0 (with precision bf16, try float32)"
+            "not all (nearly) 0 (with precision bf16, try float32)"
         )

@@ -5,6 +5,7 @@ have a folder of their own, named after it.
 """
 
 import re
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import import_module
@@ -117,7 +118,7 @@ def _refuse_damaged(copy: Path) -> None:
     if digest_of and (found := digest_of(file)) != file.name:
         raise InputError(
             f"{copy}: damaged in the cache of the hub (its digest is {found}; expected {file.name}); remove it, and it is "
-            f"fetched anew: rm {file} {copy}"
+            f"fetched anew: {shlex.join(['rm', str(file), str(copy)])}"
         )
 
 
@@ -129,7 +130,7 @@ def refuse_other_file(path: Path) -> None:
     if not path.name.endswith(CHECKPOINTS):
         return
     refuse_other_format(path)
-    stated = re.search(r"-([0-9a-f]{8,64})\.pth$", path.name)
+    stated = re.search(r"-(?=\d*[a-f])([0-9a-f]{8,64})\.pth$", path.name)  # digits alone may be a date
     if stated and not (digest := sha256_file(path)).startswith(stated[1]):
         raise InputError(f"{path}: SHA-256 is {digest}; expected one that begins with {stated[1]}, as its name says")
 

@@ -139,7 +139,8 @@ def first_bad_row(features: np.ndarray) -> tuple[int, str] | None:
     than NORM_FLOOR have none either.
     """
     finite = np.isfinite(features).all(axis=1)
-    short = np.maximum(features.max(axis=1, initial=0), -features.min(axis=1, initial=0)) < NORM_FLOOR
+    largest = np.maximum(features.max(axis=1, initial=0), -features.min(axis=1, initial=0))
+    short = largest.astype(np.float64) < NORM_FLOOR  # which a float16 would round to 0
     short[short] = np.linalg.norm(features[short].astype(np.float64), axis=1) < NORM_FLOOR
     if finite.all() and not short.any():
         return None

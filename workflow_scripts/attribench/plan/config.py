@@ -20,19 +20,12 @@ from attribench.plan.settings import Config, Settings
 REPOSITORY = Path(__file__).parents[3]
 
 
-def check_command_line(given: Mapping[str, Any], raw: Mapping[str, Any]) -> None:
-    """Raise InputError for a key of the command line, `given`, that may not mean what it seems to.
+def refuse_empty(given: Mapping[str, Any]) -> None:
+    """Raise InputError for a key of the command line, `given`, behind whose `=` nothing stands.
 
-    Behind its `=` may stand nothing. Snakemake reads that as null, for which many keys have a default: with an empty
-    variable in `root=$DATA`, the run would take other data than was meant. Or a file sets a key of the same section by a
-    name with dots, which of all that was read, `raw`, counts most.
+    Snakemake reads that as null, for which many keys have a default: with an empty variable in `root=$DATA`, the run would
+    take other data than was meant.
     """
-    for dotted in raw:
-        if "." in str(dotted) and (section := str(dotted).partition(".")[0]) in given:
-            raise InputError(
-                f"config key {dotted}: is in a config file, and the command line gives `{section}` too; expected it in one "
-                f"of them, or in the file below `{section}:`"
-            )
     for key, value in given.items():
         if value is None:
             raise InputError(
@@ -46,7 +39,7 @@ def load(raw: dict[str, Any]) -> Config:
 
     Raises InputError with one line for each key that is unknown or has a wrong value.
     """
-    raw = _with_sections(raw)
+    raw = with_sections(raw)
     try:
         settings = Settings.model_validate(raw)
     except ValidationError as error:
@@ -65,25 +58,20 @@ def load(raw: dict[str, Any]) -> Config:
     return _with_compared(config)
 
 
-def _with_sections(raw: dict[str, Any]) -> dict[str, Any]:
-    """Return `raw` with each key that has dots in it, such as `bootstrap.samples`, put into its section.
-
-    It counts more than the section, wherever it stands: the shipped config has the sections.
-    """
+def with_sections(raw: Mapping[Any, Any]) -> dict[str, Any]:
+    """Return `raw` with each key that has dots in it, such as `bootstrap.samples`, put into its section."""
     nested = {str(key): value for key, value in raw.items() if "." not in str(key)}
-    for dotted, value in raw.items():
-        *sections, key = str(dotted).split(".")
-        if not sections:
-            continue
+    dotted = {tuple(str(key).split(".")): value for key, value in raw.items() if "." in str(key)}
+    for keys in sorted(dotted, key=len):  # what is deeper counts more
         below = nested
-        for section in sections:
+        for section in keys[:-1]:
             if not isinstance(below.get(section, {}), dict):
                 raise InputError(
-                    f"config key {dotted}: `{section}` is {below[section]!r}; expected a section with keys"
+                    f"config key {'.'.join(keys)}: `{section}` is {below[section]!r}; expected a section with keys"
                 )
             below[section] = dict(below.get(section, {}))
             below = below[section]
-        below[key] = value
+        below[keys[-1]] = dotted[keys]
     return nested
 
 

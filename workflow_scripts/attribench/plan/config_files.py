@@ -8,7 +8,7 @@ import yaml
 
 from attribench.common.errors import InputError
 from attribench.common.text_files import check_config_file
-from attribench.plan.config import REPOSITORY, filled_in
+from attribench.plan.config import REPOSITORY, filled_in, with_sections
 from attribench.plan.settings import Settings
 
 # Those that are shipped, in the order in which each is merged over the ones before.
@@ -26,12 +26,12 @@ def read_settings(files: Sequence[Path | str] = (), pairs: Sequence[str] = ()) -
         content = yaml.load(Path(file).read_text(encoding="utf-8-sig"), yaml.CSafeLoader) or {}
         if not isinstance(content, dict):
             raise InputError(f"{file}: holds {type(content).__name__}; expected config keys with values")
-        settings = _merged(settings, content)
+        settings = _merged(settings, with_sections(content))
     for pair in pairs:
         key, equals, value = pair.partition("=")
         if not (key and equals and value):
             raise InputError(f"{pair!r} is no setting; expected KEY=VALUE, such as results=results_color")
-        settings = _merged(settings, {key: yaml.safe_load(value)})
+        settings = _merged(settings, with_sections({key: yaml.safe_load(value)}))
     return settings
 
 

@@ -1,7 +1,7 @@
 """influence.csv: what each method's influence says, and how well it is calibrated (docs/formats.md has the columns)."""
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -29,10 +29,12 @@ def influence_table(
     benchmark: str,
     calibrated_on: Mapping[Method, Sequence[str]],
     resampling: Resampling,
+    sharing: Collection[tuple[str, str]] = (),
 ) -> pd.DataFrame:
     """Return influence.csv: one row per split, prompt type, method and metric.
 
-    calibrated_on: the splits, or the given file, that each method's calibrator comes from.
+    calibrated_on: the splits, or the given file, that each method's calibrator comes from. sharing: pairs of splits that
+    have images in common.
     """
     rows, of_method = [], {(ranking.split, ranking.method): influence for ranking, influence in of_methods}
     for ranking, influence in of_methods:
@@ -49,11 +51,18 @@ def influence_table(
                     _of_unbounded("gain_over_pretrained", gain[chosen], ranking.query_entry[chosen], resampling)
                 )
             for metric, value, low, high in metrics:
-                notes = [statistics.note(n_entries), NOT_HELD_OUT if ranking.split in on else ""]
+                notes = [statistics.note(n_entries), _held_out(ranking.split, on, sharing)]
                 notes.append("" if math.isfinite(value) or not chosen.any() else _IMPOSSIBLE)
                 head = (benchmark, ranking.split, prompt_type, *ranking.method, metric, value, low, high)
                 rows.append((*head, int(chosen.sum()), n_entries, ", ".join(on), "; ".join(filter(None, notes))))
     return pd.DataFrame(rows, columns=COLUMNS)
+
+
+def _held_out(split: str, on: Sequence[str], sharing: Collection[tuple[str, str]]) -> str:
+    """Return the note that a split calibrates what it measures, itself or by some of its images; nothing if it does not."""
+    if split in on:
+        return NOT_HELD_OUT
+    return "calibrated on images of this split" if any((other, split) in sharing for other in on) else ""
 
 
 def read_influence_table(path: Path | str) -> pd.DataFrame:

@@ -184,7 +184,7 @@ def _unlike(a: pd.DataFrame, b: pd.DataFrame) -> str:
     counts = ["n_exemplars", "n_candidates"]
     differs = (a[counts].to_numpy() != b[counts].to_numpy()).any(axis=1)
     n = int((differs & (a["valid"] & b["valid"]).to_numpy()).sum())
-    return f"of {n} queries one method had other images: some are invalid for it alone" if n else ""
+    return f"of {n} queries one method had fewer images: some are invalid for it alone" if n else ""
 
 
 def _methods(tables: Tables, split: str, recall_ks: list[int]) -> dict[Method, pd.DataFrame]:

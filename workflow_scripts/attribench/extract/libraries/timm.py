@@ -123,9 +123,9 @@ def _settings(entry: ExtractorEntry, root: Path, model: str | None = None) -> di
     from timm.models._hub import load_model_config_from_path
 
     name = _full_name(entry, root) if model is None else model
-    origin, folder = split_name(name, root)
+    folder = name.removeprefix(f"{FOLDER}:")
     try:
-        if origin:
+        if folder != name:
             return dict(load_model_config_from_path(folder)[0])
         return timm.get_pretrained_cfg(name, allow_unregistered=False).to_dict()
     except RuntimeError as error:
