@@ -126,7 +126,10 @@ def refuse_emptied_files(paths):
 
 
 def refuse_future_files(read):
-    """Refuse given files to `read`, or with prompts that are drawn, that are newer than now: after a job, Snakemake takes its output for outdated and fails."""
+    """Refuse given files of the future: those to `read`, and those with prompts that are drawn.
+
+    After a job that reads one, Snakemake takes its output for outdated and fails.
+    """
     prompts = []  # that are read for contact sheets and the gallery
     for split in plan.config.splits:
         drawn = dict.fromkeys(plan.figure_files("contact", split), contact_key(split)) | gallery_split_keys(split)

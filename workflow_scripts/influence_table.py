@@ -7,7 +7,7 @@ from attribench.formats.features import CollectionFiles
 from attribench.formats.influence import read_influence
 from attribench.formats.rank_file import read_rank_file
 from attribench.formats.ranking import Method, labels_of
-from attribench.overlap import told_apart_by
+from attribench.overlap import identities
 from attribench.provenance.job import job
 from attribench.tables.influence import influence_table
 from attribench.tables.statistics import Resampling
@@ -15,7 +15,7 @@ from attribench.tables.tables import with_labels
 
 with job(snakemake):
     inputs, params = snakemake.input, snakemake.params
-    images = {files["collection"]: told_apart_by(CollectionFiles(**files)) for files in params.splits}
+    images = {files["collection"]: identities(CollectionFiles(**files)) for files in params.splits}
     sharing = {pair for pair in permutations(images, 2) if not images[pair[0]].isdisjoint(images[pair[1]])}
     rankings = [read_rank_file(path) for path in inputs.ranks]
     of_methods = [(r, read_influence(path, r)) for path, r in zip(inputs.influence, rankings, strict=True)]

@@ -61,6 +61,14 @@ def write_features(root, name, paths, rows):
     np.savez(root / f"feats/{name}.npz", paths=np.array(paths), features=rows.astype(np.float32))
 
 
+def copy_feature(root, of, to, factor):
+    """Put a row of features, times `factor`, in place of another; both are named by their split and number."""
+    with np.load(root / f"feats/{of[0]}.npz") as source, np.load(root / f"feats/{to[0]}.npz") as target:
+        rows = target["features"].copy()
+        rows[to[1]] = source["features"][of[1]] * factor
+        write_features(root, to[0], target["paths"], rows)
+
+
 def write_root(root):
     """Splits whose queries are an orthogonal map of an exemplar, and a database; as feature files alone."""
     rng = np.random.default_rng(2)
@@ -130,11 +138,7 @@ def test_only_what_a_change_affects_is_tuned_again(tuned, tmp_path):
 
 def test_a_training_image_that_is_evaluated_is_refused_by_name(tuned, tmp_path):
     clone = copied(tuned, tmp_path)
-    root = clone.folder / "root"
-    with np.load(root / "feats/train.npz") as train, np.load(root / "feats/test.npz") as test:
-        rows = train["features"].copy()
-        rows[7] = test["features"][12] * 1.001
-        write_features(root, "train", train["paths"], rows)
+    copy_feature(clone.folder / "root", ("test", 12), ("train", 7), 1.001)
     done = clone.run(TABLE, check=False)
     assert done.returncode
     assert "train/e1-1.png = test/e2-0.png (entry 2): features of cosine 1.000000" in done.stdout
@@ -142,13 +146,9 @@ def test_a_training_image_that_is_evaluated_is_refused_by_name(tuned, tmp_path):
 
 
 def test_near_duplicates_of_a_val_split_are_not_allowed_for_good(tuned, tmp_path):
-    """What was tuned while they were allowed is not tuned again, but refused."""
+    """Mappers that were tuned while they were allowed are not tuned again, but refused."""
     clone = copied(tuned, tmp_path)
-    root = clone.folder / "root"
-    with np.load(root / "feats/train.npz") as train, np.load(root / "feats/val.npz") as val:
-        rows = val["features"].copy()
-        rows[12] = train["features"][7] * 3
-        write_features(root, "val", val["paths"], rows)
+    copy_feature(clone.folder / "root", ("train", 7), ("val", 12), 3)
     scaled = {**SETTINGS["tune"]["scaled"], "near_duplicates": "allow"}
     clone.run(TABLE, config={"variants": ["scaled"], "tune": {"scaled": scaled}})
     for _ in range(2):

@@ -89,7 +89,7 @@ def near_duplicate_distance(units: np.ndarray, entries: np.ndarray) -> float:
     return max(_COPY, float(_ANY_SHARE * usual), float(_NEAREST_SHARE * nearest) if np.isfinite(nearest) else 0.0)
 
 
-def told_apart_by(source: CollectionFiles) -> set[str]:
+def identities(source: CollectionFiles) -> set[str]:
     """Return the paths of a split's images, and the SHA-256 of its files: splits with none in common share no image."""
     return {row.path for row in read_manifest(source.manifest)} | {*_contents(source)}
 

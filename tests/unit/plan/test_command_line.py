@@ -1,4 +1,4 @@
-"""What the command line gives, and keys with dots of config files, mean what they seem to."""
+"""The command line, and keys with dots in config files, mean what they seem to."""
 
 import pytest
 from attribench.common.errors import InputError

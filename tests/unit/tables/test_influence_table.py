@@ -182,7 +182,7 @@ def test_the_gain_over_pretrained_is_paired():
 
 @pytest.mark.parametrize(("of_both", "value"), [(False, np.inf), (True, np.nan)])
 def test_a_gain_over_what_is_impossible_is_noted(of_both, value):
-    """Of two impossible queries, the difference is none, and no other query may stand for it."""
+    """No other query may stand for one that is impossible by both, which has no difference."""
     tuned, influence = many(8)
     base = dataclasses.replace(influence, log_likelihood=influence.log_likelihood.copy())
     for one in (base, influence) if of_both else (base,):

@@ -12,7 +12,7 @@ from attribench.formats.manifest import read_manifest
 from attribench.formats.rank_file import read_rank_file
 from attribench.formats.ranking import seen_of
 from attribench.formats.shards import FeatureIdentity
-from attribench.overlap import refuse_overlap, told_apart_by
+from attribench.overlap import identities, refuse_overlap
 from attribench.rank.rank import Options, rank_split
 from attribench.tune.collection import database_parts, read_entries
 from attribench.tune.tune import Outputs, tune
@@ -35,10 +35,10 @@ def write(splits, name, **options):
 
 
 def test_splits_are_told_apart_by_paths_and_contents(splits):
-    one, other = (told_apart_by(write(splits, name)) for name in ("one", "other"))
+    one, other = (identities(write(splits, name)) for name in ("one", "other"))
     assert one.isdisjoint(other) and "one/query-1-0.png" in one
     same = [{"one/query-1-0.png": "abc"}, {"other/exemplar-2-0.png": "abc"}]
-    one, other = (told_apart_by(write(splits, n, contents=c)) for n, c in zip(("one", "other"), same, strict=True))
+    one, other = (identities(write(splits, n, contents=c)) for n, c in zip(("one", "other"), same, strict=True))
     assert one & other == {"abc"}
 
 
